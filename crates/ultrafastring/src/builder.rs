@@ -1,0 +1,295 @@
+//! How a ring is to be: chosen once, when it is made.
+
+#[cfg(feature = "std")]
+use std::path::{Path, PathBuf};
+#[cfg(feature = "std")]
+use std::{string::String, vec::Vec};
+
+use crate::layout::{Geometry, Redelivery, Sharing, Timestamps};
+use crate::participant::ParticipantName;
+use crate::segment::Segment;
+use crate::{PriorityClass, RingError, UltraFastRing};
+
+/// Slots of a ring whose capacity nobody chose.
+pub const DEFAULT_CAPACITY: usize = 256;
+
+/// Entries of a participant table whose size nobody chose.
+pub const DEFAULT_PARTICIPANTS: usize = 64;
+
+/// Chooses how a ring is to be, and makes or opens it.
+///
+/// ```
+/// use ultrafastring::{PriorityClass, Timestamps, UltraFastRing};
+///
+/// let ring = UltraFastRing::builder()
+///     .capacity(1024)
+///     .exclusive_producer()
+///     .timestamps(Timestamps::OneIn(16))
+///     .credit_limit(512)
+///     .reserve(PriorityClass::RealTime, 32)
+///     .heap()?;
+/// let mut producer = ring.exclusive_producer()?;
+/// assert!(ring.exclusive_producer().is_err()); // there is one
+/// producer.try_send(b"tick", PriorityClass::RealTime)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    capacity: usize,
+    participants: usize,
+    producer_sharing: Sharing,
+    consumer_sharing: Sharing,
+    timestamps: Timestamps,
+    redelivery: Redelivery,
+    credit_limit: Option<u64>,
+    reserves: [u64; PriorityClass::COUNT],
+    name: ParticipantName,
+    #[cfg(feature = "std")]
+    directory: PathBuf,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Builder {
+    /// 256 slots, both sides shared, a timestamp on every message, credit for the whole ring,
+    /// nothing reserved, 64 participants, redelivery, in `/dev/shm`.
+    pub fn new() -> Self {
+        Self {
+            capacity: DEFAULT_CAPACITY,
+            participants: DEFAULT_PARTICIPANTS,
+            producer_sharing: Sharing::Shared,
+            consumer_sharing: Sharing::Shared,
+            timestamps: Timestamps::Every,
+            redelivery: Redelivery::Redeliver,
+            credit_limit: None,
+            reserves: [0; PriorityClass::COUNT],
+            name: ParticipantName::default(),
+            #[cfg(feature = "std")]
+            directory: crate::segment::file::DEFAULT_DIRECTORY.into(),
+        }
+    }
+
+    /// Slots: a power of two up to [`MAX_CAPACITY`](crate::layout::MAX_CAPACITY).
+    pub fn capacity(mut self, slots: usize) -> Self {
+        self.capacity = slots;
+        self
+    }
+
+    /// Entries of the participant table: how many handles there can be at a time.
+    pub fn participants(mut self, entries: usize) -> Self {
+        self.participants = entries;
+        self
+    }
+
+    /// How many producers there may be at a time.
+    pub fn producer_side(mut self, sharing: Sharing) -> Self {
+        self.producer_sharing = sharing;
+        self
+    }
+
+    /// How many consumers there may be at a time.
+    pub fn consumer_side(mut self, sharing: Sharing) -> Self {
+        self.consumer_sharing = sharing;
+        self
+    }
+
+    /// One producer at a time.
+    pub fn exclusive_producer(self) -> Self {
+        self.producer_side(Sharing::Exclusive)
+    }
+
+    /// One consumer at a time.
+    pub fn exclusive_consumer(self) -> Self {
+        self.consumer_side(Sharing::Exclusive)
+    }
+
+    /// Which messages carry a timestamp.
+    pub fn timestamps(mut self, timestamps: Timestamps) -> Self {
+        self.timestamps = timestamps;
+        self
+    }
+
+    /// What becomes of messages that a consumer held when it died.
+    pub fn redelivery(mut self, redelivery: Redelivery) -> Self {
+        self.redelivery = redelivery;
+        self
+    }
+
+    /// How many messages may be in flight: 1 to the capacity, which is also what holds if nobody
+    /// chooses.
+    pub fn credit_limit(mut self, messages: u64) -> Self {
+        self.credit_limit = Some(messages);
+        self
+    }
+
+    /// Credits that only `class` and more urgent ones can use; 0 at first.
+    pub fn reserve(mut self, class: PriorityClass, credits: u64) -> Self {
+        self.reserves[class.index()] = credits;
+        self
+    }
+
+    /// The name under which handles of this ring, as opened here, appear to people: up to 64
+    /// bytes. The program's own name if nobody chooses.
+    pub fn participant_name(mut self, name: &str) -> Self {
+        self.name = ParticipantName::new(name);
+        self
+    }
+
+    fn geometry(&self) -> Geometry {
+        Geometry {
+            capacity: self.capacity,
+            participants: self.participants,
+            producer_sharing: self.producer_sharing,
+            consumer_sharing: self.consumer_sharing,
+            timestamps: self.timestamps,
+            redelivery: self.redelivery,
+            credit_limit: self.credit_limit.unwrap_or(self.capacity as u64),
+            reserves: self.reserves,
+            ticks_per_second: 0.0,
+            clock_stable: false,
+            creator_pid: 0,
+            created: 0,
+        }
+    }
+
+    /// Makes a ring on the heap, for threads of one process.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::Invalid`] if a number is out of range, [`RingError::OutOfMemory`].
+    #[cfg(any(feature = "alloc", loom))]
+    pub fn heap(&self) -> Result<UltraFastRing, RingError> {
+        Ok(UltraFastRing::over(Segment::heap(self.geometry())?, self.name))
+    }
+
+    /// Makes a ring in `memory` that is lent for ever, for programs without an allocator: as many
+    /// pages as [`pages`](Self::pages) says.
+    ///
+    /// ```
+    /// use ultrafastring::{Builder, Page, PriorityClass};
+    ///
+    /// let builder = Builder::new().capacity(64).participants(4);
+    /// let memory = vec![Page::ZERO; builder.pages()].leak();
+    /// let ring = builder.lent(memory)?;
+    /// ring.send_fast(b"no allocator", PriorityClass::Normal)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::Invalid`] if a number is out of range, [`RingError::OutOfMemory`] if `memory`
+    /// is too small.
+    #[cfg(not(loom))]
+    pub fn lent(
+        &self,
+        memory: &'static mut [crate::segment::Page],
+    ) -> Result<UltraFastRing, RingError> {
+        Ok(UltraFastRing::over(Segment::lent(memory, self.geometry())?, self.name))
+    }
+
+    /// Pages of 4096 bytes that a ring of this kind takes.
+    pub fn pages(&self) -> usize {
+        self.geometry().offsets().end / crate::layout::PAGE
+    }
+}
+
+/// Named rings.
+#[cfg(feature = "std")]
+impl Builder {
+    /// The directory of the ring's file, instead of `/dev/shm`. It should be on a file system in
+    /// memory (tmpfs): elsewhere the kernel writes the ring to the disk now and then.
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = directory.into();
+        self
+    }
+
+    fn named_geometry(&self) -> Geometry {
+        let clock = crate::clock::Clock::calibrated();
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Geometry {
+            ticks_per_second: clock.ticks_per_second,
+            clock_stable: clock.stable,
+            creator_pid: std::process::id(),
+            created: since_1970.map_or(0, |time| time.as_nanos() as u64),
+            ..self.geometry()
+        }
+    }
+
+    /// Makes the ring called `name`, for processes. It appears under its name whole or not at
+    /// all, and only its user can open it.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::NameTaken`] if there is one, [`RingError::Invalid`], [`RingError::BadName`],
+    /// [`RingError::NoSpace`], [`RingError::PermissionDenied`], [`RingError::Io`].
+    pub fn create(&self, name: &str) -> Result<UltraFastRing, RingError> {
+        let segment = Segment::create(&self.directory, name, self.named_geometry())?;
+        Ok(UltraFastRing::over(segment, self.name))
+    }
+
+    /// Opens the ring called `name`. What was chosen when it was made holds; of this builder's
+    /// choices only the directory and the participant's name matter.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::NoSuchRing`], [`RingError::NotARing`], [`RingError::LayoutVersion`],
+    /// [`RingError::ForeignOwner`], [`RingError::PermissionDenied`], [`RingError::BadName`],
+    /// [`RingError::Io`].
+    pub fn open(&self, name: &str) -> Result<UltraFastRing, RingError> {
+        Ok(UltraFastRing::over(Segment::open(&self.directory, name)?, self.name))
+    }
+
+    /// Opens the ring called `name`, or makes it if there is none. Two processes that do this at
+    /// once end with one ring.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create) and [`open`](Self::open).
+    pub fn open_or_create(&self, name: &str) -> Result<UltraFastRing, RingError> {
+        loop {
+            match self.open(name) {
+                Err(RingError::NoSuchRing { .. }) => {}
+                done => return done,
+            }
+            match self.create(name) {
+                // Somebody else was faster; and if that one is gone again, so was its remover.
+                Err(RingError::NameTaken { .. }) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Takes the name of a ring away. Those who have it open go on with it; its memory is freed
+    /// when the last of them leaves.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::NoSuchRing`], [`RingError::PermissionDenied`], [`RingError::BadName`],
+    /// [`RingError::Io`].
+    pub fn remove(&self, name: &str) -> Result<(), RingError> {
+        crate::segment::file::remove(&self.directory, name)
+    }
+
+    /// The names of the rings in the directory, sorted; a file may be named like a ring and not
+    /// be one, which opening it will tell.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::Io`] if the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<String>, RingError> {
+        crate::segment::file::names_in(&self.directory)
+    }
+
+    /// Where the file of the ring called `name` is, or would be.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::BadName`].
+    pub fn path(&self, name: &str) -> Result<PathBuf, RingError> {
+        crate::segment::file::path_of(Path::new(&self.directory), name)
+    }
+}

@@ -1,0 +1,132 @@
+//! Ticks of the time-stamp counter, and what they are worth in nanoseconds.
+
+/// The time-stamp counter, in ticks; a portable stand-in elsewhere.
+///
+/// On x86-64 this is the `rdtsc` instruction, which does not wait for earlier loads: a timestamp
+/// may be taken some hundreds of ticks before an earlier load that misses the cache has its data.
+/// On AArch64 it is the virtual counter `cntvct_el0`. Elsewhere, and under Miri, it is nanoseconds
+/// of the monotonic clock with the feature `std`, and 0 without.
+#[inline(always)]
+pub fn rdtsc() -> u64 {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        // SAFETY: `rdtsc` exists on every x86-64 processor and touches no memory. Where the
+        // kernel forbids it to programs (PR_TSC_SIGSEGV), the program has asked for that itself.
+        unsafe { core::arch::x86_64::_rdtsc() }
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    {
+        let ticks: u64;
+        // SAFETY: reading `cntvct_el0` is allowed to programs on Linux and touches no memory.
+        unsafe {
+            core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags));
+        }
+        ticks
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    {
+        stand_in()
+    }
+}
+
+/// Nanoseconds since the first call in this process, never 0: the stand-in where there is no
+/// counter that programs may read.
+#[allow(dead_code)]
+fn stand_in() -> u64 {
+    #[cfg(feature = "std")]
+    {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64 + 1
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        0
+    }
+}
+
+/// What is known of the counter behind [`rdtsc`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clock {
+    /// How many ticks a second has.
+    pub ticks_per_second: f64,
+    /// Whether the processor says that the counter runs at one rate, whatever it does (the
+    /// invariant counter of the x86 manuals, CPUID 8000_0007h EDX bit 8). Where it does not,
+    /// latencies are ticks of a clock that may stop or drift, and tools say so.
+    pub stable: bool,
+}
+
+impl Clock {
+    /// The clock of this machine, measured once a process against the monotonic clock, which
+    /// takes about five milliseconds.
+    #[cfg(feature = "std")]
+    pub fn calibrated() -> Self {
+        static CLOCK: std::sync::OnceLock<Clock> = std::sync::OnceLock::new();
+        *CLOCK.get_or_init(|| Self {
+            ticks_per_second: measure_ticks_per_second(),
+            stable: counter_is_invariant(),
+        })
+    }
+
+    /// What `ticks` are in nanoseconds.
+    pub fn nanoseconds(&self, ticks: u64) -> f64 {
+        ticks as f64 * 1e9 / self.ticks_per_second
+    }
+}
+
+#[cfg(feature = "std")]
+fn measure_ticks_per_second() -> f64 {
+    use std::time::{Duration, Instant};
+    // The pair is read several times and the closest kept, so that an interruption between the
+    // two readings does not count.
+    let pair = || {
+        (0..16)
+            .map(|_| {
+                let before = rdtsc();
+                let now = Instant::now();
+                let after = rdtsc();
+                (after.wrapping_sub(before), before / 2 + after / 2, now)
+            })
+            .min_by_key(|&(width, ..)| width)
+            .map(|(_, ticks, now)| (ticks, now))
+            .unwrap_or_else(|| (rdtsc(), Instant::now()))
+    };
+    let (first_ticks, first) = pair();
+    std::thread::sleep(Duration::from_millis(5));
+    let (last_ticks, last) = pair();
+    let seconds = last.duration_since(first).as_secs_f64();
+    let rate = last_ticks.wrapping_sub(first_ticks) as f64 / seconds;
+    if rate.is_finite() && rate > 0.0 { rate } else { 1e9 }
+}
+
+#[cfg(feature = "std")]
+fn counter_is_invariant() -> bool {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use core::arch::x86_64::__cpuid;
+        __cpuid(0x8000_0000).eax >= 0x8000_0007 && __cpuid(0x8000_0007).edx & (1 << 8) != 0
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    {
+        // The generic timer of AArch64 and the monotonic clock run at one rate by definition.
+        true
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_go_forward() {
+        let before = rdtsc();
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert!(rdtsc() > before);
+    }
+
+    #[test]
+    fn a_calibrated_clock_has_a_rate_that_a_machine_can_have() {
+        let clock = Clock::calibrated();
+        assert!(clock.ticks_per_second > 1e6 && clock.ticks_per_second < 1e11);
+        assert!((clock.nanoseconds(clock.ticks_per_second as u64) - 1e9).abs() < 1e3);
+    }
+}

@@ -1,0 +1,213 @@
+//! How much is done at once: the coalescing controller.
+//!
+//! It watches how fast messages arrive and says in how many of them a frontier, a counter or a
+//! wake-up is announced. It never withholds a message: a commit is visible at once, whatever the
+//! mode. What it defers is bounded by its largest mode (64 messages), by an eighth of the credit
+//! limit, and by [`WINDOW_TICKS`] where timestamps are taken.
+
+/// After this many ticks (about a microsecond) since the last announcement, the next message is
+/// announced whatever the mode.
+pub const WINDOW_TICKS: u64 = 3_000;
+
+/// Intervals are cut at this many ticks before they enter the average, so that one long silence
+/// is forgotten after some dozens of messages.
+const LONGEST_INTERVAL: u64 = 1 << 15;
+
+/// How many messages share one announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum CoalesceMode {
+    /// Each message by itself: messages come more than 8,192 ticks apart.
+    Immediate = 0,
+    /// Four: messages come 1,024 to 8,192 ticks apart.
+    Light = 1,
+    /// Sixteen: messages come 256 to 1,024 ticks apart.
+    Moderate = 2,
+    /// Sixty-four: messages come less than 256 ticks apart.
+    Aggressive = 3,
+}
+
+impl CoalesceMode {
+    /// How many messages share one announcement: 1, 4, 16 or 64.
+    #[inline]
+    pub const fn batch(self) -> u64 {
+        1 << (2 * self as u32)
+    }
+
+    /// The mode for an average interval between arrivals, in ticks.
+    #[inline]
+    pub const fn for_interval(ticks: u64) -> Self {
+        match ticks {
+            0..256 => Self::Aggressive,
+            256..1_024 => Self::Moderate,
+            1_024..8_192 => Self::Light,
+            _ => Self::Immediate,
+        }
+    }
+
+    /// The name used in tables: `immediate`, `light`, `moderate`, `aggressive`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Immediate => "immediate",
+            Self::Light => "light",
+            Self::Moderate => "moderate",
+            Self::Aggressive => "aggressive",
+        }
+    }
+}
+
+/// `(7/8)^n` in units of 1/65536, for n up to the largest batch.
+const DECAY: [u64; 65] = {
+    let mut table = [65_536u64; 65];
+    let mut n = 1;
+    while n < 65 {
+        table[n] = table[n - 1] * 7 / 8;
+        n += 1;
+    }
+    table
+};
+
+/// An exponential moving average (weight 1/8) of the interval between arrivals, and the mode that
+/// follows from it.
+///
+/// ```
+/// use ultrafastring::{CoalesceController, CoalesceMode};
+///
+/// let mut coalesce = CoalesceController::new(0);
+/// assert_eq!(coalesce.mode(), CoalesceMode::Immediate);
+/// for arrival in 1..=100 {
+///     coalesce.record_arrival(arrival * 50); // one message every 50 ticks
+/// }
+/// assert_eq!(coalesce.mode(), CoalesceMode::Aggressive);
+/// ```
+#[derive(Clone, Debug)]
+pub struct CoalesceController {
+    /// When the last recorded arrival was, in ticks.
+    last: u64,
+    /// The average interval in sixteenths of a tick.
+    average: u64,
+}
+
+impl CoalesceController {
+    /// A controller that has seen nothing since `now` (ticks) and assumes sparse arrivals.
+    pub const fn new(now: u64) -> Self {
+        Self { last: now, average: LONGEST_INTERVAL << 4 }
+    }
+
+    /// Records one arrival at `now` (ticks) and gives the mode that now holds.
+    #[inline]
+    pub fn record_arrival(&mut self, now: u64) -> CoalesceMode {
+        self.record_arrivals(1, now)
+    }
+
+    /// Records `count` arrivals spread evenly since the last one recorded, the newest at `now`
+    /// (ticks), and gives the mode that now holds. The same as `count` calls of
+    /// [`record_arrival`](Self::record_arrival) at equal intervals, in one step. A clock that went
+    /// backwards counts as no time; `count` of zero changes nothing.
+    #[inline]
+    pub fn record_arrivals(&mut self, count: u64, now: u64) -> CoalesceMode {
+        if count != 0 {
+            let elapsed = now.saturating_sub(self.last);
+            let interval = if count == 1 { elapsed } else { elapsed / count };
+            let interval = interval.min(LONGEST_INTERVAL) << 4;
+            let keep = DECAY[count.min(64) as usize];
+            // At most 2^19 in each average and 2^16 in the weight: no overflow.
+            self.average = (interval * (65_536 - keep) + self.average * keep) >> 16;
+            self.last = now;
+        }
+        self.mode()
+    }
+
+    /// The average interval between arrivals, in ticks; intervals over 32,768 count as that.
+    #[inline]
+    pub const fn interval(&self) -> u64 {
+        self.average >> 4
+    }
+
+    /// The mode that follows from the average.
+    #[inline]
+    pub const fn mode(&self) -> CoalesceMode {
+        CoalesceMode::for_interval(self.interval())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_modes_announce_once_in_1_4_16_and_64_messages() {
+        use CoalesceMode::*;
+        assert_eq!(
+            [Immediate, Light, Moderate, Aggressive].map(CoalesceMode::batch),
+            [1, 4, 16, 64]
+        );
+    }
+
+    #[test]
+    fn a_step_in_the_load_changes_the_mode_within_some_dozens_of_messages() {
+        let mut coalesce = CoalesceController::new(0);
+        let mut now = 0;
+        for (interval, mode) in [
+            (30, CoalesceMode::Aggressive),
+            (600, CoalesceMode::Moderate),
+            (4_000, CoalesceMode::Light),
+            (2_600_000, CoalesceMode::Immediate),
+            (30, CoalesceMode::Aggressive),
+        ] {
+            for _ in 0..64 {
+                now += interval;
+                coalesce.record_arrival(now);
+            }
+            assert_eq!(coalesce.mode(), mode, "at one message in {interval} ticks");
+        }
+    }
+
+    #[cfg(not(miri))]
+    mod properties {
+        use super::*;
+        use proptest::prelude::*;
+
+        proptest! {
+            #[test]
+            fn many_at_once_are_the_same_as_one_by_one_at_equal_intervals(
+                start in 0u64..1_000, interval in 0u64..40_000, count in 1u64..=64, before in 0u64..100_000,
+            ) {
+                let mut at_once = CoalesceController::new(0);
+                at_once.record_arrival(before);
+                at_once.record_arrivals(0, before + start);
+                let mut one_by_one = at_once.clone();
+                at_once.record_arrivals(count, before + interval * count);
+                for n in 1..=count {
+                    one_by_one.record_arrival(before + interval * n);
+                }
+                prop_assert!(at_once.interval().abs_diff(one_by_one.interval()) <= 1 + one_by_one.interval() / 100);
+            }
+
+            #[test]
+            fn the_average_lies_between_what_it_was_and_the_interval(
+                steps in prop::collection::vec(0u64..100_000, 1..100),
+            ) {
+                let mut coalesce = CoalesceController::new(0);
+                let mut now = 0u64;
+                for step in steps {
+                    let was = coalesce.interval();
+                    now += step;
+                    coalesce.record_arrival(now);
+                    let cut = step.min(LONGEST_INTERVAL);
+                    prop_assert!(coalesce.interval() + 1 >= was.min(cut));
+                    prop_assert!(coalesce.interval() <= was.max(cut));
+                }
+            }
+
+            #[test]
+            fn a_clock_that_jumps_anywhere_breaks_nothing(times in prop::collection::vec(any::<u64>(), 0..100)) {
+                let mut coalesce = CoalesceController::new(0);
+                for now in times {
+                    coalesce.record_arrivals(now % 70, now);
+                    prop_assert!(coalesce.interval() <= LONGEST_INTERVAL);
+                }
+            }
+        }
+    }
+}

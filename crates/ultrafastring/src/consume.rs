@@ -1,0 +1,767 @@
+//! The receiving side: look, claim, read, release, grant.
+//!
+//! ```text
+//!  exclusive  committed? ── read ── consumer_head = p+1 ── now and then: grant
+//!  shared     committed? ── read ── compare-and-swap consumer_head p → p+1 ── …
+//!  in place   committed? ── show hold ── claim ── read … ── clear hold ── …
+//! ```
+//!
+//! A copying receive on a shared side reads the slot *before* it claims the position: as long as
+//! `consumer_head` has not passed the position, the release frontier has not either, so nobody
+//! can have written the slot meanwhile; and if it has passed, the claim fails and what was read is
+//! thrown away. Claim and release are then one instant, and no hold is needed. A hold is shown
+//! where the two are apart: when a message is read in place, or several are claimed at once.
+
+use core::fmt;
+use core::ops::Deref;
+
+use core::marker::PhantomData;
+
+use crate::coalesce::WINDOW_TICKS;
+use crate::layout::{MAX_POSITION, MAX_SPAN, Sharing, Side, Span};
+use crate::message::{Batch, Message, Received};
+use crate::participant::{Entry, Event, Identity, Participant, Role};
+use crate::produce::Mode;
+use crate::recover::{self, Adopted, Finish};
+use crate::segment::Segment;
+use crate::slot::{Meta, Payload, SlotState};
+use crate::sync::Ordering;
+use crate::{CoalesceController, LaneStats, PriorityClass, RecvError, RingError, rdtsc};
+
+/// Ticks (about 100 microseconds) that a consumer is stuck before it looks whether a dead peer is
+/// in its way.
+const STUCK_TICKS: u64 = 1 << 18;
+
+/// A consumer that finds nothing looks at the clock once in so many calls.
+const CALLS_PER_LOOK: u32 = 16;
+
+/// A handle that receives.
+///
+/// Taken from a ring with [`UltraFastRing::consumer`](crate::UltraFastRing::consumer) or
+/// [`exclusive_consumer`](crate::UltraFastRing::exclusive_consumer); it keeps the segment alive by
+/// itself. All calls return at once.
+///
+/// The copying calls ([`try_recv`](Self::try_recv), [`recv_fast`](Self::recv_fast),
+/// [`recv_batch`](Self::recv_batch)) release a message before they return: a process killed just
+/// then takes that message (that batch) with it. [`borrow`](Self::borrow) releases when the guard
+/// is dropped: a message whose reader is killed is delivered again, marked.
+///
+/// ```
+/// use ultrafastring::{PriorityClass, RecvError, UltraFastRing};
+///
+/// let ring = UltraFastRing::new(8);
+/// let mut consumer = ring.consumer()?;
+/// assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+/// for word in ["to", "be"] {
+///     ring.send_fast(word.as_bytes(), PriorityClass::Normal)?;
+/// }
+/// let words: Vec<_> = consumer.try_iter().map(|word| word.to_vec()).collect();
+/// assert_eq!(words, [b"to", b"be"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Consumer<S: Mode> {
+    entry: Entry,
+    /// The next position: an exclusive side's own; on a shared side where the head was last seen.
+    position: u64,
+    lanes: [LaneStats; PriorityClass::COUNT],
+    coalesce: CoalesceController,
+    /// Messages received through this handle since it granted.
+    ungranted: u64,
+    /// How many make it grant.
+    grant_at: u64,
+    /// Time after which to grant with the next message that carries a timestamp.
+    grant_by: u64,
+    /// No more than so many messages share a grant.
+    most_ungranted: u64,
+    /// Whether the entry's hold is shown; at the beginning of a call that means a guard was
+    /// forgotten.
+    holding: bool,
+    /// Messages below were in an exclusive predecessor's hands when it died.
+    redelivered_below: u64,
+    /// A dead consumer's messages that this handle delivers again.
+    adopted: Option<Adopted>,
+    /// Whether `holding`, or something is `adopted`: the one thing that `take` looks at.
+    special: bool,
+    /// Calls that found nothing since one that did.
+    fruitless: u32,
+    /// Since when, in ticks, nothing was found at `position` by looks at the clock; 0: no look.
+    stuck_since: u64,
+    mode: PhantomData<S>,
+}
+
+/// A message taken, its slot not yet given back by whom it concerns.
+struct Taken {
+    meta: Meta,
+    timestamp: u64,
+    payload: Payload,
+    position: u64,
+    redelivered: bool,
+}
+
+impl<S: Mode> Consumer<S> {
+    const SHARED: bool = matches!(S::SHARING, Sharing::Shared);
+
+    pub(crate) fn attach(segment: &Segment, identity: &Identity) -> Result<Self, RingError> {
+        let role = Role { side: Side::Consumer, sharing: S::SHARING };
+        let entry = Entry::attach(segment, role, identity)?;
+        // Acquire: pairs with the release of the last consumer's store: its reads come before.
+        let position = segment.counters().consumer_head.load(Ordering::Acquire).min(MAX_POSITION);
+        let redelivered_below = if Self::SHARED {
+            0
+        } else {
+            recover::succeed_exclusive_consumer(segment, entry.locker(), entry.index())
+        };
+        let mut this = Self {
+            position,
+            lanes: entry.participant().lanes(),
+            coalesce: CoalesceController::new(rdtsc()),
+            ungranted: 0,
+            grant_at: 1,
+            grant_by: 0,
+            most_ungranted: (segment.geometry().credit_limit / 8).max(1),
+            holding: false,
+            redelivered_below,
+            adopted: None,
+            special: false,
+            fruitless: 0,
+            stuck_since: 0,
+            mode: PhantomData,
+            entry,
+        };
+        // An entry may come with a hold that its dead holder left: its work goes on here.
+        if Self::SHARED && this.participant().shown_hold().is_some() {
+            let index = this.entry.index();
+            if let Finish::Redeliver(adopted) = recover::finish_hold(segment, index, index) {
+                this.adopt(adopted);
+            }
+        }
+        Ok(this)
+    }
+
+    /// Receives the next message into `buffer`: its size, priority class, and latency in ticks (0
+    /// if it carried no timestamp). Bytes of `buffer` beyond the size stay as they were.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Empty`], or [`RecvError::BufferTooSmall`] with the message left where it is.
+    #[inline]
+    pub fn recv_fast(
+        &mut self,
+        buffer: &mut [u8],
+    ) -> Result<(usize, PriorityClass, u64), RecvError> {
+        let taken = self.take(buffer.len())?;
+        let size = taken.meta.size();
+        taken.payload.copy_to(&mut buffer[..size]);
+        let about = self.record(&taken);
+        Ok((about.size, about.class, about.latency))
+    }
+
+    /// Receives the next message.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Empty`].
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<Message, RecvError> {
+        let taken = self.take(usize::MAX)?;
+        let about = self.record(&taken);
+        Ok(Message::new(taken.payload, taken.timestamp, about))
+    }
+
+    /// Receives as many messages as are there, at most one a buffer and 64 in all, and says for
+    /// each buffer filled what there is to know about its message. The messages of one batch are
+    /// released together, and their latencies measured at one moment.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Empty`], or [`RecvError::BufferTooSmall`] if not even the first message fits;
+    /// a later one that does not fit ends the batch before it.
+    #[inline]
+    pub fn recv_batch<const N: usize>(
+        &mut self,
+        buffers: &mut [[u8; N]],
+    ) -> Result<Batch, RecvError> {
+        let mut batch = Batch::new();
+        if buffers.is_empty() {
+            return Ok(batch);
+        }
+        self.release_lent();
+        let span = match self.claim_span(buffers.len().min(MAX_SPAN as usize) as u64, N)? {
+            Some(span) => span,
+            // The first is one that has to be taken by itself.
+            None => {
+                let taken = self.take(N)?;
+                taken.payload.copy_to(&mut buffers[0][..taken.meta.size()]);
+                batch.push(self.record(&taken));
+                return Ok(batch);
+            }
+        };
+        let mut now = 0;
+        for (position, buffer) in (span.first..span.end()).zip(buffers) {
+            let (meta, timestamp, payload) = self.entry.segment().slot(position).read();
+            // A peer may have changed the size since it was looked at.
+            let size = meta.size().min(N);
+            payload.copy_to(&mut buffer[..size]);
+            if timestamp != 0 && now == 0 {
+                now = rdtsc();
+            }
+            let latency = (timestamp != 0).then(|| now.saturating_sub(timestamp));
+            self.lanes[meta.class().index()].record_received(size, latency);
+            batch.push(Received {
+                size,
+                class: meta.class(),
+                latency: latency.unwrap_or(0),
+                redelivered: position < self.redelivered_below,
+            });
+        }
+        self.release(span);
+        self.ungranted += span.count;
+        self.grant_if_due(now);
+        Ok(batch)
+    }
+
+    /// Takes the next message and gives a guard to read it by; dropping the guard releases it.
+    /// If this process is killed before, another consumer gets the message again, marked.
+    ///
+    /// A guard that is dropped by a panic releases its message; one that is forgotten
+    /// (`mem::forget`) is released by the next call on this handle that grants or finds the ring
+    /// empty, or when the handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Empty`].
+    pub fn borrow(&mut self) -> Result<Borrowed<'_, S>, RecvError> {
+        self.release_lent();
+        let taken = self.take_held()?;
+        let about = self.record(&taken);
+        let message = Message::new(taken.payload, taken.timestamp, about);
+        Ok(Borrowed { consumer: self, message, position: taken.position })
+    }
+
+    /// Receives what is there, one message after the other, and ends when the ring is found
+    /// empty.
+    pub fn try_iter(&mut self) -> TryIter<'_, S> {
+        TryIter { consumer: self }
+    }
+
+    /// Grants what was released and stores the statistics now.
+    pub fn flush(&mut self) {
+        self.release_lent();
+        self.grant(0);
+    }
+
+    /// The ring's capacity in slots.
+    pub fn capacity(&self) -> usize {
+        self.entry.segment().geometry().capacity
+    }
+
+    /// This handle's place in the participant table.
+    pub fn participant_index(&self) -> usize {
+        self.entry.index()
+    }
+
+    /// How arrivals at this handle are coalesced.
+    pub fn coalesce(&self) -> &CoalesceController {
+        &self.coalesce
+    }
+
+    // ---- the hot path --------------------------------------------------------------------
+
+    /// Takes the next message, whose size must be at most `room`, and releases it.
+    #[inline(always)]
+    fn take(&mut self, room: usize) -> Result<Taken, RecvError> {
+        if Self::SHARED && self.special {
+            if let Some(taken) = self.take_special(room)? {
+                return Ok(taken);
+            }
+        }
+        loop {
+            let position = self.position;
+            let segment = self.entry.segment();
+            let slot = segment.slot(position);
+            let sequence = slot.sequence();
+            if sequence != position + 1 {
+                self.not_committed(sequence)?;
+                continue;
+            }
+            let (meta, timestamp, payload) = slot.read();
+            if meta.size() > room {
+                self.too_small(meta.size(), room)?;
+                continue;
+            }
+            let head = &segment.counters().consumer_head;
+            if Self::SHARED {
+                // Release: the reads above come before whatever is done by those who see the head
+                // beyond this position: the grant, and then the write of the next lap.
+                if let Err(actual) = head.compare_exchange(
+                    position,
+                    position + 1,
+                    Ordering::Release,
+                    Ordering::Relaxed,
+                ) {
+                    self.position = actual.min(MAX_POSITION);
+                    continue;
+                }
+            } else {
+                // Release: a successor that goes on from here has our reads behind it.
+                head.store(position + 1, Ordering::Release);
+            }
+            self.position = position + 1;
+            let redelivered = !Self::SHARED && position < self.redelivered_below;
+            return Ok(Taken { meta, timestamp, payload, position, redelivered });
+        }
+    }
+
+    /// Counts a message taken, and grants if it is time.
+    #[inline(always)]
+    fn record(&mut self, taken: &Taken) -> Received {
+        let (now, latency) = if taken.timestamp != 0 {
+            let now = rdtsc();
+            (now, Some(now.saturating_sub(taken.timestamp)))
+        } else {
+            (0, None)
+        };
+        let (size, class) = (taken.meta.size(), taken.meta.class());
+        self.lanes[class.index()].record_received(size, latency);
+        self.ungranted += 1;
+        self.grant_if_due(now);
+        Received { size, class, latency: latency.unwrap_or(0), redelivered: taken.redelivered }
+    }
+
+    #[inline(always)]
+    fn grant_if_due(&mut self, now: u64) {
+        if self.ungranted >= self.grant_at || now > self.grant_by {
+            self.grant(now);
+        }
+    }
+
+    // ---- reading in place, and several at once -------------------------------------------
+
+    /// Takes the next message and keeps it held.
+    fn take_held(&mut self) -> Result<Taken, RecvError> {
+        loop {
+            if let Some(taken) = self.read_adopted() {
+                return Ok(taken);
+            }
+            if let Some(span) = self.claim_span(1, usize::MAX)? {
+                let position = span.first;
+                let (meta, timestamp, payload) = self.entry.segment().slot(position).read();
+                let redelivered = !Self::SHARED && position < self.redelivered_below;
+                return Ok(Taken { meta, timestamp, payload, position, redelivered });
+            }
+        }
+    }
+
+    /// Shows a hold on the committed messages from the next position on, at most `most` and as
+    /// far as their sizes are at most `room`, and claims them. `None` if a dead consumer's
+    /// messages come first.
+    #[inline]
+    fn claim_span(&mut self, most: u64, room: usize) -> Result<Option<Span>, RecvError> {
+        loop {
+            if Self::SHARED && self.adopted.is_some() {
+                self.hide_hold();
+                return Ok(None);
+            }
+            let first = self.position;
+            let segment = self.entry.segment();
+            let mut count = 0;
+            while count < most {
+                let slot = segment.slot(first + count);
+                let sequence = slot.sequence();
+                let size = slot.meta().size();
+                if sequence == first + count + 1 && size <= room {
+                    count += 1;
+                    continue;
+                }
+                if count == 0 {
+                    self.hide_hold();
+                    if sequence == first + 1 {
+                        self.too_small(size, room)?;
+                    } else {
+                        self.not_committed(sequence)?;
+                    }
+                }
+                break;
+            }
+            if count == 0 {
+                continue;
+            }
+            let span = Span::new(first, count);
+            self.entry.participant().show_hold(span);
+            self.set_holding(true);
+            if Self::SHARED {
+                let head = &self.entry.segment().counters().consumer_head;
+                // Release: makes the hold visible to the scan that sees the head beyond it.
+                if let Err(actual) =
+                    head.compare_exchange(first, span.end(), Ordering::Release, Ordering::Relaxed)
+                {
+                    self.position = actual.min(MAX_POSITION);
+                    continue;
+                }
+            }
+            self.position = span.end();
+            return Ok(Some(span));
+        }
+    }
+
+    /// Gives back what `claim_span` claimed.
+    #[inline]
+    fn release(&mut self, span: Span) {
+        if !Self::SHARED {
+            // Release: a successor that goes on from here has our reads behind it.
+            self.entry.segment().counters().consumer_head.store(span.end(), Ordering::Release);
+        }
+        self.hide_hold();
+    }
+
+    #[inline]
+    fn hide_hold(&mut self) {
+        if self.holding {
+            self.entry.participant().clear_hold();
+            self.set_holding(false);
+        }
+    }
+
+    #[inline(always)]
+    fn set_holding(&mut self, holding: bool) {
+        self.holding = holding;
+        self.special = holding || self.adopted.is_some();
+    }
+
+    /// Releases what a guard holds, or held when it was forgotten.
+    fn release_lent(&mut self) {
+        if self.holding {
+            self.release(Span::new(self.position - 1, 1));
+        }
+        if let Some(adopted) = &mut self.adopted {
+            if adopted.lent {
+                adopted.lent = false;
+                self.advance_adopted();
+            }
+        }
+    }
+
+    // ---- what is done now and then -------------------------------------------------------
+
+    /// Announces the release frontier, which gives credit back, and stores the counters.
+    #[cold]
+    #[inline(never)]
+    fn grant(&mut self, timestamp: u64) {
+        let now = if timestamp == 0 { rdtsc() } else { timestamp };
+        let segment = self.entry.segment();
+        if Self::SHARED {
+            raise_release_frontier(segment);
+        } else {
+            let counters = segment.counters();
+            // What a guard still holds is not in it.
+            let released = counters.consumer_head.load(Ordering::Relaxed);
+            // Release: pairs with the acquire in `refill`: our reads of these slots come before
+            // the producers' writes into them.
+            counters.consumer_tail.store(released, Ordering::Release);
+        }
+        self.store_lanes();
+        let batch = self.coalesce.record_arrivals(self.ungranted, now).batch();
+        self.ungranted = 0;
+        self.grant_at = batch.min(self.most_ungranted);
+        self.grant_by = now.saturating_add(WINDOW_TICKS);
+    }
+
+    fn store_lanes(&self) {
+        let participant = self.participant();
+        for class in PriorityClass::ALL {
+            participant.lane(class).store_received(&self.lanes[class.index()]);
+        }
+    }
+
+    /// What to do when the next position is not committed: `Ok` to look again, elsewhere.
+    #[cold]
+    #[inline(never)]
+    fn not_committed(&mut self, sequence: u64) -> Result<(), RecvError> {
+        let position = self.position;
+        match crate::TimestampedSlot::state_of(sequence, position) {
+            SlotState::Abandoned => {
+                self.skip();
+                return Ok(());
+            }
+            SlotState::Later if Self::SHARED => {
+                // Others have gone on; we were away for a lap.
+                let head = self.entry.segment().counters().consumer_head.load(Ordering::Acquire);
+                if head != position && head <= MAX_POSITION {
+                    self.position = head;
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        self.nothing_there()
+    }
+
+    /// Passes over an abandoned slot.
+    fn skip(&mut self) {
+        let position = self.position;
+        let head = &self.entry.segment().counters().consumer_head;
+        if Self::SHARED {
+            // Release: as in `take`.
+            if let Err(actual) =
+                head.compare_exchange(position, position + 1, Ordering::Release, Ordering::Relaxed)
+            {
+                self.position = actual.min(MAX_POSITION);
+                return;
+            }
+        } else {
+            // Release: as in `take`.
+            head.store(position + 1, Ordering::Release);
+        }
+        self.position = position + 1;
+        self.ungranted += 1;
+        self.participant().count(Event::Skipped, 1);
+    }
+
+    /// The ring is empty as far as this handle can tell: the time for what was put off.
+    fn nothing_there(&mut self) -> Result<(), RecvError> {
+        if self.ungranted != 0 {
+            self.fruitless = 0;
+            self.stuck_since = 0;
+            self.grant(0);
+        }
+        self.fruitless = self.fruitless.wrapping_add(1);
+        if self.fruitless % CALLS_PER_LOOK == 0 {
+            let now = rdtsc();
+            if self.stuck_since == 0 {
+                self.stuck_since = now;
+            } else if now.saturating_sub(self.stuck_since) > STUCK_TICKS {
+                self.stuck_since = 0;
+                if self.help() {
+                    return Ok(());
+                }
+            }
+        }
+        Err(RecvError::Empty)
+    }
+
+    /// Looks whether a dead peer is in the way, and finishes its work. Says whether to look for a
+    /// message again.
+    fn help(&mut self) -> bool {
+        let segment = self.entry.segment();
+        let counters = segment.counters();
+        let geometry = segment.geometry();
+        let (locker, index) = (self.entry.locker(), self.entry.index());
+        let mut again = false;
+        if geometry.producer_sharing == Sharing::Shared
+            // Acquire: pairs with the release of the claim, so that its intent is seen.
+            && counters.producer_head.load(Ordering::Acquire) > self.position
+        {
+            let abandoned = recover::abandon_for_the_dead(segment, locker, index, self.position);
+            self.participant().count(Event::Abandoned, abandoned);
+            again |= abandoned != 0;
+        }
+        if Self::SHARED && self.adopted.is_none() {
+            raise_release_frontier(segment);
+            // Acquire: pairs with the release of the grant.
+            let tail = counters.consumer_tail.load(Ordering::Acquire);
+            if tail < counters.consumer_head.load(Ordering::Acquire) {
+                let found = recover::adopt_consumer(segment, locker, index);
+                self.participant().count(Event::Discarded, found.discarded);
+                if let Some(adopted) = found.adopted {
+                    self.adopt(adopted);
+                    again = true;
+                }
+                raise_release_frontier(self.entry.segment());
+            }
+        }
+        again
+    }
+
+    /// What to do about a message larger than the buffer: `Ok` if it was not the next after all.
+    #[cold]
+    fn too_small(&mut self, needed: usize, available: usize) -> Result<(), RecvError> {
+        if Self::SHARED {
+            // Acquire: if the head is still here, what was read is the next message's size.
+            let head = self.entry.segment().counters().consumer_head.load(Ordering::Acquire);
+            if head != self.position && head <= MAX_POSITION {
+                self.position = head;
+                return Ok(());
+            }
+        }
+        Err(RecvError::BufferTooSmall { needed, available })
+    }
+
+    // ---- a dead consumer's messages ------------------------------------------------------
+
+    fn adopt(&mut self, adopted: Adopted) {
+        self.adopted = Some(adopted);
+        self.special = true;
+    }
+
+    /// What `take` does first when there is a forgotten guard to release, or a dead consumer's
+    /// message to deliver.
+    #[cold]
+    #[inline(never)]
+    fn take_special(&mut self, room: usize) -> Result<Option<Taken>, RecvError> {
+        self.release_lent();
+        let Some(taken) = self.read_adopted() else { return Ok(None) };
+        let needed = taken.meta.size();
+        if needed > room {
+            if let Some(adopted) = &mut self.adopted {
+                adopted.lent = false;
+            }
+            return Err(RecvError::BufferTooSmall { needed, available: room });
+        }
+        self.release_lent();
+        Ok(Some(taken))
+    }
+
+    /// Reads the next of a dead consumer's messages, if there is one; it stays the dead one's
+    /// until `advance_adopted`.
+    fn read_adopted(&mut self) -> Option<Taken> {
+        loop {
+            let adopted = self.adopted.as_mut()?;
+            let segment = self.entry.segment();
+            let position = adopted.next;
+            let slot = segment.slot(position);
+            let state = slot.state(position);
+            let (meta, timestamp, payload) = slot.read();
+            // Looked at after the copy: before it, the frontier could still pass between. A
+            // read-modify-write, which changes nothing: a grant that raises the frontier comes
+            // before it, and is seen, or after it and synchronises with it (both AcqRel), and
+            // then the reads above come before the write of the next lap.
+            let tail = segment.counters().consumer_tail.fetch_max(0, Ordering::AcqRel);
+            if tail > position || matches!(state, SlotState::NotYet | SlotState::Later) {
+                // The dead one had lost this claim, and a scan did not wait for it.
+                self.drop_adopted();
+                return None;
+            }
+            if state == SlotState::Abandoned {
+                self.participant().count(Event::Skipped, 1);
+                self.advance_adopted();
+                continue;
+            }
+            adopted.lent = true;
+            self.participant().count(Event::Redelivered, 1);
+            return Some(Taken { meta, timestamp, payload, position, redelivered: true });
+        }
+    }
+
+    /// Takes one message off what the dead one's hold shows.
+    fn advance_adopted(&mut self) {
+        let Some(adopted) = &mut self.adopted else { return };
+        adopted.next += 1;
+        if adopted.next == adopted.end {
+            self.drop_adopted();
+            return;
+        }
+        let rest = Span::new(adopted.next, adopted.end - adopted.next);
+        self.entry.segment().participant(adopted.index).show_hold(rest);
+    }
+
+    /// All of the dead one's work is finished: its entry is free.
+    fn drop_adopted(&mut self) {
+        if let Some(adopted) = self.adopted.take() {
+            let (segment, locker) = (self.entry.segment(), self.entry.locker());
+            recover::close(segment, locker, adopted.index, self.entry.index());
+            raise_release_frontier(segment);
+        }
+        self.special = self.holding;
+    }
+
+    #[inline(always)]
+    fn participant(&self) -> &Participant {
+        self.entry.participant()
+    }
+}
+
+/// Announces a shared side's release frontier: the least of `consumer_head`, read first, and all
+/// that consumers hold.
+fn raise_release_frontier(segment: &Segment) {
+    let counters = segment.counters();
+    // Acquire, and before the holds: pairs with the release of each claim, so the hold of whoever
+    // claimed below the head is seen, or a later word of the same line.
+    let head = counters.consumer_head.load(Ordering::Acquire);
+    let frontier = (0..segment.entries_used())
+        .filter_map(|index| segment.participant(index).shown_hold())
+        .map(|span| span.first)
+        .fold(head, u64::min);
+    // Release: pairs with the acquire in `refill`: all reads below come before the producers'
+    // writes. Acquire: pairs with the second look in `read_adopted`. A maximum: another grant may
+    // have seen more.
+    counters.consumer_tail.fetch_max(frontier, Ordering::AcqRel);
+}
+
+impl<S: Mode> Drop for Consumer<S> {
+    fn drop(&mut self) {
+        self.flush();
+        // What is left of a dead one's messages stays in its hold, for the next to adopt.
+        if let Some(adopted) = self.adopted.take() {
+            recover::hand_on(
+                self.entry.segment(),
+                self.entry.locker(),
+                &adopted,
+                self.entry.index(),
+            );
+        }
+    }
+}
+
+/// Receives what is there; see [`Consumer::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a, S: Mode> {
+    consumer: &'a mut Consumer<S>,
+}
+
+impl<S: Mode> Iterator for TryIter<'_, S> {
+    type Item = Message;
+
+    #[inline]
+    fn next(&mut self) -> Option<Message> {
+        self.consumer.try_recv().ok()
+    }
+}
+
+/// A message that stays in the ring until this guard is dropped; see [`Consumer::borrow`].
+/// Dereferences to its bytes, which are the guard's own copy, so a peer cannot change them.
+pub struct Borrowed<'a, S: Mode> {
+    consumer: &'a mut Consumer<S>,
+    message: Message,
+    position: u64,
+}
+
+impl<S: Mode> Borrowed<'_, S> {
+    /// The message, to keep.
+    pub fn message(&self) -> Message {
+        self.message
+    }
+
+    /// Its place in the endless order of messages.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Releases the message; the same as dropping the guard.
+    pub fn release(self) {}
+}
+
+impl<S: Mode> Deref for Borrowed<'_, S> {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl<S: Mode> fmt::Debug for Borrowed<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Borrowed")
+            .field("position", &self.position)
+            .field("message", &self.message)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Mode> Drop for Borrowed<'_, S> {
+    fn drop(&mut self) {
+        // The same whether the guard is dropped or was forgotten: one of the two is lent.
+        self.consumer.release_lent();
+        self.consumer.grant_if_due(0);
+    }
+}

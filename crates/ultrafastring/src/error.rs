@@ -1,0 +1,399 @@
+//! Errors: what went wrong, and what to do about it.
+
+use core::fmt;
+
+#[cfg(feature = "std")]
+use std::{io, path::PathBuf};
+
+use crate::layout::{LAYOUT_VERSION, MAX_CAPACITY, MAX_PARTICIPANTS, Sharing, Side};
+use crate::participant::ParticipantName;
+
+/// A number chosen for a new ring is out of range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// The capacity is no power of two, or over [`MAX_CAPACITY`](crate::layout::MAX_CAPACITY).
+    Capacity(usize),
+    /// The participant table would have no entry, or too many.
+    Participants(usize),
+    /// The credit limit is 0 or above the capacity.
+    CreditLimit {
+        /// The limit asked for.
+        limit: u64,
+        /// The ring's capacity.
+        capacity: usize,
+    },
+    /// The reserves together leave no credit for the least urgent class.
+    Reserves {
+        /// The sum of the reserves.
+        reserved: u64,
+        /// The credit limit.
+        limit: u64,
+    },
+    /// Timestamps one in a number that is no power of two from 2 to 65,536.
+    Timestamps(u32),
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Capacity(capacity) => {
+                write!(
+                    f,
+                    "a ring's capacity is a power of two up to {MAX_CAPACITY}, and {capacity} is not"
+                )?;
+                match capacity.checked_next_power_of_two() {
+                    Some(next) if next <= MAX_CAPACITY => write!(f, "; try {}", next.max(1)),
+                    _ => Ok(()),
+                }
+            }
+            Self::Participants(count) => {
+                write!(f, "a participant table has 1 to {MAX_PARTICIPANTS} entries, not {count}")
+            }
+            Self::CreditLimit { limit, capacity } => {
+                write!(f, "a credit limit is 1 to the capacity ({capacity}), and {limit} is not")
+            }
+            Self::Reserves { reserved, limit } => write!(
+                f,
+                "the reserves take {reserved} of {limit} credits and must leave at least one; \
+                 lower them or raise the credit limit"
+            ),
+            Self::Timestamps(n) => write!(
+                f,
+                "timestamps are taken one in a power of two from 2 to 65536, not one in {n}"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for Invalid {}
+
+/// Who holds an exclusive side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Process id as its own process sees it.
+    pub pid: u32,
+    /// The name that the program gave its handle.
+    pub name: ParticipantName,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.pid)?;
+        if !self.name.as_str().is_empty() {
+            write!(f, " ({})", self.name.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+/// A ring could not be made, opened, removed, or joined.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RingError {
+    /// A number chosen for a new ring is out of range.
+    Invalid(Invalid),
+    /// There is not enough memory for the segment.
+    OutOfMemory {
+        /// What the segment would take.
+        bytes: usize,
+    },
+    /// An exclusive side has its one handle already.
+    SideTaken {
+        /// The side.
+        side: Side,
+        /// Its holder, if it has said who it is.
+        holder: Option<Holder>,
+    },
+    /// A shared handle was asked for on an exclusive side, or the reverse.
+    WrongSharing {
+        /// The side.
+        side: Side,
+        /// What it is.
+        actual: Sharing,
+    },
+    /// Every entry of the participant table is in use by a living participant, or waits for
+    /// recovery.
+    TableFull {
+        /// The size of the table.
+        participants: usize,
+    },
+    /// The name cannot be a ring's.
+    #[cfg(feature = "std")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// There is a ring, or a file, of this name already.
+    #[cfg(feature = "std")]
+    NameTaken {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// There is no ring of this name.
+    #[cfg(feature = "std")]
+    NoSuchRing {
+        /// Where its file would be.
+        path: PathBuf,
+    },
+    /// The file system does not let us.
+    #[cfg(feature = "std")]
+    PermissionDenied {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file belongs to another user, whom opening it would trust.
+    #[cfg(feature = "std")]
+    ForeignOwner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner's user id.
+        uid: u32,
+    },
+    /// The ring has another layout version.
+    #[cfg(feature = "std")]
+    LayoutVersion {
+        /// The file.
+        path: PathBuf,
+        /// The file's version.
+        found: u32,
+    },
+    /// The file is not a ring, or a damaged one.
+    #[cfg(feature = "std")]
+    NotARing {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The file system has no room for the segment.
+    #[cfg(feature = "std")]
+    NoSpace {
+        /// The file.
+        path: PathBuf,
+        /// What the segment would take.
+        bytes: usize,
+    },
+    /// Another system call failed.
+    #[cfg(feature = "std")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(invalid) => invalid.fmt(f),
+            Self::OutOfMemory { bytes } => {
+                write!(f, "there is not enough memory for a segment of {bytes} bytes")
+            }
+            Self::SideTaken { side, holder } => {
+                write!(f, "the exclusive {} side is held by ", side.name())?;
+                match holder {
+                    Some(holder) => write!(f, "{holder}")?,
+                    None => f.write_str("another handle")?,
+                }
+                f.write_str("; wait until it leaves, or make the ring with that side shared")
+            }
+            Self::WrongSharing { side, actual } => {
+                let (side, actual) = (side.name(), actual.name());
+                write!(f, "the {side} side of this ring is {actual}; take ")?;
+                match actual {
+                    "exclusive" => write!(f, "its handle with exclusive_{side}()"),
+                    _ => write!(f, "a handle with {side}()"),
+                }
+            }
+            Self::TableFull { participants } => write!(
+                f,
+                "all {participants} entries of the participant table are taken; drop handles, or \
+                 make the ring with a larger table"
+            ),
+            #[cfg(feature = "std")]
+            Self::BadName { name } => write!(
+                f,
+                "{name:?} cannot be a ring's name: 1 to 200 bytes, no slash, no control character, \
+                 no leading dot"
+            ),
+            #[cfg(feature = "std")]
+            Self::NameTaken { path } => write!(
+                f,
+                "{} exists already; open it, remove it, or choose another name",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::NoSuchRing { path } => {
+                write!(f, "there is no ring at {}; create it first", path.display())
+            }
+            #[cfg(feature = "std")]
+            Self::PermissionDenied { path } => write!(
+                f,
+                "{}: permission denied; a ring belongs to the user who made it",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::ForeignOwner { path, uid } => write!(
+                f,
+                "{} belongs to user {uid}, not to you; opening it would trust that user",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::LayoutVersion { path, found } => write!(
+                f,
+                "{} has layout version {found}, this program knows version {LAYOUT_VERSION}; use \
+                 programs of one version, or remove the ring and make it anew",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::NotARing { path, reason } => {
+                write!(f, "{} is not a ring: {reason}", path.display())
+            }
+            #[cfg(feature = "std")]
+            Self::NoSpace { path, bytes } => write!(
+                f,
+                "{}: no room for a segment of {bytes} bytes; lower the capacity or free memory \
+                 there",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::Io { action, path, source } => {
+                write!(f, "{action} {}: {source}", path.display())
+            }
+        }
+    }
+}
+
+impl core::error::Error for RingError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Invalid(invalid) => Some(invalid),
+            #[cfg(feature = "std")]
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<Invalid> for RingError {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+/// A message could not be sent; nothing of it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The message does not fit into a slot. Cut it, or send a reference to it.
+    TooLarge {
+        /// Bytes of the message.
+        size: usize,
+        /// The most that fits.
+        max: usize,
+    },
+    /// Every slot is taken. Try again when consumers have released some.
+    Full,
+    /// There are free slots, but not for this class: the credit limit, or what is reserved for
+    /// more urgent classes, is reached. Try again when consumers have released some.
+    OutOfCredit,
+    /// The calls on `&UltraFastRing` found no participant entry to borrow, because the table is
+    /// full or the producer side exclusive. Take a handle from the ring, which says why.
+    NoEntry,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::TooLarge { size, max } => {
+                write!(f, "a message of {size} bytes does not fit: the most is {max}")
+            }
+            Self::Full => f.write_str("the ring is full; try again when consumers have caught up"),
+            Self::OutOfCredit => f.write_str(
+                "no credit is left for this priority class; try again when consumers have caught up",
+            ),
+            Self::NoEntry => f.write_str(
+                "no participant entry can be borrowed for this call; take a producer handle, \
+                 which says why",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for SendError {}
+
+/// A message could not be sent and comes back; see [`SendError`] for the reasons.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TrySendError<M> {
+    /// The message, whole.
+    pub message: M,
+    /// Why it was not sent.
+    pub reason: SendError,
+}
+
+impl<M> TrySendError<M> {
+    /// The message, whole.
+    pub fn into_inner(self) -> M {
+        self.message
+    }
+
+    /// Whether it may go through when consumers have caught up.
+    pub fn is_full(&self) -> bool {
+        matches!(self.reason, SendError::Full | SendError::OutOfCredit)
+    }
+}
+
+impl<M> fmt::Debug for TrySendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrySendError").field("reason", &self.reason).finish_non_exhaustive()
+    }
+}
+
+impl<M> fmt::Display for TrySendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl<M> core::error::Error for TrySendError<M> {}
+
+/// No message was received; none was consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// Nothing is committed at the next position. Try again.
+    Empty,
+    /// The buffer is smaller than the next message, which stays where it is.
+    BufferTooSmall {
+        /// Bytes of the message.
+        needed: usize,
+        /// Bytes of the buffer.
+        available: usize,
+    },
+    /// The calls on `&UltraFastRing` found no participant entry to borrow, because the table is
+    /// full or the consumer side exclusive. Take a handle from the ring, which says why.
+    NoEntry,
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Empty => f.write_str("the ring is empty"),
+            Self::BufferTooSmall { needed, available } => write!(
+                f,
+                "the next message has {needed} bytes and the buffer {available}; it was not \
+                 consumed: come again with a larger one"
+            ),
+            Self::NoEntry => f.write_str(
+                "no participant entry can be borrowed for this call; take a consumer handle, \
+                 which says why",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for RecvError {}

@@ -1,0 +1,579 @@
+//! What lies where in a segment, and what each shared word means.
+//!
+//! ```text
+//!  offset  0 ┌────────────────────────────────────────────────────────────────┐
+//!            │ header, written once before the ring has a name (64-bit words) │
+//!       4096 ├────────────────────────────────────────────────────────────────┤
+//!            │ producer_head   · own line, 128 bytes apart                    │
+//!            │ producer_tail   ·                                              │
+//!            │ consumer_head   ·                                              │
+//!            │ consumer_tail   ·                                              │
+//!       4608 ├────────────────────────────────────────────────────────────────┤
+//!            │ control: entries used, closed, side locks of memory segments   │
+//!       8192 ├────────────────────────────────────────────────────────────────┤
+//!            │ participant table: entries of 1024 bytes (participant.rs)      │
+//!            ├──────────────────────────────────────────── page boundary ─────┤
+//!            │ slots: `capacity` lines of 64 bytes (slot.rs)                  │
+//!            └────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Offsets follow from the header's numbers by [`Geometry::offsets`] and from nothing else; a
+//! header whose own offsets differ is not a ring. After the header has been read and checked once,
+//! nobody looks at it again: what a handle needs, it keeps in its own [`Geometry`].
+
+use crate::PriorityClass;
+use crate::error::Invalid;
+use crate::sync::{AtomicU64, Ordering};
+
+/// First word of every ring: `UFRring` and a zero byte, little-endian.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"UFRring\0");
+
+/// Version of this layout; a segment with another one is refused.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Largest capacity: 2^24 slots, one gibibyte.
+pub const MAX_CAPACITY: usize = 1 << 24;
+
+/// Most entries that a participant table may have.
+pub const MAX_PARTICIPANTS: usize = 4_096;
+
+/// Positions beyond this one are not believed: no ring lives so long, and what is added to a
+/// believed position cannot overflow.
+pub(crate) const MAX_POSITION: u64 = 1 << 57;
+
+/// Positions in one hold or intent: see [`Span`].
+pub(crate) const MAX_SPAN: u64 = 64;
+
+pub(crate) const PAGE: usize = 4_096;
+pub(crate) const COUNTERS_OFFSET: usize = PAGE;
+pub(crate) const CONTROL_OFFSET: usize = COUNTERS_OFFSET + size_of::<Counters>();
+pub(crate) const PARTICIPANTS_OFFSET: usize = 2 * PAGE;
+pub(crate) const PARTICIPANT_SIZE: usize = 1_024;
+pub(crate) const SLOT_SIZE: usize = 64;
+
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<CacheLineU64>() == 64 && align_of::<CacheLineU64>() == 64);
+    assert!(size_of::<Counters>() == 512);
+    assert!(core::mem::offset_of!(Counters, producer_tail) == 128);
+    assert!(core::mem::offset_of!(Counters, consumer_head) == 256);
+    assert!(core::mem::offset_of!(Counters, consumer_tail) == 384);
+    assert!(CONTROL_OFFSET == 4_608);
+    assert!(CONTROL_OFFSET + size_of::<Control>() <= PARTICIPANTS_OFFSET);
+    assert!(size_of::<crate::participant::Participant>() == PARTICIPANT_SIZE);
+    assert!(size_of::<crate::TimestampedSlot>() == SLOT_SIZE);
+};
+
+/// A counter alone on its cache line, so that writing it does not take a neighbour's line away
+/// from another core (false sharing).
+///
+/// ```
+/// use ultrafastring::CacheLineU64;
+/// use std::sync::atomic::Ordering;
+///
+/// let counter = CacheLineU64::new(41);
+/// counter.fetch_add(1, Ordering::Relaxed);
+/// assert_eq!(counter.load(Ordering::Relaxed), 42);
+/// assert_eq!((size_of::<CacheLineU64>(), align_of::<CacheLineU64>()), (64, 64));
+/// ```
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct CacheLineU64 {
+    value: AtomicU64,
+    _pad: [u8; 56],
+}
+
+impl CacheLineU64 {
+    /// A line that holds `value`.
+    pub fn new(value: u64) -> Self {
+        Self { value: AtomicU64::new(value), _pad: [0; 56] }
+    }
+}
+
+impl Default for CacheLineU64 {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl core::ops::Deref for CacheLineU64 {
+    type Target = AtomicU64;
+
+    #[inline(always)]
+    fn deref(&self) -> &AtomicU64 {
+        &self.value
+    }
+}
+
+/// The four counters of the ring.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct Counters {
+    /// The next position that producers claim. On a shared side it moves by compare-and-swap; on
+    /// an exclusive one it is stored with the announcements, for observers.
+    pub(crate) producer_head: CacheLineU64,
+    _gap_0: Line,
+    /// Commit frontier as last announced by a producer: all below was committed or abandoned.
+    /// For observers; correctness never depends on it.
+    pub(crate) producer_tail: CacheLineU64,
+    _gap_1: Line,
+    /// The next position that consumers claim. On a shared side it moves by compare-and-swap; on
+    /// an exclusive one it is stored as each message is released, so that a successor knows where
+    /// to go on.
+    pub(crate) consumer_head: CacheLineU64,
+    _gap_2: Line,
+    /// Release frontier as last announced: every slot below is free for the next lap. This is
+    /// the credit that producers spend. It never goes back.
+    pub(crate) consumer_tail: CacheLineU64,
+    _gap_3: Line,
+}
+
+/// A line of nothing after each counter, since some processors fetch lines in pairs (Intel's
+/// spatial prefetcher: Optimization Reference Manual, "Data Prefetching").
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+impl Default for Line {
+    fn default() -> Self {
+        Self([0; 64])
+    }
+}
+
+/// Words that change seldom.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Control {
+    /// Entries of the participant table below this number have been used: scans stop here. It
+    /// only grows.
+    pub(crate) entries_used: AtomicU64,
+    /// For memory segments only, whose participants cannot die alone: 1 while an exclusive
+    /// handle of that side lives. In a file the kernel's lock on the word's place says it.
+    pub(crate) side_locks: [AtomicU64; 2],
+    /// Room for closing and for waiting.
+    _reserved: [AtomicU64; 5],
+}
+
+/// A few consecutive positions in one word, as a participant shows them in its entry: what it is
+/// about to claim, or has not released yet.
+///
+/// ```text
+///  63                                  6 5        0
+///  ┌────────────────────────────────────┬──────────┐
+///  │ first position + 1                 │ count-1  │   all zeros: nothing
+///  └────────────────────────────────────┴──────────┘
+/// ```
+///
+/// 58 bits of position last for nine years at a thousand million messages a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+}
+
+impl Span {
+    /// The word that shows nothing.
+    pub(crate) const NONE: u64 = 0;
+
+    #[inline(always)]
+    pub(crate) const fn new(first: u64, count: u64) -> Self {
+        Self { first, count }
+    }
+
+    /// The word that shows this span; `count` is 1 to 64.
+    #[inline(always)]
+    pub(crate) const fn encode(self) -> u64 {
+        (self.first + 1) << 6 | (self.count - 1)
+    }
+
+    /// What a word shows. Any word is some span or none; what it is good for, the reader checks.
+    #[inline(always)]
+    pub(crate) const fn decode(word: u64) -> Option<Self> {
+        match (word >> 6).checked_sub(1) {
+            Some(first) => Some(Self::new(first, (word & 63) + 1)),
+            None => None,
+        }
+    }
+
+    /// The first position after it.
+    pub(crate) const fn end(self) -> u64 {
+        self.first + self.count
+    }
+
+    pub(crate) const fn overlaps(self, other: Self) -> bool {
+        self.first < other.end() && other.first < self.end()
+    }
+
+    pub(crate) const fn contains(self, position: u64) -> bool {
+        position >= self.first && position - self.first < self.count
+    }
+}
+
+/// One of a ring's two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Those who send.
+    Producer,
+    /// Those who receive.
+    Consumer,
+}
+
+impl Side {
+    /// `producer` or `consumer`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// How many handles a side of a ring may have at a time; fixed when the ring is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Sharing {
+    /// Any number, up to the size of the participant table.
+    #[default]
+    Shared,
+    /// One. The fast path of that side then needs no compare-and-swap.
+    Exclusive,
+}
+
+impl Sharing {
+    /// `shared` or `exclusive`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Exclusive => "exclusive",
+        }
+    }
+}
+
+/// Which messages carry a timestamp; fixed when the ring is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Timestamps {
+    /// All.
+    #[default]
+    Every,
+    /// One in so many positions, a power of two from 2 to 65,536.
+    OneIn(u32),
+    /// None: latencies are 0.
+    Off,
+}
+
+impl Timestamps {
+    const fn to_word(self) -> u64 {
+        match self {
+            Self::Off => 0,
+            Self::Every => 1,
+            Self::OneIn(n) => n as u64,
+        }
+    }
+
+    const fn from_word(word: u64) -> Option<Self> {
+        match word {
+            0 => Some(Self::Off),
+            1 => Some(Self::Every),
+            n if n.is_power_of_two() && n <= 65_536 => Some(Self::OneIn(n as u32)),
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of a message that a consumer had claimed and not released when it died; fixed
+/// when the ring is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Redelivery {
+    /// Another consumer gets it, marked as redelivered.
+    #[default]
+    Redeliver,
+    /// It is dropped and counted as discarded.
+    Discard,
+}
+
+/// Everything a ring's header says, checked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Geometry {
+    pub(crate) capacity: usize,
+    pub(crate) participants: usize,
+    pub(crate) producer_sharing: Sharing,
+    pub(crate) consumer_sharing: Sharing,
+    pub(crate) timestamps: Timestamps,
+    pub(crate) redelivery: Redelivery,
+    pub(crate) credit_limit: u64,
+    pub(crate) reserves: [u64; PriorityClass::COUNT],
+    /// Ticks a second as the creator measured them; 0 if it did not.
+    pub(crate) ticks_per_second: f64,
+    pub(crate) clock_stable: bool,
+    pub(crate) creator_pid: u32,
+    /// Nanoseconds since 1970.
+    pub(crate) created: u64,
+}
+
+/// Where the parts of a segment begin, and where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offsets {
+    pub(crate) participants: usize,
+    pub(crate) slots: usize,
+    pub(crate) end: usize,
+}
+
+/// Number of header words in use.
+pub(crate) const HEADER_WORDS: usize = 32;
+
+// Places of the header's words.
+const W_MAGIC: usize = 0;
+const W_VERSION: usize = 1;
+const W_SIZE: usize = 2;
+const W_CAPACITY: usize = 3;
+const W_PARTICIPANTS: usize = 4;
+const W_SIDES: usize = 5;
+const W_TIMESTAMPS: usize = 6;
+const W_REDELIVERY: usize = 7;
+const W_CREDIT_LIMIT: usize = 8;
+const W_RESERVES: usize = 9; // five words
+const W_TICKS_PER_SECOND: usize = 14;
+const W_CLOCK_STABLE: usize = 15;
+const W_CREATOR_PID: usize = 16;
+const W_CREATED: usize = 17;
+const W_OFFSET_COUNTERS: usize = 18;
+const W_OFFSET_CONTROL: usize = 19;
+const W_OFFSET_PARTICIPANTS: usize = 20;
+const W_PARTICIPANT_SIZE: usize = 21;
+const W_OFFSET_SLOTS: usize = 22;
+const W_SLOT_SIZE: usize = 23;
+/// Bits for what a later version may add; a reader that does not know a bit refuses the ring.
+const W_FEATURES: usize = 24;
+
+impl Geometry {
+    /// Checks the numbers that a user may choose.
+    pub(crate) fn validate(&self) -> Result<(), Invalid> {
+        if !self.capacity.is_power_of_two() || self.capacity > MAX_CAPACITY {
+            return Err(Invalid::Capacity(self.capacity));
+        }
+        if self.participants == 0 || self.participants > MAX_PARTICIPANTS {
+            return Err(Invalid::Participants(self.participants));
+        }
+        if self.credit_limit == 0 || self.credit_limit > self.capacity as u64 {
+            return Err(Invalid::CreditLimit { limit: self.credit_limit, capacity: self.capacity });
+        }
+        let reserved = self.reserves.iter().fold(0u64, |sum, &r| sum.saturating_add(r));
+        if reserved >= self.credit_limit {
+            return Err(Invalid::Reserves { reserved, limit: self.credit_limit });
+        }
+        match self.timestamps {
+            Timestamps::OneIn(n) if !(n.is_power_of_two() && (2..=65_536).contains(&n)) => {
+                Err(Invalid::Timestamps(n))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) const fn offsets(&self) -> Offsets {
+        let slots =
+            (PARTICIPANTS_OFFSET + self.participants * PARTICIPANT_SIZE).next_multiple_of(PAGE);
+        let end = (slots + self.capacity * SLOT_SIZE).next_multiple_of(PAGE);
+        Offsets { participants: PARTICIPANTS_OFFSET, slots, end }
+    }
+
+    /// The header's words.
+    pub(crate) fn encode(&self) -> [u64; HEADER_WORDS] {
+        let offsets = self.offsets();
+        let mut words = [0; HEADER_WORDS];
+        words[W_MAGIC] = MAGIC;
+        words[W_VERSION] = u64::from(LAYOUT_VERSION);
+        words[W_SIZE] = offsets.end as u64;
+        words[W_CAPACITY] = self.capacity as u64;
+        words[W_PARTICIPANTS] = self.participants as u64;
+        words[W_SIDES] = u64::from(self.producer_sharing == Sharing::Exclusive)
+            | u64::from(self.consumer_sharing == Sharing::Exclusive) << 1;
+        words[W_TIMESTAMPS] = self.timestamps.to_word();
+        words[W_REDELIVERY] = u64::from(self.redelivery == Redelivery::Discard);
+        words[W_CREDIT_LIMIT] = self.credit_limit;
+        words[W_RESERVES..W_RESERVES + 5].copy_from_slice(&self.reserves);
+        words[W_TICKS_PER_SECOND] = self.ticks_per_second.to_bits();
+        words[W_CLOCK_STABLE] = u64::from(self.clock_stable);
+        words[W_CREATOR_PID] = u64::from(self.creator_pid);
+        words[W_CREATED] = self.created;
+        words[W_OFFSET_COUNTERS] = COUNTERS_OFFSET as u64;
+        words[W_OFFSET_CONTROL] = CONTROL_OFFSET as u64;
+        words[W_OFFSET_PARTICIPANTS] = offsets.participants as u64;
+        words[W_PARTICIPANT_SIZE] = PARTICIPANT_SIZE as u64;
+        words[W_OFFSET_SLOTS] = offsets.slots as u64;
+        words[W_SLOT_SIZE] = SLOT_SIZE as u64;
+        words
+    }
+
+    /// Reads a header of a segment of `size` bytes and believes nothing of it.
+    #[cfg_attr(not(feature = "std"), allow(dead_code))]
+    pub(crate) fn decode(words: &[u64; HEADER_WORDS], size: u64) -> Result<Self, BadHeader> {
+        if words[W_MAGIC] != MAGIC {
+            return Err(BadHeader::NotARing("it does not begin as a ring does"));
+        }
+        if words[W_VERSION] != u64::from(LAYOUT_VERSION) {
+            return Err(BadHeader::Version(words[W_VERSION] as u32));
+        }
+        if words[W_FEATURES] != 0 || words[W_FEATURES + 1..].iter().any(|&word| word != 0) {
+            return Err(BadHeader::NotARing("its header asks for features unknown here"));
+        }
+        let number = |place: usize| usize::try_from(words[place]).unwrap_or(usize::MAX);
+        let sharing = |bit: u64| {
+            if words[W_SIDES] >> bit & 1 == 1 { Sharing::Exclusive } else { Sharing::Shared }
+        };
+        if words[W_SIDES] > 3 || words[W_REDELIVERY] > 1 || words[W_CLOCK_STABLE] > 1 {
+            return Err(BadHeader::NotARing("its header has a flag out of range"));
+        }
+        let ticks_per_second = f64::from_bits(words[W_TICKS_PER_SECOND]);
+        if !(0.0..1e12).contains(&ticks_per_second) {
+            return Err(BadHeader::NotARing("its clock has an impossible rate"));
+        }
+        let geometry = Self {
+            capacity: number(W_CAPACITY),
+            participants: number(W_PARTICIPANTS),
+            producer_sharing: sharing(0),
+            consumer_sharing: sharing(1),
+            timestamps: Timestamps::from_word(words[W_TIMESTAMPS])
+                .ok_or(BadHeader::NotARing("its timestamps are taken one in a wrong number"))?,
+            redelivery: if words[W_REDELIVERY] == 1 {
+                Redelivery::Discard
+            } else {
+                Redelivery::Redeliver
+            },
+            credit_limit: words[W_CREDIT_LIMIT],
+            reserves: core::array::from_fn(|i| words[W_RESERVES + i]),
+            ticks_per_second,
+            clock_stable: words[W_CLOCK_STABLE] == 1,
+            creator_pid: words[W_CREATOR_PID] as u32,
+            created: words[W_CREATED],
+        };
+        geometry
+            .validate()
+            .map_err(|_| BadHeader::NotARing("its capacity, credit or table is out of range"))?;
+        // Only now: `offsets` of numbers out of range could overflow.
+        if geometry.encode()[W_OFFSET_COUNTERS..HEADER_WORDS] != words[W_OFFSET_COUNTERS..] {
+            return Err(BadHeader::NotARing("its parts lie elsewhere than its sizes say"));
+        }
+        let end = geometry.offsets().end as u64;
+        if words[W_SIZE] != end || size < end {
+            return Err(BadHeader::NotARing("it is shorter than its header says"));
+        }
+        if size > end {
+            return Err(BadHeader::NotARing("it is longer than its header says"));
+        }
+        Ok(geometry)
+    }
+
+    pub(crate) const fn sharing(&self, side: Side) -> Sharing {
+        match side {
+            Side::Producer => self.producer_sharing,
+            Side::Consumer => self.consumer_sharing,
+        }
+    }
+}
+
+/// Why a header was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadHeader {
+    /// It is no ring, and why.
+    NotARing(&'static str),
+    /// It is a ring of this layout version.
+    Version(u32),
+}
+
+impl Control {
+    /// Takes the lock word of a memory segment's side; says whether it was free.
+    pub(crate) fn try_lock_side(&self, side: Side) -> bool {
+        // Acquire on success: pairs with the release in `unlock_side`, so that a new exclusive
+        // handle sees all that its predecessor did.
+        self.side_locks[side as usize]
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Gives it back.
+    pub(crate) fn unlock_side(&self, side: Side) {
+        // Release: pairs with the acquire in `try_lock_side`.
+        self.side_locks[side as usize].store(0, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn geometry() -> Geometry {
+        Geometry {
+            capacity: 256,
+            participants: 64,
+            producer_sharing: Sharing::Exclusive,
+            consumer_sharing: Sharing::Shared,
+            timestamps: Timestamps::OneIn(16),
+            redelivery: Redelivery::Discard,
+            credit_limit: 200,
+            reserves: [10, 5, 0, 0, 0],
+            ticks_per_second: 2.6e9,
+            clock_stable: true,
+            creator_pid: 4321,
+            created: 1_790_000_000_000_000_000,
+        }
+    }
+
+    #[test]
+    fn a_header_says_again_what_was_written_into_it() {
+        let geometry = geometry();
+        let size = geometry.offsets().end as u64;
+        assert_eq!(Geometry::decode(&geometry.encode(), size), Ok(geometry));
+    }
+
+    #[test]
+    fn a_segment_of_another_size_or_version_is_refused() {
+        let geometry = geometry();
+        let size = geometry.offsets().end as u64;
+        let words = geometry.encode();
+        assert!(matches!(Geometry::decode(&words, size - 1), Err(BadHeader::NotARing(_))));
+        assert!(matches!(Geometry::decode(&words, size + 1), Err(BadHeader::NotARing(_))));
+        let mut future = words;
+        future[W_VERSION] = 2;
+        assert_eq!(Geometry::decode(&future, size), Err(BadHeader::Version(2)));
+        let mut feature = words;
+        feature[W_FEATURES] = 1;
+        assert!(matches!(Geometry::decode(&feature, size), Err(BadHeader::NotARing(_))));
+        assert!(matches!(Geometry::decode(&[0; HEADER_WORDS], size), Err(BadHeader::NotARing(_))));
+    }
+
+    #[test]
+    fn a_span_survives_its_word() {
+        for span in [Span::new(0, 1), Span::new(77, 64), Span::new((1 << 58) - 2, 5)] {
+            assert_eq!(Span::decode(span.encode()), Some(span));
+            assert!(span.contains(span.first) && !span.contains(span.first + span.count));
+        }
+        assert_eq!(Span::decode(Span::NONE), None);
+    }
+
+    #[cfg(not(miri))]
+    mod properties {
+        use super::*;
+        use proptest::prelude::*;
+
+        proptest! {
+            #[test]
+            fn a_header_changed_in_one_word_is_refused_or_still_describes_its_file(
+                place in 0usize..HEADER_WORDS, value: u64, bit in 0u32..64, flip: bool,
+            ) {
+                let geometry = geometry();
+                let size = geometry.offsets().end as u64;
+                let mut words = geometry.encode();
+                words[place] = if flip { words[place] ^ 1 << bit } else { value };
+                if let Ok(read) = Geometry::decode(&words, size) {
+                    prop_assert!(read.validate().is_ok());
+                    prop_assert_eq!(read.offsets().end as u64, size);
+                }
+            }
+
+            #[test]
+            fn noise_is_never_a_ring(words in prop::collection::vec(any::<u64>(), HEADER_WORDS), size: u64) {
+                let words: [u64; HEADER_WORDS] = words.try_into().unwrap();
+                prop_assert!(Geometry::decode(&words, size).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+#![cfg_attr(not(feature = "std"), no_std)]
+#![doc = include_str!("front.md")]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(loom)]
+extern crate std;
+
+mod builder;
+pub mod clock;
+pub mod coalesce;
+mod consume;
+pub mod credit;
+pub mod error;
+pub mod lane;
+pub mod layout;
+mod message;
+mod participant;
+mod prefetch;
+mod priority;
+mod produce;
+mod recover;
+mod ring;
+mod seat;
+mod segment;
+pub mod slot;
+mod sync;
+
+pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_PARTICIPANTS};
+pub use clock::rdtsc;
+pub use coalesce::{CoalesceController, CoalesceMode};
+pub use consume::{Borrowed, Consumer, TryIter};
+pub use credit::CreditController;
+pub use error::{Invalid, RecvError, RingError, SendError, TrySendError};
+pub use lane::LaneStats;
+pub use layout::{CacheLineU64, Redelivery, Sharing, Side, Timestamps};
+pub use message::{Batch, MAX_BATCH, Message, Received};
+pub use participant::{ParticipantInfo, ParticipantName};
+pub use prefetch::{prefetch_read, prefetch_write};
+pub use priority::{PriorityClass, UnknownPriorityClass};
+pub use produce::{Exclusive, Mode, Producer, Reservation, Shared};
+pub use ring::{Positions, RingStats, UltraFastRing};
+#[cfg(not(loom))]
+pub use segment::Page;
+pub use slot::{INLINE_SIZE, TimestampedSlot};
+
+/// Where named rings live unless a directory is given.
+#[cfg(feature = "std")]
+pub use segment::file::DEFAULT_DIRECTORY;

@@ -1,0 +1,558 @@
+//! The sending side: credit, claim, write, commit.
+//!
+//! ```text
+//!  exclusive   credit? ── write and commit the slot ── now and then: announce
+//!  shared      credit? ── show intent ── compare-and-swap producer_head ── write and commit ── …
+//! ```
+//!
+//! A producer never waits for a peer, and never reads a slot before it writes it: its credit says
+//! that the slot is free.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+use crate::coalesce::WINDOW_TICKS;
+use crate::layout::{MAX_POSITION, MAX_SPAN, Sharing, Side, Span, Timestamps};
+use crate::participant::{Entry, Identity, Role};
+use crate::segment::Segment;
+use crate::slot::{Meta, Payload, SlotState};
+use crate::sync::Ordering;
+use crate::{
+    CoalesceController, CreditController, INLINE_SIZE, LaneStats, PriorityClass, RingError,
+    SendError, TrySendError, rdtsc,
+};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// How a handle has its side: [`Exclusive`] or [`Shared`].
+pub trait Mode: sealed::Sealed + fmt::Debug + Send + 'static {
+    /// The same as a value.
+    const SHARING: Sharing;
+}
+
+/// The only handle of its side: no compare-and-swap on its path.
+#[derive(Debug)]
+pub struct Exclusive;
+
+/// One of any number of handles of its side.
+#[derive(Debug)]
+pub struct Shared;
+
+impl sealed::Sealed for Exclusive {}
+impl sealed::Sealed for Shared {}
+
+impl Mode for Exclusive {
+    const SHARING: Sharing = Sharing::Exclusive;
+}
+
+impl Mode for Shared {
+    const SHARING: Sharing = Sharing::Shared;
+}
+
+/// Which positions carry a timestamp, as a mask and what it must leave.
+#[derive(Clone, Copy, Debug)]
+struct Stamps {
+    mask: u64,
+    equals: u64,
+}
+
+impl Stamps {
+    const fn new(timestamps: Timestamps) -> Self {
+        match timestamps {
+            Timestamps::Every => Self { mask: 0, equals: 0 },
+            Timestamps::OneIn(n) => Self { mask: n as u64 - 1, equals: 0 },
+            // Never: what a mask of zero leaves is not one.
+            Timestamps::Off => Self { mask: 0, equals: 1 },
+        }
+    }
+
+    /// The time for the message at `position`, or 0 if it carries none.
+    #[inline(always)]
+    fn take(self, position: u64) -> u64 {
+        if position & self.mask == self.equals { rdtsc() } else { 0 }
+    }
+}
+
+/// A handle that sends.
+///
+/// Taken from a ring with [`UltraFastRing::producer`](crate::UltraFastRing::producer) or
+/// [`exclusive_producer`](crate::UltraFastRing::exclusive_producer); it keeps the segment alive by
+/// itself. All calls return at once.
+///
+/// ```
+/// use ultrafastring::{PriorityClass, SendError, UltraFastRing};
+///
+/// let ring = UltraFastRing::new(2);
+/// let mut producer = ring.producer()?;
+/// producer.try_send(b"one", PriorityClass::Normal)?;
+/// producer.try_send(b"two", PriorityClass::High)?;
+/// let error = producer.try_send(b"six", PriorityClass::Normal).unwrap_err();
+/// assert_eq!(error.reason, SendError::Full);
+/// assert_eq!(error.into_inner(), b"six"); // nothing is lost
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Producer<S: Mode> {
+    entry: Entry,
+    /// Its `consumed` is the next position: an exclusive side's own, a shared side's as last seen.
+    credits: CreditController,
+    stamps: Stamps,
+    lanes: [LaneStats; PriorityClass::COUNT],
+    coalesce: CoalesceController,
+    /// Messages sent through this handle since it announced: kept by shared sides only, since
+    /// on an exclusive one the positions say it.
+    unannounced: u64,
+    /// Position (exclusive) or number of messages (shared) at which to announce.
+    announce_at: u64,
+    /// Time after which to announce with the next message that carries a timestamp.
+    announce_by: u64,
+    /// Position (exclusive) at the last announcement.
+    announced: u64,
+    /// No more than so many messages share an announcement.
+    most_unannounced: u64,
+    /// Position of a reservation that may have been forgotten (shared).
+    reserved: Option<u64>,
+    mode: PhantomData<S>,
+}
+
+impl<S: Mode> Producer<S> {
+    const SHARED: bool = matches!(S::SHARING, Sharing::Shared);
+
+    pub(crate) fn attach(segment: &Segment, identity: &Identity) -> Result<Self, RingError> {
+        let role = Role { side: Side::Producer, sharing: S::SHARING };
+        let entry = Entry::attach(segment, role, identity)?;
+        let geometry = segment.geometry();
+        let counters = segment.counters();
+        // Acquire: pairs with the release of whoever announced it: the slots below are free.
+        let granted = counters.consumer_tail.load(Ordering::Acquire).min(MAX_POSITION);
+        let position = if Self::SHARED {
+            counters.producer_head.load(Ordering::Relaxed)
+        } else {
+            Self::next_position(segment)
+        };
+        let position = position.clamp(granted, MAX_POSITION);
+        Ok(Self {
+            credits: CreditController::new(geometry.credit_limit)
+                .with_reserves(geometry.reserves)
+                .resume(position, granted),
+            stamps: Stamps::new(geometry.timestamps),
+            lanes: entry.participant().lanes(),
+            coalesce: CoalesceController::new(rdtsc()),
+            unannounced: 0,
+            announce_at: if Self::SHARED { 1 } else { position + 1 },
+            announce_by: 0,
+            announced: position,
+            most_unannounced: (geometry.capacity as u64 / 8).max(1),
+            reserved: None,
+            mode: PhantomData,
+            entry,
+        })
+    }
+
+    /// Where an exclusive producer goes on: the first position that its predecessor did not
+    /// commit. A slot half-written there is simply written again.
+    fn next_position(segment: &Segment) -> u64 {
+        let counters = segment.counters();
+        // Acquire: everything below either is committed, and so are the slots looked at next.
+        let announced = counters.producer_tail.load(Ordering::Acquire);
+        let claimed = counters.consumer_head.load(Ordering::Acquire);
+        let start = announced.max(claimed).min(MAX_POSITION);
+        // At most a ring full, whatever the slots say.
+        (start..start + segment.geometry().capacity as u64)
+            .find(|&position| segment.slot(position).state(position) == SlotState::NotYet)
+            .unwrap_or(start + segment.geometry().capacity as u64)
+    }
+
+    /// Sends `data` (at most 40 bytes) or says why not.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooLarge`], [`SendError::Full`] or [`SendError::OutOfCredit`]; nothing of the
+    /// message was sent.
+    #[inline]
+    pub fn send_fast(&mut self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
+        if data.len() > INLINE_SIZE {
+            return Err(SendError::TooLarge { size: data.len(), max: INLINE_SIZE });
+        }
+        let position = self.claim(class, 1)?;
+        let timestamp = self.stamps.take(position);
+        self.commit(position, class, data, timestamp);
+        self.announce_if_due(timestamp);
+        Ok(())
+    }
+
+    /// Sends `message` or gives it back with the reason.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_fast`](Self::send_fast).
+    #[inline]
+    pub fn try_send<M: AsRef<[u8]>>(
+        &mut self,
+        message: M,
+        class: PriorityClass,
+    ) -> Result<(), TrySendError<M>> {
+        match self.send_fast(message.as_ref(), class) {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(TrySendError { message, reason }),
+        }
+    }
+
+    /// Sends as many of `messages` as there is credit for, in order and with one timestamp for
+    /// all, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_fast`](Self::send_fast), and only if none was sent; if any of them is too large,
+    /// none is.
+    #[inline]
+    pub fn send_batch<M: AsRef<[u8]>>(
+        &mut self,
+        messages: &[M],
+        class: PriorityClass,
+    ) -> Result<usize, SendError> {
+        if let Some(large) = messages.iter().find(|m| m.as_ref().len() > INLINE_SIZE) {
+            return Err(SendError::TooLarge { size: large.as_ref().len(), max: INLINE_SIZE });
+        }
+        let mut sent = 0;
+        let mut timestamp = None;
+        while sent < messages.len() {
+            let wanted = (messages.len() - sent).min(MAX_SPAN as usize);
+            let (first, count) = match self.claim_up_to(class, wanted as u64) {
+                Ok(claimed) => claimed,
+                Err(error) if sent == 0 => return Err(error),
+                Err(_) => break,
+            };
+            let time = *timestamp.get_or_insert_with(|| match self.stamps.equals {
+                0 => rdtsc(),
+                _ => 0,
+            });
+            // If a caller's `as_ref` panics, what was claimed and not committed is abandoned.
+            let mut claimed = Claimed { producer: self, next: first, end: first + count };
+            for message in &messages[sent..sent + count as usize] {
+                claimed.commit_next(class, message.as_ref(), time);
+            }
+            drop(claimed);
+            sent += count as usize;
+        }
+        self.announce_if_due(timestamp.unwrap_or(0));
+        Ok(sent)
+    }
+
+    /// Claims a slot for a message of `size` bytes that is written in place, through the guard
+    /// that this gives, and sent by [`Reservation::commit`].
+    ///
+    /// A guard that is dropped, by a panic too, is cancelled; one that is forgotten
+    /// (`mem::forget`) is cancelled by the next call on this handle, or when the handle is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_fast`](Self::send_fast).
+    pub fn reserve(
+        &mut self,
+        size: usize,
+        class: PriorityClass,
+    ) -> Result<Reservation<'_, S>, SendError> {
+        if size > INLINE_SIZE {
+            return Err(SendError::TooLarge { size, max: INLINE_SIZE });
+        }
+        let position = self.claim(class, 1)?;
+        if Self::SHARED {
+            self.reserved = Some(position);
+        }
+        Ok(Reservation { producer: self, position, class, size, bytes: [0; INLINE_SIZE] })
+    }
+
+    /// Announces the commit frontier and stores the statistics now. A commit itself is visible
+    /// at once and needs no flush.
+    pub fn flush(&mut self) {
+        self.cancel_forgotten();
+        self.announce(0);
+        if Self::SHARED {
+            // Whatever it shows is committed by now, and would hold the frontier back.
+            self.entry.participant().clear_intent();
+            announce_commit_frontier(self.entry.segment());
+        }
+    }
+
+    /// The ring's capacity in slots.
+    pub fn capacity(&self) -> usize {
+        self.entry.segment().geometry().capacity
+    }
+
+    /// This handle's place in the participant table.
+    pub fn participant(&self) -> usize {
+        self.entry.index()
+    }
+
+    /// The credit of this handle, as it last saw it.
+    pub fn credits(&self) -> &CreditController {
+        &self.credits
+    }
+
+    /// How arrivals at this handle are coalesced.
+    pub fn coalesce(&self) -> &CoalesceController {
+        &self.coalesce
+    }
+
+    // ---- the hot path --------------------------------------------------------------------
+
+    /// Takes `count` positions (1 to 64) from the one it gives on.
+    #[inline(always)]
+    fn claim(&mut self, class: PriorityClass, count: u64) -> Result<u64, SendError> {
+        if Self::SHARED && self.reserved.is_some() {
+            self.cancel_forgotten();
+        }
+        loop {
+            let position = self.credits.consumed();
+            if !self.credits.covers(position, class, count) {
+                self.refill(class, count)?;
+                continue;
+            }
+            if !Self::SHARED {
+                return Ok(position);
+            }
+            let span = Span::new(position, count);
+            self.entry.participant().show_intent(span);
+            // Release: makes the intent visible to whoever sees the head beyond it (`recover`).
+            // That the slots are free was learnt from `consumer_tail`, not from here.
+            match self.entry.segment().counters().producer_head.compare_exchange(
+                position,
+                span.end(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok(position),
+                // Somebody else took it: the next try is for where the head is now.
+                Err(actual) => self.credits.advance_to(actual),
+            }
+        }
+    }
+
+    /// Writes the message and makes it visible.
+    #[inline(always)]
+    fn commit(&mut self, position: u64, class: PriorityClass, data: &[u8], timestamp: u64) {
+        let meta = Meta::new(class, data.len(), self.entry.index() as u32);
+        let slot = self.entry.segment().slot(position);
+        slot.commit(position, meta, timestamp, Payload::from_bytes(data));
+        self.credits.advance_to(position + 1);
+        if Self::SHARED {
+            self.unannounced += 1;
+        }
+        self.lanes[class.index()].record_sent(data.len());
+    }
+
+    /// Announces if enough messages, or enough time, have gone by.
+    #[inline(always)]
+    fn announce_if_due(&mut self, timestamp: u64) {
+        let count = if Self::SHARED { self.unannounced } else { self.credits.consumed() };
+        if count >= self.announce_at || timestamp > self.announce_by {
+            self.announce(timestamp);
+        }
+    }
+
+    // ---- what is done now and then -------------------------------------------------------
+
+    /// As [`claim`](Self::claim), but for as many positions as there is credit for, up to
+    /// `wanted`.
+    #[inline]
+    fn claim_up_to(&mut self, class: PriorityClass, wanted: u64) -> Result<(u64, u64), SendError> {
+        if self.credits.available_from(self.credits.consumed(), class) < wanted {
+            // For what it is worth: less than wanted may still be enough for some.
+            let _ = self.refill(class, wanted);
+        }
+        let available = self.credits.available_from(self.credits.consumed(), class);
+        let count = wanted.min(available).max(1);
+        let mut first = self.claim(class, count);
+        if count > 1 && first.is_err() {
+            // Others took some of the credit meanwhile.
+            first = self.claim(class, 1);
+            return first.map(|first| (first, 1));
+        }
+        first.map(|first| (first, count))
+    }
+
+    /// Looks how far consumers have come, when the credit known of is spent.
+    #[cold]
+    #[inline(never)]
+    fn refill(&mut self, class: PriorityClass, count: u64) -> Result<(), SendError> {
+        let counters = self.entry.segment().counters();
+        // Acquire: pairs with the release of the grant: the reads of the released slots come
+        // before our writes into them.
+        let frontier = counters.consumer_tail.load(Ordering::Acquire);
+        if Self::SHARED {
+            // After the frontier, so that the frontier is not beyond it.
+            let head = counters.producer_head.load(Ordering::Relaxed);
+            if head > MAX_POSITION {
+                return self.no_credit();
+            }
+            self.credits.advance_to(head);
+        }
+        self.credits.observe(frontier);
+        if self.credits.covers(self.credits.consumed(), class, count) {
+            Ok(())
+        } else {
+            self.no_credit()
+        }
+    }
+
+    /// Leaves without having claimed.
+    fn no_credit(&mut self) -> Result<(), SendError> {
+        if Self::SHARED {
+            // An intent left behind by a living handle would block recovery of that position.
+            self.entry.participant().clear_intent();
+        }
+        let position = self.credits.consumed();
+        let pending = if Self::SHARED { self.unannounced } else { position - self.announced };
+        if pending != 0 {
+            self.announce(0);
+        }
+        let full = self.credits.in_flight() >= self.capacity() as u64;
+        Err(if full { SendError::Full } else { SendError::OutOfCredit })
+    }
+
+    /// Tells observers how far this side has come, and stores its counters.
+    #[cold]
+    #[inline(never)]
+    fn announce(&mut self, timestamp: u64) {
+        let now = if timestamp == 0 { rdtsc() } else { timestamp };
+        let position = self.credits.consumed();
+        let counters = self.entry.segment().counters();
+        let count = if Self::SHARED {
+            self.unannounced
+        } else {
+            // Release: whoever reads them sees the slots below as committed.
+            counters.producer_head.store(position, Ordering::Release);
+            counters.producer_tail.store(position, Ordering::Release);
+            position - self.announced
+        };
+        let participant = self.entry.participant();
+        for class in PriorityClass::ALL {
+            participant.lane(class).store_sent(&self.lanes[class.index()]);
+        }
+        let batch = self.coalesce.record_arrivals(count, now).batch().min(self.most_unannounced);
+        self.announced = position;
+        self.unannounced = 0;
+        self.announce_at = if Self::SHARED { batch } else { position + batch };
+        self.announce_by = now.saturating_add(WINDOW_TICKS);
+    }
+
+    /// Gives up a claimed position: consumers skip it.
+    fn abandon(&mut self, position: u64) {
+        if Self::SHARED {
+            let slot = self.entry.segment().slot(position);
+            slot.abandon(slot.sequence(), position);
+            self.credits.advance_to(position + 1);
+        }
+        // An exclusive side has told nobody: the next message takes the position.
+    }
+
+    /// Cancels a reservation whose guard was forgotten.
+    #[cold]
+    fn cancel_forgotten(&mut self) {
+        if let Some(position) = self.reserved.take() {
+            self.abandon(position);
+        }
+    }
+}
+
+impl<S: Mode> Drop for Producer<S> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Announces a shared side's commit frontier: the least of `producer_head`, read first, and all
+/// positions that producers may not have committed yet.
+fn announce_commit_frontier(segment: &Segment) {
+    let counters = segment.counters();
+    // Acquire: pairs with the release of the claim: the intents of all who claimed below the
+    // head are seen.
+    let head = counters.producer_head.load(Ordering::Acquire);
+    let frontier = (0..segment.entries_used())
+        .filter_map(|index| segment.participant(index).shown_intent())
+        .map(|span| span.first)
+        .fold(head, u64::min);
+    // Release: whoever reads it sees the slots below as committed.
+    counters.producer_tail.fetch_max(frontier, Ordering::Release);
+}
+
+/// Positions claimed for a batch; those not committed when it goes are abandoned.
+struct Claimed<'a, S: Mode> {
+    producer: &'a mut Producer<S>,
+    next: u64,
+    end: u64,
+}
+
+impl<S: Mode> Claimed<'_, S> {
+    #[inline(always)]
+    fn commit_next(&mut self, class: PriorityClass, data: &[u8], timestamp: u64) {
+        // An `as_ref` that grew since its size was checked is cut: it is committed somehow.
+        let data = &data[..data.len().min(INLINE_SIZE)];
+        self.producer.commit(self.next, class, data, timestamp);
+        self.next += 1;
+    }
+}
+
+impl<S: Mode> Drop for Claimed<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        while self.next < self.end {
+            self.producer.abandon(self.next);
+            self.next += 1;
+        }
+    }
+}
+
+/// A slot to write in place: see [`Producer::reserve`]. Dereferences to its bytes, zero at first.
+///
+/// The bytes are the guard's own until [`commit`](Self::commit) stores them in the slot: 40 bytes
+/// cost less to copy than a hostile peer's writes into a `&mut [u8]` would cost in soundness.
+#[derive(Debug)]
+pub struct Reservation<'a, S: Mode> {
+    producer: &'a mut Producer<S>,
+    position: u64,
+    class: PriorityClass,
+    size: usize,
+    bytes: [u8; INLINE_SIZE],
+}
+
+impl<S: Mode> Reservation<'_, S> {
+    /// Sends the message.
+    pub fn commit(self) {
+        let mut this = core::mem::ManuallyDrop::new(self);
+        let Self { producer, position, class, size, bytes } = &mut *this;
+        let timestamp = producer.stamps.take(*position);
+        producer.commit(*position, *class, &bytes[..*size], timestamp);
+        producer.reserved = None;
+        producer.announce_if_due(timestamp);
+    }
+
+    /// Gives the slot back unsent; the same as dropping the guard.
+    pub fn cancel(self) {}
+}
+
+impl<S: Mode> Deref for Reservation<'_, S> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.size]
+    }
+}
+
+impl<S: Mode> DerefMut for Reservation<'_, S> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.size]
+    }
+}
+
+impl<S: Mode> Drop for Reservation<'_, S> {
+    fn drop(&mut self) {
+        self.producer.reserved = None;
+        self.producer.abandon(self.position);
+    }
+}

@@ -1,0 +1,223 @@
+//! What happens after a death: adoption.
+//!
+//! Whoever is stuck tries the lock of each entry that may be in its way. Getting it proves that
+//! the entry's holder is dead, and makes the taker the owner: two never repair the same thing, a
+//! taker that dies is adopted in turn, and a slow or stopped peer that lives is never robbed. The
+//! dead one's word stays in its own line until its work is finished: moved to another line, a scan
+//! of the frontier, which is no snapshot, could miss it in both.
+//!
+//! | the dead one was | what is left | what is done |
+//! |---|---|---|
+//! | a shared producer | an intent below the head, slots not committed | each is marked abandoned, by compare-and-swap from what it was |
+//! | a shared consumer | a hold between the frontier and the head | its messages are delivered again, marked, or dropped |
+//! | an exclusive producer | nothing: the sequences say how far it came | the successor goes on there |
+//! | an exclusive consumer | `consumer_head`, and a hold if it read in place | the successor goes on there, and marks what was held |
+
+use crate::layout::{MAX_POSITION, Redelivery, Sharing, Side, Span};
+use crate::participant::Participant;
+use crate::segment::{Locker, Place, Segment};
+use crate::slot::SlotState;
+use crate::sync::Ordering;
+
+/// A dead consumer's messages, being delivered again by whoever owns its entry now.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    /// The dead one's entry.
+    pub(crate) index: usize,
+    /// The next position to deliver.
+    pub(crate) next: u64,
+    /// The first position that was not held.
+    pub(crate) end: u64,
+    /// Whether `next` is in the hands of the program and not released.
+    pub(crate) lent: bool,
+}
+
+/// What became of a dead consumer's hold.
+#[derive(Debug)]
+pub(crate) enum Finish {
+    /// Nothing is left to do; the word is cleared. So many messages were dropped.
+    Done { discarded: u64 },
+    /// It cannot be told yet whether the dead one won its claim.
+    Later,
+    /// Its messages are to be delivered again.
+    Redeliver(Adopted),
+}
+
+/// What `adopt_consumer` found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) adopted: Option<Adopted>,
+    pub(crate) discarded: u64,
+}
+
+/// Abandons what dead producers claimed and will never commit, where it is in the way of
+/// `stuck`. Says how many slots it marked.
+pub(crate) fn abandon_for_the_dead(
+    segment: &Segment,
+    locker: &Locker,
+    own: usize,
+    stuck: u64,
+) -> u64 {
+    let mut abandoned = 0;
+    for index in (0..segment.entries_used()).filter(|&index| index != own) {
+        let participant = segment.participant(index);
+        let in_the_way = participant.shown_intent().is_some_and(|span| span.contains(stuck));
+        if in_the_way && is_adopted(segment, locker, index) {
+            if let Some(count) = finish_intent(segment, locker, index) {
+                abandoned += count;
+                participant.vacate();
+            }
+            locker.unlock(segment, Place::Entry(index));
+        }
+    }
+    abandoned
+}
+
+/// Takes a dead one's entry over; `false` if it lives, or if that cannot be found out now.
+fn is_adopted(segment: &Segment, locker: &Locker, index: usize) -> bool {
+    locker.try_lock(segment, Place::Entry(index)).unwrap_or(false)
+}
+
+/// Settles the intent of an entry whose lock the caller has. Says how many slots it marked
+/// abandoned, or `None` if it cannot be told yet who won one of them.
+fn finish_intent(segment: &Segment, locker: &Locker, index: usize) -> Option<u64> {
+    let participant = segment.participant(index);
+    let Some(span) = participant.shown_intent() else { return Some(0) };
+    // Acquire: pairs with the release of the claims: whoever won a position below shows it.
+    let head = segment.counters().producer_head.load(Ordering::Acquire);
+    let mut abandoned = 0;
+    // A claim moves the head over the whole span at once: a head inside it is somebody else's.
+    if span.end() <= head && head - span.first <= segment.geometry().capacity as u64 {
+        for position in span.first..span.end() {
+            let slot = segment.slot(position);
+            let seen = slot.sequence();
+            if crate::TimestampedSlot::state_of(seen, position) != SlotState::NotYet {
+                continue;
+            }
+            if shown_by_a_living_one(segment, locker, index, position, Participant::shown_intent) {
+                return None;
+            }
+            abandoned += u64::from(slot.abandon(seen, position));
+        }
+    }
+    participant.clear_intent();
+    Some(abandoned)
+}
+
+/// Whether another entry, whose holder lives, shows `position` too: one of the two lost the race
+/// for it and will move on, and it is not known which.
+fn shown_by_a_living_one(
+    segment: &Segment,
+    locker: &Locker,
+    except: usize,
+    position: u64,
+    shown: fn(&Participant) -> Option<Span>,
+) -> bool {
+    (0..segment.entries_used()).filter(|&index| index != except).any(|index| {
+        shown(segment.participant(index)).is_some_and(|span| span.contains(position))
+            && locker.is_locked(segment, Place::Entry(index))
+    })
+}
+
+/// Looks for a dead consumer whose hold is in the way of the release frontier, and takes over its
+/// entry. What needs no delivery is settled at once.
+pub(crate) fn adopt_consumer(segment: &Segment, locker: &Locker, own: usize) -> Found {
+    let mut found = Found::default();
+    for index in (0..segment.entries_used()).filter(|&index| index != own) {
+        if segment.participant(index).shown_hold().is_none() || !is_adopted(segment, locker, index)
+        {
+            continue;
+        }
+        match finish_hold(segment, index, own) {
+            Finish::Done { discarded } => {
+                found.discarded += discarded;
+                close(segment, locker, index, own);
+            }
+            Finish::Later => locker.unlock(segment, Place::Entry(index)),
+            Finish::Redeliver(adopted) => {
+                found.adopted = Some(adopted);
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// Decides about the hold of an entry whose lock the caller has.
+pub(crate) fn finish_hold(segment: &Segment, index: usize, own: usize) -> Finish {
+    let participant = segment.participant(index);
+    let Some(span) = participant.shown_hold() else { return Finish::Done { discarded: 0 } };
+    let counters = segment.counters();
+    // Acquire, both: as in a scan of the frontier.
+    let tail = counters.consumer_tail.load(Ordering::Acquire);
+    let head = counters.consumer_head.load(Ordering::Acquire);
+    // A frontier beyond its first position did not wait for it, so it had lost; a head that is
+    // not beyond all of it never moved for it.
+    if tail > span.first || head < span.end() || head > MAX_POSITION {
+        participant.clear_hold();
+        return Finish::Done { discarded: 0 };
+    }
+    let contested = (0..segment.entries_used())
+        .filter(|&other| other != index && other != own)
+        .filter_map(|other| segment.participant(other).shown_hold())
+        .any(|other| other.overlaps(span));
+    if contested {
+        return Finish::Later;
+    }
+    if segment.geometry().redelivery == Redelivery::Discard {
+        participant.clear_hold();
+        return Finish::Done { discarded: span.count };
+    }
+    Finish::Redeliver(Adopted { index, next: span.first, end: span.end(), lent: false })
+}
+
+/// Makes an adopted entry nobody's, its work finished. The taker's own entry stays the taker's.
+pub(crate) fn close(segment: &Segment, locker: &Locker, index: usize, own: usize) {
+    let participant = segment.participant(index);
+    participant.clear_hold();
+    if index != own {
+        participant.vacate();
+        locker.unlock(segment, Place::Entry(index));
+    }
+}
+
+/// Leaves an adopted entry with work undone to whoever comes next.
+pub(crate) fn hand_on(segment: &Segment, locker: &Locker, adopted: &Adopted, own: usize) {
+    if adopted.index != own {
+        locker.unlock(segment, Place::Entry(adopted.index));
+    }
+}
+
+/// Finishes what the dead holder of an entry left, for a newcomer of `side` that has its lock and
+/// wants the entry. Says whether the newcomer may have it; a hold may then still be shown, which
+/// the newcomer, a consumer, delivers first.
+pub(crate) fn finish_for_newcomer(
+    segment: &Segment,
+    locker: &Locker,
+    index: usize,
+    side: Side,
+) -> bool {
+    if finish_intent(segment, locker, index).is_none() {
+        return false;
+    }
+    if segment.participant(index).shown_hold().is_none() || side == Side::Consumer {
+        return true;
+    }
+    segment.geometry().consumer_sharing == Sharing::Shared
+        && matches!(finish_hold(segment, index, index), Finish::Done { .. })
+}
+
+/// What a new exclusive consumer, which has its side's lock, takes over from those before it: the
+/// first position that nobody had borrowed. Their entries are freed.
+pub(crate) fn succeed_exclusive_consumer(segment: &Segment, locker: &Locker, own: usize) -> u64 {
+    let mut redelivered_below = 0;
+    for index in 0..segment.entries_used() {
+        let participant = segment.participant(index);
+        let Some(span) = participant.shown_hold() else { continue };
+        if index == own || is_adopted(segment, locker, index) {
+            redelivered_below = span.end().max(redelivered_below);
+            close(segment, locker, index, own);
+        }
+    }
+    redelivered_below
+}

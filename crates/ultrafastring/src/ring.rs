@@ -1,0 +1,451 @@
+//! The ring as a whole: making and opening it, the calls on `&UltraFastRing`, statistics.
+
+use core::fmt;
+
+use crate::builder::{Builder, DEFAULT_CAPACITY};
+use crate::lane::LaneStats;
+use crate::layout::{Redelivery, Sharing, Timestamps};
+use crate::message::Batch;
+use crate::participant::{Identity, ParticipantInfo, ParticipantName};
+use crate::seat::Seats;
+use crate::segment::Segment;
+use crate::slot::SlotState;
+use crate::sync::Ordering;
+use crate::{
+    Consumer, Exclusive, PriorityClass, Producer, RecvError, RingError, SendError, Shared,
+};
+
+#[cfg(feature = "alloc")]
+type Held<H> = alloc::boxed::Box<Seats<H>>;
+#[cfg(not(feature = "alloc"))]
+type Held<H> = Seats<H>;
+
+/// A bounded ring of messages up to 40 bytes, on the heap for threads or in a named segment for
+/// processes.
+///
+/// The calls on `&UltraFastRing` ([`send_fast`](Self::send_fast), [`recv_fast`](Self::recv_fast),
+/// and the batch calls) can be used by any number of threads and need no handle; they are the
+/// shared path. A handle ([`producer`](Self::producer), [`exclusive_producer`]
+/// (Self::exclusive_producer), and the same for consumers) is faster, and an exclusive one faster
+/// still. Handles keep the memory alive by themselves: the ring may be dropped before them.
+pub struct UltraFastRing {
+    // Before the segment: handles in seats vacate their entries when they go.
+    producers: Held<Producer<Shared>>,
+    consumers: Held<Consumer<Shared>>,
+    segment: Segment,
+    name: ParticipantName,
+}
+
+impl fmt::Debug for UltraFastRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UltraFastRing")
+            .field("capacity", &self.capacity())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a ring counts, over all participants that have been.
+///
+/// Handles store their counters once in several messages: see
+/// [`Producer::flush`](crate::Producer::flush). The ring's own calls are always counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RingStats {
+    /// Messages committed.
+    pub sent: u64,
+    /// Messages received, those redelivered counted again.
+    pub received: u64,
+    /// Mean latency in ticks of the messages that carried a timestamp.
+    pub avg_latency: u64,
+    /// Slots abandoned in the place of producers that died.
+    pub abandoned: u64,
+    /// Messages redelivered in the place of consumers that died.
+    pub redelivered: u64,
+    /// Messages discarded in the place of consumers that died.
+    pub discarded: u64,
+    /// The five lanes, the most urgent first.
+    pub lanes: [LaneStats; PriorityClass::COUNT],
+}
+
+/// The four counters, as they are in the segment; see `ARCHITECTURE.md` for what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Positions {
+    /// Next position that producers claim; as last announced on an exclusive side.
+    pub producer_head: u64,
+    /// Commit frontier as last announced.
+    pub producer_tail: u64,
+    /// Next position that consumers claim.
+    pub consumer_head: u64,
+    /// Release frontier as last announced.
+    pub consumer_tail: u64,
+}
+
+impl UltraFastRing {
+    pub(crate) fn over(segment: Segment, name: ParticipantName) -> Self {
+        Self {
+            producers: Held::<Producer<Shared>>::from(Seats::new()),
+            consumers: Held::<Consumer<Shared>>::from(Seats::new()),
+            segment,
+            name,
+        }
+    }
+
+    /// A builder: capacity, sides, credit, timestamps, and where the ring is to be.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A ring of `capacity` slots on the heap, both sides shared.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is not a power of two, or there is no memory;
+    /// [`try_new`](Self::try_new) gives an error instead.
+    #[cfg(any(feature = "alloc", loom))]
+    pub fn new(capacity: usize) -> Self {
+        match Self::try_new(capacity) {
+            Ok(ring) => ring,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A ring of `capacity` slots on the heap, both sides shared.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::Invalid`] if `capacity` is not a power of two, [`RingError::OutOfMemory`].
+    #[cfg(any(feature = "alloc", loom))]
+    pub fn try_new(capacity: usize) -> Result<Self, RingError> {
+        Self::builder().capacity(capacity).heap()
+    }
+
+    /// A ring of [`DEFAULT_CAPACITY`] slots on the heap, both sides shared.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory.
+    #[cfg(any(feature = "alloc", loom))]
+    pub fn with_default_capacity() -> Self {
+        Self::new(DEFAULT_CAPACITY)
+    }
+
+    /// Sends `data` (at most 40 bytes).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooLarge`], [`SendError::Full`], [`SendError::OutOfCredit`], or
+    /// [`SendError::NoEntry`] if the producer side is exclusive or the participant table full;
+    /// nothing of the message was sent.
+    #[inline]
+    pub fn send_fast(&self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
+        self.sending(|producer| producer.send_fast(data, class))
+    }
+
+    /// Receives the next message into `buffer`: its size, priority class, and latency in ticks.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Empty`], [`RecvError::BufferTooSmall`], or [`RecvError::NoEntry`] if the
+    /// consumer side is exclusive or the participant table full; nothing was consumed.
+    #[inline]
+    pub fn recv_fast(&self, buffer: &mut [u8]) -> Result<(usize, PriorityClass, u64), RecvError> {
+        self.receiving(|consumer| consumer.recv_fast(buffer))
+    }
+
+    /// Sends as many of `messages` as there is credit for, in order, and says how many; see
+    /// [`Producer::send_batch`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send_fast`](Self::send_fast), and only if none was sent.
+    #[inline]
+    pub fn send_batch<M: AsRef<[u8]>>(
+        &self,
+        messages: &[M],
+        class: PriorityClass,
+    ) -> Result<usize, SendError> {
+        self.sending(|producer| producer.send_batch(messages, class))
+    }
+
+    /// Receives as many messages as are there, one a buffer and at most 64; what it gives says of
+    /// each its size, class and latency. See [`Consumer::recv_batch`].
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_fast`](Self::recv_fast), and only if none was received.
+    #[inline]
+    pub fn recv_batch<const N: usize>(&self, buffers: &mut [[u8; N]]) -> Result<Batch, RecvError> {
+        self.receiving(|consumer| consumer.recv_batch(buffers))
+    }
+
+    #[inline(always)]
+    fn sending<T>(
+        &self,
+        work: impl FnOnce(&mut Producer<Shared>) -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
+        let make = || Producer::attach(&self.segment, &self.identity());
+        // All seats taken means as many threads inside a call: for this one the ring is busy,
+        // which it may as well call full.
+        self.producers
+            .with(|| make().map_err(|_| SendError::NoEntry), work)
+            .unwrap_or(Err(SendError::Full))
+    }
+
+    #[inline(always)]
+    fn receiving<T>(
+        &self,
+        work: impl FnOnce(&mut Consumer<Shared>) -> Result<T, RecvError>,
+    ) -> Result<T, RecvError> {
+        let make = || Consumer::attach(&self.segment, &self.identity());
+        // As in `sending`.
+        self.consumers
+            .with(|| make().map_err(|_| RecvError::NoEntry), work)
+            .unwrap_or(Err(RecvError::Empty))
+    }
+
+    /// What the ring has counted.
+    pub fn stats(&self) -> RingStats {
+        self.producers.for_each_idle(Producer::flush);
+        self.consumers.for_each_idle(Consumer::flush);
+        let mut stats = RingStats::default();
+        for index in 0..self.segment.entries_used() {
+            let participant = self.segment.participant(index);
+            for (sum, lane) in stats.lanes.iter_mut().zip(participant.lanes()) {
+                sum.add(&lane);
+            }
+            let [abandoned, redelivered, discarded, _] = participant.all_events();
+            stats.abandoned = stats.abandoned.wrapping_add(abandoned);
+            stats.redelivered = stats.redelivered.wrapping_add(redelivered);
+            stats.discarded = stats.discarded.wrapping_add(discarded);
+        }
+        let mut all = LaneStats::default();
+        stats.lanes.iter().for_each(|lane| all.add(lane));
+        stats.sent = all.sent;
+        stats.received = all.received;
+        stats.avg_latency = all.avg_latency();
+        stats
+    }
+
+    /// A shared producer.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::WrongSharing`] if the producer side is exclusive, [`RingError::TableFull`],
+    /// or what the system says.
+    pub fn producer(&self) -> Result<Producer<Shared>, RingError> {
+        Producer::attach(&self.segment, &self.identity())
+    }
+
+    /// The producer of an exclusive producer side.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::SideTaken`], which says who holds it; [`RingError::WrongSharing`] if the side
+    /// is shared, [`RingError::TableFull`], or what the system says.
+    pub fn exclusive_producer(&self) -> Result<Producer<Exclusive>, RingError> {
+        Producer::attach(&self.segment, &self.identity())
+    }
+
+    /// A shared consumer.
+    ///
+    /// # Errors
+    ///
+    /// As [`producer`](Self::producer), for the consumer side.
+    pub fn consumer(&self) -> Result<Consumer<Shared>, RingError> {
+        Consumer::attach(&self.segment, &self.identity())
+    }
+
+    /// The consumer of an exclusive consumer side.
+    ///
+    /// # Errors
+    ///
+    /// As [`exclusive_producer`](Self::exclusive_producer), for the consumer side.
+    pub fn exclusive_consumer(&self) -> Result<Consumer<Exclusive>, RingError> {
+        Consumer::attach(&self.segment, &self.identity())
+    }
+
+    #[cold]
+    fn identity(&self) -> Identity {
+        Identity::of_this_process(self.name)
+    }
+
+    /// Number of slots.
+    pub fn capacity(&self) -> usize {
+        self.segment.geometry().capacity
+    }
+
+    /// Messages sent and not yet received, at about this moment.
+    pub fn len(&self) -> usize {
+        let positions = self.positions();
+        let consumed = positions.consumer_head;
+        let capacity = self.capacity() as u64;
+        let sent = match self.segment.geometry().producer_sharing {
+            Sharing::Shared => positions.producer_head,
+            // An exclusive side announces now and then: the slots say how far it has come since.
+            Sharing::Exclusive => {
+                let start = positions.producer_tail.max(consumed);
+                (start..start.saturating_add(capacity))
+                    .find(|&p| self.segment.slot(p).state(p) == SlotState::NotYet)
+                    .unwrap_or(start.saturating_add(capacity))
+            }
+        };
+        sent.saturating_sub(consumed).min(capacity) as usize
+    }
+
+    /// Whether [`len`](Self::len) is 0.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The four counters.
+    pub fn positions(&self) -> Positions {
+        let counters = self.segment.counters();
+        // Acquire, the consumers' first: what is read of the producers' is not older.
+        let consumer_tail = counters.consumer_tail.load(Ordering::Acquire);
+        let consumer_head = counters.consumer_head.load(Ordering::Acquire);
+        let producer_tail = counters.producer_tail.load(Ordering::Acquire);
+        let producer_head = counters.producer_head.load(Ordering::Acquire);
+        Positions { producer_head, producer_tail, consumer_head, consumer_tail }
+    }
+
+    /// How the producer side is shared.
+    pub fn producer_side(&self) -> Sharing {
+        self.segment.geometry().producer_sharing
+    }
+
+    /// How the consumer side is shared.
+    pub fn consumer_side(&self) -> Sharing {
+        self.segment.geometry().consumer_sharing
+    }
+
+    /// How many messages may be in flight.
+    pub fn credit_limit(&self) -> u64 {
+        self.segment.geometry().credit_limit
+    }
+
+    /// Credits kept for each class, the most urgent first.
+    pub fn reserves(&self) -> [u64; PriorityClass::COUNT] {
+        self.segment.geometry().reserves
+    }
+
+    /// Which messages carry a timestamp.
+    pub fn timestamps(&self) -> Timestamps {
+        self.segment.geometry().timestamps
+    }
+
+    /// What becomes of messages that a consumer held when it died.
+    pub fn redelivery(&self) -> Redelivery {
+        self.segment.geometry().redelivery
+    }
+
+    /// Bytes that the segment takes.
+    pub fn size_bytes(&self) -> usize {
+        self.segment.geometry().offsets().end
+    }
+
+    /// Entries of the participant table.
+    pub fn max_participants(&self) -> usize {
+        self.segment.geometry().participants
+    }
+
+    /// The participants: those who are here, and the dead whose work nobody has finished yet.
+    pub fn participants(&self) -> impl Iterator<Item = ParticipantInfo> + '_ {
+        self.segment.infos()
+    }
+}
+
+/// What only processes need.
+#[cfg(feature = "std")]
+impl UltraFastRing {
+    /// Makes the ring called `name` with default choices; see
+    /// [`Builder::create`](crate::Builder::create).
+    ///
+    /// ```
+    /// use ultrafastring::{PriorityClass, UltraFastRing};
+    /// # let name = &format!("doctest-{}", std::process::id());
+    ///
+    /// let here = UltraFastRing::create(name)?;
+    /// let there = UltraFastRing::open(name)?; // in another process
+    /// here.send_fast(b"hello", PriorityClass::Normal)?;
+    /// let mut buffer = [0; 40];
+    /// let (size, ..) = there.recv_fast(&mut buffer)?;
+    /// assert_eq!(&buffer[..size], b"hello");
+    /// UltraFastRing::remove(name)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::create`](crate::Builder::create).
+    pub fn create(name: &str) -> Result<Self, RingError> {
+        Self::builder().create(name)
+    }
+
+    /// Opens the ring called `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::open`](crate::Builder::open).
+    pub fn open(name: &str) -> Result<Self, RingError> {
+        Self::builder().open(name)
+    }
+
+    /// Opens the ring called `name`, or makes it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::open_or_create`](crate::Builder::open_or_create).
+    pub fn open_or_create(name: &str) -> Result<Self, RingError> {
+        Self::builder().open_or_create(name)
+    }
+
+    /// Takes the name of a ring away; those who have it open go on with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::remove`](crate::Builder::remove).
+    pub fn remove(name: &str) -> Result<(), RingError> {
+        Self::builder().remove(name)
+    }
+
+    /// The ring's name, if it is a named one.
+    pub fn name(&self) -> Option<&str> {
+        self.segment.name()
+    }
+
+    /// The ring's file, if it is a named one.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        self.segment.path()
+    }
+
+    /// Process id of who made a named ring.
+    pub fn creator_pid(&self) -> u32 {
+        self.segment.geometry().creator_pid
+    }
+
+    /// When a named ring was made, in nanoseconds since 1970.
+    pub fn created(&self) -> u64 {
+        self.segment.geometry().created
+    }
+
+    /// The clock that the ring's ticks are of: the creator's for a named ring, else this
+    /// process's.
+    pub fn clock(&self) -> crate::clock::Clock {
+        let geometry = self.segment.geometry();
+        if geometry.ticks_per_second > 0.0 {
+            crate::clock::Clock {
+                ticks_per_second: geometry.ticks_per_second,
+                stable: geometry.clock_stable,
+            }
+        } else {
+            crate::clock::Clock::calibrated()
+        }
+    }
+
+    /// How many ticks a second has.
+    pub fn ticks_per_second(&self) -> f64 {
+        self.clock().ticks_per_second
+    }
+}

@@ -1,0 +1,104 @@
+//! What a forked child must not share.
+//!
+//! `fork` gives the child a copy of every descriptor, and with it a share of every lock: a parent
+//! that dies would seem to live for as long as the child does. And it gives the child the mapping,
+//! in which it would act as the parent's double. So in the child, before `fork` returns there,
+//! the descriptors that hold locks are closed, and each mapping is replaced by a private copy of
+//! itself: what the child does with handles it inherited stays with the child. A child that wants
+//! to take part opens the ring anew.
+//!
+//! This works for `fork` of the C library. A child made by a bare `clone` system call, or
+//! `vfork`, must call `exec` (which closes the descriptors) or must outlive nobody.
+
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::vec::Vec;
+
+struct Registry {
+    mappings: Vec<(usize, usize, i32)>,
+    lock_files: Vec<i32>,
+}
+
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { mappings: Vec::new(), lock_files: Vec::new() });
+
+fn registry() -> MutexGuard<'static, Registry> {
+    static HANDLERS: Once = Once::new();
+    HANDLERS.call_once(|| {
+        // SAFETY: the three functions are safe to call at any fork. Where the C library has no
+        // memory to note them, forked children share locks as they would without this module.
+        unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
+    });
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn note_mapping(base: *mut u8, length: usize, file: i32) {
+    registry().mappings.push((base as usize, length, file));
+}
+
+pub(super) fn forget_mapping(base: *mut u8) {
+    registry().mappings.retain(|&(start, ..)| start != base as usize);
+}
+
+pub(super) fn note_lock_file(file: i32) {
+    registry().lock_files.push(file);
+}
+
+pub(super) fn forget_lock_file(file: i32) {
+    registry().lock_files.retain(|&noted| noted != file);
+}
+
+thread_local! {
+    /// The registry's guard on its way from `before_fork` to the handler after it.
+    static HELD: core::cell::RefCell<Option<MutexGuard<'static, Registry>>> =
+        const { core::cell::RefCell::new(None) };
+}
+
+/// Holds the registry over the fork, so that the child finds it whole.
+extern "C" fn before_fork() {
+    let guard = registry();
+    let _ = HELD.try_with(|held| {
+        if let Ok(mut held) = held.try_borrow_mut() {
+            *held = Some(guard);
+        }
+    });
+}
+
+extern "C" fn after_fork() {
+    let _ = HELD.try_with(|held| held.try_borrow_mut().map(|mut held| held.take()));
+}
+
+extern "C" fn in_child() {
+    let _ = HELD.try_with(|held| {
+        let Ok(mut held) = held.try_borrow_mut() else { return };
+        let Some(registry) = held.take() else { return };
+        for &file in &registry.lock_files {
+            // Replaced rather than closed: the handles that the child inherited still own the
+            // number, and must not close somebody else's file later. The new description of
+            // /dev/null holds no lock of the ring.
+            // SAFETY: plain system calls on numbers; both are allowed between fork and exec.
+            unsafe {
+                let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+                if null >= 0 {
+                    libc::dup3(null, file, libc::O_CLOEXEC);
+                    libc::close(null);
+                } else {
+                    libc::close(file);
+                }
+            }
+        }
+        for &(base, length, file) in &registry.mappings {
+            // SAFETY: `base` and `length` are those of a mapping of ours that lives (its owner
+            // takes it off the list before unmapping it), so nothing else is replaced.
+            unsafe {
+                libc::mmap(
+                    base as *mut libc::c_void,
+                    length,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_PRIVATE | libc::MAP_FIXED,
+                    file,
+                    0,
+                );
+            }
+        }
+    });
+}

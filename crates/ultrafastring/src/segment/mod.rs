@@ -1,0 +1,159 @@
+//! Where the memory of a ring comes from.
+//!
+//! A [`Segment`] is a handle on that memory, cheap to clone; it owns a share of it and gives out
+//! references to the shared words, all of them atomics. What lies behind it is the heap, memory
+//! that the caller lends for ever, or a named file. The rest of the crate does not know which.
+//!
+//! All unsafe code that turns bytes into shared words is in this folder; it relies on what
+//! [`layout`](crate::layout) asserts about sizes and offsets.
+
+use core::ptr::NonNull;
+
+use crate::TimestampedSlot;
+use crate::error::Holder;
+use crate::layout::{Control, Counters, Geometry, Side};
+use crate::participant::{Participant, ParticipantInfo};
+use crate::sync::Ordering;
+
+#[cfg(feature = "std")]
+pub(crate) mod file;
+#[cfg(feature = "std")]
+mod fork;
+#[cfg(all(feature = "alloc", not(loom)))]
+mod heap;
+#[cfg(not(loom))]
+mod lent;
+mod lock;
+#[cfg(loom)]
+mod modelled;
+
+#[cfg(not(loom))]
+pub use lent::Page;
+pub(crate) use lock::{Locker, Place};
+
+/// What keeps the memory there.
+#[derive(Clone, Debug)]
+#[allow(dead_code)]
+enum Backing {
+    /// Lent for ever: nothing to keep.
+    #[cfg(not(loom))]
+    Lent,
+    #[cfg(all(feature = "alloc", not(loom)))]
+    Heap(alloc::sync::Arc<heap::HeapMemory>),
+    #[cfg(feature = "std")]
+    File(alloc::sync::Arc<file::Mapping>),
+    #[cfg(loom)]
+    Modelled(std::sync::Arc<modelled::Memory>),
+}
+
+/// A handle on a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    counters: NonNull<Counters>,
+    control: NonNull<Control>,
+    participants: NonNull<Participant>,
+    slots: NonNull<TimestampedSlot>,
+    /// Capacity less one.
+    mask: u64,
+    geometry: Geometry,
+    backing: Backing,
+}
+
+// SAFETY: the pointers lead to memory that `backing` keeps alive wherever the handle goes, and
+// all that is behind them is atomics.
+unsafe impl Send for Segment {}
+// SAFETY: as above; `&Segment` gives out only references to atomics.
+unsafe impl Sync for Segment {}
+
+impl Segment {
+    /// A segment whose parts begin in the memory at `base`, as `geometry` says.
+    ///
+    /// # Safety
+    ///
+    /// `base` is aligned to 4096, and `geometry.offsets().end` bytes from it are readable and
+    /// writable, initialised, and never accessed but as atomics for as long as `backing` lives.
+    #[cfg(not(loom))]
+    unsafe fn from_base(base: NonNull<u8>, geometry: Geometry, backing: Backing) -> Self {
+        use crate::layout::{CONTROL_OFFSET, COUNTERS_OFFSET};
+        let offsets = geometry.offsets();
+        // SAFETY: all offsets lie below `end`, so they stay inside the memory the caller vouches
+        // for, and each is aligned for its part: checked by the assertions in `layout`.
+        unsafe {
+            Self {
+                counters: base.add(COUNTERS_OFFSET).cast(),
+                control: base.add(CONTROL_OFFSET).cast(),
+                participants: base.add(offsets.participants).cast(),
+                slots: base.add(offsets.slots).cast(),
+                mask: geometry.capacity as u64 - 1,
+                geometry,
+                backing,
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    #[inline(always)]
+    pub(crate) fn counters(&self) -> &Counters {
+        // SAFETY: valid as long as `backing`, which `self` keeps; all words are atomics.
+        unsafe { self.counters.as_ref() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn control(&self) -> &Control {
+        // SAFETY: as in `counters`.
+        unsafe { self.control.as_ref() }
+    }
+
+    /// The entry at `index`, which must be below the table's size.
+    #[inline(always)]
+    pub(crate) fn participant(&self, index: usize) -> &Participant {
+        assert!(index < self.geometry.participants);
+        // SAFETY: within the table by the assertion, else as in `counters`.
+        unsafe { self.participants.add(index).as_ref() }
+    }
+
+    /// The slot of any position: the index is masked.
+    #[inline(always)]
+    pub(crate) fn slot(&self, position: u64) -> &TimestampedSlot {
+        // SAFETY: the mask keeps the index below the capacity, else as in `counters`.
+        unsafe { self.slots.add((position & self.mask) as usize).as_ref() }
+    }
+
+    /// How many entries have ever been used: scans stop there. Never more than there are.
+    #[inline]
+    pub(crate) fn entries_used(&self) -> usize {
+        // Acquire: pairs with the release in `note_entry_used`.
+        let used = self.control().entries_used.load(Ordering::Acquire);
+        (used as usize).min(self.geometry.participants)
+    }
+
+    /// Makes scans reach the entry at `index`, before anything is shown in it.
+    pub(crate) fn note_entry_used(&self, index: usize) {
+        // AcqRel: a scan that comes after a claim made from this entry must reach it. The claim
+        // is a release that follows this in program order; the scan reads the head first.
+        self.control().entries_used.fetch_max(index as u64 + 1, Ordering::AcqRel);
+    }
+
+    /// The entries in use and what they tell.
+    pub(crate) fn infos(&self) -> impl Iterator<Item = ParticipantInfo> + '_ {
+        let asker = self.locker().ok();
+        (0..self.entries_used()).filter_map(move |index| {
+            let alive = match &asker {
+                Some(asker) => asker.is_locked(self, Place::Entry(index)),
+                None => true,
+            };
+            self.participant(index).info(index, alive)
+        })
+    }
+
+    /// Who holds an exclusive side, as far as the table tells.
+    pub(crate) fn holder_of(&self, side: Side) -> Option<Holder> {
+        self.infos()
+            .find(|info| info.side == side && info.alive)
+            .map(|info| Holder { pid: info.pid, name: info.name })
+    }
+}

@@ -1,0 +1,407 @@
+//! One message's place: a 64-byte line of eight words.
+//!
+//! ```text
+//!  word   0          1                2           3 … 7
+//!       ┌──────────┬────────────────┬───────────┬──────────────────────────────────┐
+//!       │ sequence │ meta           │ timestamp │ payload, 40 bytes                │
+//!       └──────────┴────────────────┴───────────┴──────────────────────────────────┘
+//!  sequence   p+1              committed at position p
+//!             ABANDONED | p+1  abandoned at position p: skip it
+//!             anything less    not yet
+//!  meta       bits 0–7 priority class · 8–15 flags · 16–31 size · 32–63 producer's entry
+//!  timestamp  ticks at send; 0 where none was taken
+//! ```
+//!
+//! Only producers write a slot, and recovery in a dead producer's place. A consumer never does,
+//! so a line travels one way: the producer stores into it without loading it first, since its
+//! credit says that the slot is free, and a store waits for nobody.
+//!
+//! Every word is an atomic, so whatever a peer does, no access is a data race. What a consumer
+//! reads besides the sequence means something only under a sequence that says so, and is treated
+//! as untrusted even then.
+
+use crate::PriorityClass;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Bytes of a message that travel inside the slot.
+pub const INLINE_SIZE: usize = 40;
+
+/// Bit of a sequence that marks an abandoned position.
+pub(crate) const ABANDONED: u64 = 1 << 63;
+
+/// The meta word: class, flags, size and producer of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta(u64);
+
+impl Meta {
+    /// For a message of `size` bytes sent by the participant in entry `producer`.
+    #[inline(always)]
+    pub const fn new(class: PriorityClass, size: usize, producer: u32) -> Self {
+        Self(class as u64 | (size as u64 & 0xffff) << 16 | (producer as u64) << 32)
+    }
+
+    /// The priority class; a byte that is none counts as `Bulk`.
+    #[inline(always)]
+    pub const fn class(self) -> PriorityClass {
+        PriorityClass::from_untrusted(self.0 as u8)
+    }
+
+    /// The size in bytes, never more than [`INLINE_SIZE`] whatever the word says.
+    #[inline(always)]
+    pub const fn size(self) -> usize {
+        let size = (self.0 >> 16) as u16 as usize;
+        if size < INLINE_SIZE { size } else { INLINE_SIZE }
+    }
+
+    /// The entry of the participant that sent the message; untrusted.
+    #[inline(always)]
+    pub const fn producer(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// Up to 40 bytes of a message as five words, the unused bytes zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Payload([u64; 5]);
+
+impl Payload {
+    /// The first [`INLINE_SIZE`] bytes of `data`, or all if there are fewer.
+    #[inline(always)]
+    pub fn from_bytes(data: &[u8]) -> Self {
+        match data.first_chunk::<INLINE_SIZE>() {
+            Some(full) => Self(core::array::from_fn(|i| {
+                u64::from_ne_bytes(core::array::from_fn(|j| full[8 * i + j]))
+            })),
+            None => Self::from_fewer(data),
+        }
+    }
+
+    /// The same for less than 40 bytes, without a call to `memcpy`, which costs more than all
+    /// the rest for so few bytes.
+    #[inline]
+    fn from_fewer(data: &[u8]) -> Self {
+        let mut words = [0; 5];
+        let (full, rest) = data.as_chunks::<8>();
+        for (word, bytes) in words.iter_mut().zip(full) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        if let Some(word) = words.get_mut(full.len()) {
+            *word = word_of(rest);
+        }
+        Self(words)
+    }
+
+    /// Writes the first `buffer.len()` bytes to `buffer`, at most 40; the rest of `buffer` stays
+    /// as it was.
+    #[inline(always)]
+    pub fn copy_to(&self, buffer: &mut [u8]) {
+        if buffer.len() == INLINE_SIZE {
+            for (bytes, word) in buffer.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+                *bytes = word.to_ne_bytes();
+            }
+        } else {
+            self.copy_fewer_to(buffer);
+        }
+    }
+
+    #[inline]
+    fn copy_fewer_to(&self, buffer: &mut [u8]) {
+        let (full, rest) = buffer.as_chunks_mut::<8>();
+        for (bytes, word) in full.iter_mut().zip(self.0) {
+            *bytes = word.to_ne_bytes();
+        }
+        if let Some(word) = self.0.get(full.len()) {
+            for (byte, from) in rest.iter_mut().zip(word.to_ne_bytes()) {
+                *byte = from;
+            }
+        }
+    }
+
+    /// All 40 bytes.
+    #[inline(always)]
+    pub fn to_bytes(self) -> [u8; INLINE_SIZE] {
+        *self.as_bytes()
+    }
+
+    /// All 40 bytes, where they are.
+    #[inline(always)]
+    pub fn as_bytes(&self) -> &[u8; INLINE_SIZE] {
+        // SAFETY: five words are forty bytes, any of them valid, and bytes need no alignment.
+        unsafe { &*self.0.as_ptr().cast() }
+    }
+}
+
+/// Up to seven bytes, zero-padded, as a word.
+#[inline(always)]
+fn word_of(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    for (to, from) in word.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    u64::from_ne_bytes(word)
+}
+
+/// What a slot's sequence says about one position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    /// The message of that position is there.
+    Committed,
+    /// Its producer died before committing; there is nothing to read and nothing will come.
+    Abandoned,
+    /// Nothing of that position is there yet.
+    NotYet,
+    /// A later position has the slot already: whoever asks is behind, or reads garbage.
+    Later,
+}
+
+/// One slot; see the [module](self) for its words.
+///
+/// ```
+/// use ultrafastring::{PriorityClass, TimestampedSlot, slot::{Meta, Payload, SlotState}};
+///
+/// let slot = TimestampedSlot::new();
+/// assert_eq!(slot.state(0), SlotState::NotYet);
+/// slot.commit(0, Meta::new(PriorityClass::High, 5, 0), 1234, Payload::from_bytes(b"hello"));
+/// assert_eq!(slot.state(0), SlotState::Committed);
+/// let (meta, timestamp, payload) = slot.read();
+/// assert_eq!((meta.size(), meta.class(), timestamp), (5, PriorityClass::High, 1234));
+/// assert_eq!(&payload.to_bytes()[..5], b"hello");
+/// ```
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct TimestampedSlot {
+    words: [AtomicU64; 8],
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<TimestampedSlot>() == 64 && align_of::<TimestampedSlot>() == 64);
+
+const SEQUENCE: usize = 0;
+const META: usize = 1;
+const TIMESTAMP: usize = 2;
+const PAYLOAD: usize = 3;
+
+impl Default for TimestampedSlot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TimestampedSlot {
+    /// A slot of zeros: no position has been here.
+    pub fn new() -> Self {
+        Self { words: core::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
+    /// The sequence word, raw.
+    #[inline(always)]
+    pub fn sequence(&self) -> u64 {
+        // Acquire: pairs with the release of the sequence in `commit` and `abandon`, so that
+        // whoever sees a position committed sees its other words.
+        self.words[SEQUENCE].load(Ordering::Acquire)
+    }
+
+    /// What the sequence says about `position`.
+    #[inline]
+    pub fn state(&self, position: u64) -> SlotState {
+        Self::state_of(self.sequence(), position)
+    }
+
+    /// What a `sequence` read before says about `position`.
+    #[inline]
+    pub(crate) const fn state_of(sequence: u64, position: u64) -> SlotState {
+        if sequence == position + 1 {
+            SlotState::Committed
+        } else if sequence == ABANDONED | (position + 1) {
+            SlotState::Abandoned
+        } else if sequence & !ABANDONED <= position {
+            SlotState::NotYet
+        } else {
+            SlotState::Later
+        }
+    }
+
+    /// Writes the message of `position` and makes it visible: payload, timestamp and meta first,
+    /// the sequence last.
+    ///
+    /// The caller has claimed `position` and has the credit for it, else two writers may mix
+    /// their words (never worse than garbage in the payload).
+    #[inline(always)]
+    pub fn commit(&self, position: u64, meta: Meta, timestamp: u64, payload: Payload) {
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        self.commit_wide(position, meta, timestamp, payload);
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+        self.commit_words(position, meta, timestamp, payload);
+    }
+
+    /// [`commit`](Self::commit) by eight stores, on any machine.
+    #[inline(always)]
+    #[cfg_attr(all(target_arch = "x86_64", not(miri), not(loom)), allow(dead_code))]
+    fn commit_words(&self, position: u64, meta: Meta, timestamp: u64, payload: Payload) {
+        // Relaxed: made visible by the release of the sequence below.
+        for (word, value) in self.words[PAYLOAD..].iter().zip(payload.0) {
+            word.store(value, Ordering::Relaxed);
+        }
+        self.words[TIMESTAMP].store(timestamp, Ordering::Relaxed);
+        self.words[META].store(meta.0, Ordering::Relaxed);
+        // Release: pairs with the acquire in `sequence`.
+        self.words[SEQUENCE].store(position + 1, Ordering::Release);
+    }
+
+    /// [`commit`](Self::commit) by five stores, three of them 16 bytes wide. Far apart the store
+    /// buffer is what limits a stream, so each store saved is a line more in flight.
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    #[inline(always)]
+    fn commit_wide(&self, position: u64, meta: Meta, timestamp: u64, payload: Payload) {
+        use core::arch::x86_64::{__m128i, _mm_set_epi64x};
+        let [a, b, c, d, e] = payload.0;
+        // SAFETY: `_mm_set_epi64x` needs SSE2, which every x86-64 processor has.
+        let pair =
+            |low: u64, high: u64| -> __m128i { unsafe { _mm_set_epi64x(high as i64, low as i64) } };
+        // SAFETY: the three stores cover words 2 to 7 of this slot, which is 64 bytes long and
+        // aligned to 64 as `movaps` wants. To the language they are relaxed stores of those six
+        // words: assembly may do what atomic stores could have done, and a 16-byte store that
+        // the machine splits is still whole in each of its 8-byte words. x86 keeps stores in
+        // program order (Intel SDM volume 3, 9.2.2; AMD64 manual volume 2, 7.2), so they are
+        // visible before the sequence, which is stored after them with release; without
+        // `nomem` the compiler keeps that order too.
+        unsafe {
+            core::arch::asm!(
+                "movaps [{slot} + 48], {de}",
+                "movaps [{slot} + 32], {bc}",
+                "movaps [{slot} + 16], {ta}",
+                slot = in(reg) self.words.as_ptr(),
+                ta = in(xmm_reg) pair(timestamp, a),
+                bc = in(xmm_reg) pair(b, c),
+                de = in(xmm_reg) pair(d, e),
+                options(nostack, preserves_flags)
+            );
+        }
+        // Relaxed: made visible by the release of the sequence below.
+        self.words[META].store(meta.0, Ordering::Relaxed);
+        // Release: pairs with the acquire in `sequence`.
+        self.words[SEQUENCE].store(position + 1, Ordering::Release);
+    }
+
+    /// Meta, timestamp and payload as they are now.
+    ///
+    /// They belong together, and to a position, only if the sequence said so before and nobody
+    /// can have claimed the slot again since.
+    #[inline(always)]
+    pub fn read(&self) -> (Meta, u64, Payload) {
+        // Relaxed: ordered after the commit by the acquire in `sequence`, which comes before.
+        let word = |i: usize| self.words[i].load(Ordering::Relaxed);
+        (Meta(word(META)), word(TIMESTAMP), Payload(core::array::from_fn(|i| word(PAYLOAD + i))))
+    }
+
+    /// The meta word alone; see [`read`](Self::read).
+    #[inline(always)]
+    pub fn meta(&self) -> Meta {
+        // Relaxed: as in `read`.
+        Meta(self.words[META].load(Ordering::Relaxed))
+    }
+
+    /// Marks `position` abandoned if the sequence is still `seen`; says whether it did.
+    pub fn abandon(&self, seen: u64, position: u64) -> bool {
+        // Release on success: pairs with the acquire in `sequence`. Relaxed on failure: the
+        // caller looks again.
+        self.words[SEQUENCE]
+            .compare_exchange(
+                seen,
+                ABANDONED | (position + 1),
+                Ordering::Release,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+
+    /// Writes a raw sequence: for tests, and for a fresh ring's tools.
+    #[doc(hidden)]
+    pub fn set_sequence(&self, sequence: u64) {
+        // Release: as in `commit`.
+        self.words[SEQUENCE].store(sequence, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_committed_is_read_back_for_every_size() {
+        let data: [u8; 41] = core::array::from_fn(|i| i as u8 + 1);
+        for size in 0..=INLINE_SIZE {
+            let slot = TimestampedSlot::new();
+            let meta = Meta::new(PriorityClass::Low, size, 7);
+            slot.commit(9, meta, 55, Payload::from_bytes(&data[..size]));
+            assert_eq!(slot.state(9), SlotState::Committed);
+            let (meta, timestamp, payload) = slot.read();
+            assert_eq!((meta.size(), meta.class(), meta.producer()), (size, PriorityClass::Low, 7));
+            assert_eq!(timestamp, 55);
+            let mut buffer = [0xee; 64];
+            payload.copy_to(&mut buffer[..size]);
+            assert_eq!(buffer[..size], data[..size]);
+            assert!(buffer[size..].iter().all(|&byte| byte == 0xee), "beyond size {size}");
+            assert!(payload.to_bytes()[size..].iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn the_words_lie_where_the_layout_says() {
+        let slot = TimestampedSlot::new();
+        let data: [u8; 40] = core::array::from_fn(|i| i as u8);
+        slot.commit(4, Meta::new(PriorityClass::Bulk, 40, 3), 77, Payload::from_bytes(&data));
+        let words: [u64; 8] = core::array::from_fn(|i| slot.words[i].load(Ordering::Relaxed));
+        assert_eq!(words[0], 5);
+        assert_eq!(words[1], 4 | 40 << 16 | 3 << 32);
+        assert_eq!(words[2], 77);
+        for (i, word) in words[3..].iter().enumerate() {
+            assert_eq!(word.to_ne_bytes(), data[8 * i..][..8]);
+        }
+        let other = TimestampedSlot::new();
+        other.commit_words(
+            4,
+            Meta::new(PriorityClass::Bulk, 40, 3),
+            77,
+            Payload::from_bytes(&data),
+        );
+        assert_eq!(words, core::array::from_fn(|i| other.words[i].load(Ordering::Relaxed)));
+    }
+
+    #[test]
+    fn a_slot_is_abandoned_only_if_nobody_committed_meanwhile() {
+        let slot = TimestampedSlot::new();
+        let seen = slot.sequence();
+        slot.commit(8, Meta::new(PriorityClass::Normal, 0, 0), 0, Payload::default());
+        assert!(!slot.abandon(seen, 8));
+        assert_eq!(slot.state(8), SlotState::Committed);
+        assert!(slot.abandon(slot.sequence(), 16));
+        assert_eq!(slot.state(16), SlotState::Abandoned);
+        assert_eq!(slot.state(24), SlotState::NotYet);
+        assert_eq!(slot.state(8), SlotState::Later);
+    }
+
+    #[cfg(not(miri))]
+    mod properties {
+        use super::*;
+        use proptest::prelude::*;
+
+        proptest! {
+            #[test]
+            fn no_meta_word_gives_a_size_or_class_out_of_range(raw: u64) {
+                let meta = Meta(raw);
+                prop_assert!(meta.size() <= INLINE_SIZE);
+                prop_assert!(meta.class().index() < PriorityClass::COUNT);
+            }
+
+            #[test]
+            fn any_sequence_says_one_thing_about_a_position(sequence: u64, position in 0u64..1 << 58) {
+                let state = TimestampedSlot::state_of(sequence, position);
+                prop_assert_eq!(state == SlotState::Committed, sequence == position + 1);
+                if state == SlotState::NotYet {
+                    prop_assert!(sequence & !ABANDONED < position + 1);
+                }
+            }
+        }
+    }
+}

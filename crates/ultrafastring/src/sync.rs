@@ -1,0 +1,7 @@
+//! The atomics that every other module uses: the machine's, or loom's when the crate is built
+//! with `--cfg loom` to have all interleavings tried.
+
+#[cfg(not(loom))]
+pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};

@@ -46,6 +46,13 @@ impl LaneStats {
         self.sent_bytes += size as u64;
     }
 
+    /// Counts `count` messages of `size` bytes each as sent.
+    #[inline]
+    pub fn record_sent_run(&mut self, count: u64, size: usize) {
+        self.sent += count;
+        self.sent_bytes += count * size as u64;
+    }
+
     /// Counts a message of `size` bytes as received, with its latency in ticks if it carried a
     /// timestamp.
     #[inline(always)]
@@ -62,7 +69,10 @@ impl LaneStats {
 
     /// The mean latency in ticks, 0 if no message carried a timestamp.
     pub const fn avg_latency(&self) -> u64 {
-        if self.latency_count == 0 { 0 } else { self.latency_sum / self.latency_count }
+        match self.latency_sum.checked_div(self.latency_count) {
+            Some(mean) => mean,
+            None => 0,
+        }
     }
 
     /// Adds what another lane counted.
@@ -110,7 +120,10 @@ impl LaneLine {
     /// Stores what a producer counts. Only the entry's owner writes it.
     #[inline]
     pub(crate) fn store_sent(&self, lane: &LaneStats) {
-        // Relaxed: as in `load`.
+        // Relaxed: as in `load`. A lane at rest costs no store.
+        if self.words[0].load(Ordering::Relaxed) == lane.sent {
+            return;
+        }
         self.words[0].store(lane.sent, Ordering::Relaxed);
         self.words[1].store(lane.sent_bytes, Ordering::Relaxed);
     }
@@ -118,7 +131,10 @@ impl LaneLine {
     /// Stores what a consumer counts. Only the entry's owner writes it.
     #[inline]
     pub(crate) fn store_received(&self, lane: &LaneStats) {
-        // Relaxed: as in `load`.
+        // Relaxed: as in `load`. A lane at rest costs no store.
+        if self.words[2].load(Ordering::Relaxed) == lane.received {
+            return;
+        }
         self.words[2].store(lane.received, Ordering::Relaxed);
         self.words[3].store(lane.received_bytes, Ordering::Relaxed);
         self.words[4].store(lane.latency_sum, Ordering::Relaxed);

@@ -76,6 +76,16 @@ impl Stamps {
     }
 }
 
+/// Messages of one class and size, one after the other: counted when the run ends, because a
+/// store to a line of one's own between two slots keeps the slots' stores from overlapping.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    class: PriorityClass,
+    size: usize,
+    /// The handle's count when the run began.
+    since: u64,
+}
+
 /// A handle that sends.
 ///
 /// Taken from a ring with [`UltraFastRing::producer`](crate::UltraFastRing::producer) or
@@ -100,6 +110,7 @@ pub struct Producer<S: Mode> {
     /// Its `consumed` is the next position: an exclusive side's own, a shared side's as last seen.
     credits: CreditController,
     stamps: Stamps,
+    run: Run,
     lanes: [LaneStats; PriorityClass::COUNT],
     coalesce: CoalesceController,
     /// Messages sent through this handle since it announced: kept by shared sides only, since
@@ -139,6 +150,11 @@ impl<S: Mode> Producer<S> {
                 .with_reserves(geometry.reserves)
                 .resume(position, granted),
             stamps: Stamps::new(geometry.timestamps),
+            run: Run {
+                class: PriorityClass::Normal,
+                size: 0,
+                since: if Self::SHARED { 0 } else { position },
+            },
             lanes: entry.participant().lanes(),
             coalesce: CoalesceController::new(rdtsc()),
             unannounced: 0,
@@ -339,18 +355,34 @@ impl<S: Mode> Producer<S> {
         let meta = Meta::new(class, data.len(), self.entry.index() as u32);
         let slot = self.entry.segment().slot(position);
         slot.commit(position, meta, timestamp, Payload::from_bytes(data));
+        if self.run.class != class || self.run.size != data.len() {
+            self.begin_run(class, data.len());
+        }
         self.credits.advance_to(position + 1);
         if Self::SHARED {
             self.unannounced += 1;
         }
-        self.lanes[class.index()].record_sent(data.len());
+    }
+
+    /// How many messages this handle has sent since some moment in the past.
+    #[inline(always)]
+    fn count(&self) -> u64 {
+        if Self::SHARED { self.unannounced } else { self.credits.consumed() }
+    }
+
+    /// Counts the run of like messages that ends here, and begins another.
+    #[inline(never)]
+    fn begin_run(&mut self, class: PriorityClass, size: usize) {
+        let Run { class: of, size: each, since } = self.run;
+        let count = self.count().wrapping_sub(since);
+        self.lanes[of.index()].record_sent_run(count, each);
+        self.run = Run { class, size, since: self.count() };
     }
 
     /// Announces if enough messages, or enough time, have gone by.
     #[inline(always)]
     fn announce_if_due(&mut self, timestamp: u64) {
-        let count = if Self::SHARED { self.unannounced } else { self.credits.consumed() };
-        if count >= self.announce_at || timestamp > self.announce_by {
+        if self.count() >= self.announce_at || timestamp > self.announce_by {
             self.announce(timestamp);
         }
     }
@@ -419,6 +451,7 @@ impl<S: Mode> Producer<S> {
     #[cold]
     #[inline(never)]
     fn announce(&mut self, timestamp: u64) {
+        self.begin_run(self.run.class, self.run.size);
         let now = if timestamp == 0 { rdtsc() } else { timestamp };
         let position = self.credits.consumed();
         let counters = self.entry.segment().counters();
@@ -437,6 +470,7 @@ impl<S: Mode> Producer<S> {
         let batch = self.coalesce.record_arrivals(count, now).batch().min(self.most_unannounced);
         self.announced = position;
         self.unannounced = 0;
+        self.run.since = self.count();
         self.announce_at = if Self::SHARED { batch } else { position + batch };
         self.announce_by = now.saturating_add(WINDOW_TICKS);
     }

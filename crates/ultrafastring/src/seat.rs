@@ -93,10 +93,10 @@ impl<H> Seats<H> {
     /// Calls `work` with each handle that nobody is using.
     pub(crate) fn for_each_idle(&self, mut work: impl FnMut(&mut H)) {
         for seat in &self.seats {
-            if let Some(mut taken) = seat.take() {
-                if let Some(handle) = taken.handle() {
-                    work(handle);
-                }
+            if let Some(mut taken) = seat.take()
+                && let Some(handle) = taken.handle()
+            {
+                work(handle);
             }
         }
     }

@@ -255,9 +255,10 @@ impl TimestampedSlot {
     fn commit_wide(&self, position: u64, meta: Meta, timestamp: u64, payload: Payload) {
         use core::arch::x86_64::{__m128i, _mm_set_epi64x};
         let [a, b, c, d, e] = payload.0;
-        // SAFETY: `_mm_set_epi64x` needs SSE2, which every x86-64 processor has.
-        let pair =
-            |low: u64, high: u64| -> __m128i { unsafe { _mm_set_epi64x(high as i64, low as i64) } };
+        let pair = |low: u64, high: u64| -> __m128i {
+            // SAFETY: needs SSE2, which every x86-64 processor has.
+            unsafe { _mm_set_epi64x(high as i64, low as i64) }
+        };
         // SAFETY: the three stores cover words 2 to 7 of this slot, which is 64 bytes long and
         // aligned to 64 as `movaps` wants. To the language they are relaxed stores of those six
         // words: assembly may do what atomic stores could have done, and a 16-byte store that

@@ -80,10 +80,10 @@ pub(crate) fn names_in(directory: &Path) -> Result<Vec<String>, RingError> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        if let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) {
-            if path_of(directory, name).is_ok() {
-                names.push(name.to_string());
-            }
+        if let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX))
+            && path_of(directory, name).is_ok()
+        {
+            names.push(name.to_string());
         }
     }
     names.sort();

@@ -1,0 +1,140 @@
+//! Rings in lent memory: what is left without the standard library and without an allocator.
+//!
+//! These tests build and hold under every set of features:
+//!
+//! ```text
+//! cargo test -p ultrafastring --no-default-features
+//! cargo test -p ultrafastring --no-default-features --features alloc
+//! ```
+
+#![cfg(not(loom))]
+
+mod common;
+
+use common::{Numbered, patiently};
+use ultrafastring::{
+    Builder, Invalid, Page, PriorityClass, RecvError, RingError, SendError, UltraFastRing,
+};
+
+fn lend(builder: &Builder) -> UltraFastRing {
+    builder.lent(vec![Page::ZERO; builder.pages()].leak()).unwrap()
+}
+
+#[test]
+fn a_stream_through_lent_memory_arrives_whole_and_in_order() {
+    const MESSAGES: u64 = 20_000;
+    let ring = lend(&Builder::new().capacity(16).exclusive_producer().exclusive_consumer());
+    let mut producer = ring.exclusive_producer().unwrap();
+    let mut consumer = ring.exclusive_consumer().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..MESSAGES {
+                let message = Numbered::new(0, number);
+                patiently("room", || producer.try_send(message, PriorityClass::Normal).ok());
+            }
+        });
+        for number in 0..MESSAGES {
+            let message = patiently("a message", || consumer.try_recv().ok());
+            assert_eq!(Numbered::read(&message), (0, number));
+        }
+    });
+    assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+}
+
+#[test]
+fn many_threads_share_a_ring_in_lent_memory() {
+    const THREADS: u32 = 3;
+    const EACH: u64 = 5_000;
+    let ring = lend(&Builder::new().capacity(8).participants(8));
+    let received = std::sync::atomic::AtomicU64::new(0);
+    let total = u64::from(THREADS) * EACH;
+    let mut all: Vec<(u32, u64)> = std::thread::scope(|scope| {
+        for sender in 0..THREADS {
+            let ring = &ring;
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    let message = Numbered::new(sender, number);
+                    patiently("room", || {
+                        ring.send_fast(message.as_ref(), PriorityClass::Normal).ok()
+                    });
+                }
+            });
+        }
+        let receivers: Vec<_> = (0..2)
+            .map(|_| {
+                let (ring, received) = (&ring, &received);
+                scope.spawn(move || {
+                    use std::sync::atomic::Ordering::Relaxed;
+                    let mut seen = Vec::new();
+                    let mut buffer = [0; 40];
+                    while received.load(Relaxed) < total {
+                        match ring.recv_fast(&mut buffer) {
+                            Ok((size, ..)) => {
+                                seen.push(Numbered::read(&buffer[..size]));
+                                received.fetch_add(1, Relaxed);
+                            }
+                            Err(_) => std::thread::yield_now(),
+                        }
+                    }
+                    seen
+                })
+            })
+            .collect();
+        receivers.into_iter().flat_map(|receiver| receiver.join().unwrap()).collect()
+    });
+    all.sort_unstable();
+    let sent = (0..THREADS).flat_map(|sender| (0..EACH).map(move |number| (sender, number)));
+    assert!(all.into_iter().eq(sent), "each message is received once");
+    let stats = ring.stats();
+    assert_eq!((stats.sent, stats.received), (total, total));
+}
+
+#[test]
+fn memory_that_is_too_small_is_refused_with_the_size_that_it_takes() {
+    let builder = Builder::new().capacity(64).participants(4);
+    let memory = vec![Page::ZERO; builder.pages() - 1].leak();
+    let Err(RingError::OutOfMemory { bytes }) = builder.lent(memory) else {
+        panic!("a ring in less memory than it takes");
+    };
+    assert_eq!(bytes, builder.pages() * size_of::<Page>());
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_before_the_memory_is_touched() {
+    for (builder, invalid) in [
+        (Builder::new().capacity(12), Invalid::Capacity(12)),
+        (Builder::new().participants(0), Invalid::Participants(0)),
+        (
+            Builder::new().capacity(8).credit_limit(9),
+            Invalid::CreditLimit { limit: 9, capacity: 8 },
+        ),
+        (
+            Builder::new().capacity(8).reserve(PriorityClass::High, 8),
+            Invalid::Reserves { reserved: 8, limit: 8 },
+        ),
+    ] {
+        match builder.lent(&mut []) {
+            Err(RingError::Invalid(found)) => assert_eq!(found, invalid),
+            other => panic!("{other:?} instead of {invalid:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_message_is_written_and_read_in_place_in_lent_memory() {
+    let ring = lend(&Builder::new().capacity(1).participants(2));
+    let mut producer = ring.producer().unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    let mut reservation = producer.reserve(3, PriorityClass::High).unwrap();
+    assert_eq!(&*reservation, [0; 3]);
+    reservation.copy_from_slice(b"abc");
+    reservation.commit();
+    assert_eq!(producer.send_fast(b"d", PriorityClass::High), Err(SendError::Full));
+    let borrowed = consumer.borrow().unwrap();
+    assert_eq!((&**borrowed, borrowed.class()), (&b"abc"[..], PriorityClass::High));
+    borrowed.release();
+    consumer.flush();
+    producer.send_fast(b"d", PriorityClass::High).unwrap();
+    // Both entries are taken by the handles.
+    assert!(matches!(ring.producer(), Err(RingError::TableFull { participants: 2 })));
+}

@@ -1,0 +1,405 @@
+//! The real code's claim, commit, release and grant under every interleaving of a few threads, and
+//! every value that the memory model lets a load return, on rings of two slots.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release -p ultrafastring \
+//!     --no-default-features --features alloc --test loom
+//! ```
+//!
+//! What the tests can see is a message that is wrong, doubled, lost or out of order; a slot that is
+//! given back too early shows as a wrong message. Two things are beyond them. Loom runs each load
+//! at its turn, so it never lets one return a value that is stored later: an ordering that only
+//! keeps a consumer's reads before the next lap's writes is not checked by itself. And a
+//! participant in memory cannot die alone, so adoption, and the orderings that only it needs, are
+//! left to the tests with processes.
+//!
+//! Timestamps are off and the rings so small that every message is announced by itself, since
+//! nothing in a model may depend on the clock.
+
+#![cfg(loom)]
+
+use std::mem;
+use std::sync::Arc;
+
+use loom::thread;
+use ultrafastring::{
+    Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Timestamps,
+    UltraFastRing,
+};
+
+const NORMAL: PriorityClass = PriorityClass::Normal;
+
+/// Tries all that can happen with two preemptions, or as `LOOM_MAX_PREEMPTIONS` says.
+fn check(body: impl Fn() + Send + Sync + 'static) {
+    check_with(None, body);
+}
+
+/// Tries all that can happen with at most so many preemptions: for bodies of many steps.
+fn check_with(most: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = most.or(model.preemption_bound).or(Some(2));
+    model.max_branches = 50_000;
+    let body = Arc::new(body);
+    model.check(move || {
+        let body = Arc::clone(&body);
+        spawn(move || body()).join().unwrap();
+    });
+}
+
+/// A thread of the model. Loom's own stacks of 32 KiB are too small for handles on their way.
+fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+    const WORDS: usize = 1 << 16;
+    thread::Builder::new().stack_size(WORDS).spawn(work).unwrap()
+}
+
+fn two_slots() -> Builder {
+    Builder::new().capacity(2).participants(4).timestamps(Timestamps::Off)
+}
+
+/// A message all of whose words say which it is.
+fn message(number: u8) -> [u8; 40] {
+    [number; 40]
+}
+
+/// The number of a message, which must be whole.
+fn number(bytes: &[u8]) -> u8 {
+    assert_eq!(bytes, [bytes[0]; 40], "a message is a mixture");
+    bytes[0]
+}
+
+/// Sends all of `numbers`, and lets others run while the ring is full.
+fn send_all<S: Mode>(producer: &mut Producer<S>, numbers: impl IntoIterator<Item = u8>) {
+    for number in numbers {
+        while let Err(error) = producer.send_fast(&message(number), NORMAL) {
+            assert_eq!(error, SendError::Full);
+            thread::yield_now();
+        }
+    }
+}
+
+/// Sends what goes within a few attempts, in order; says what went.
+fn send_some<S: Mode>(producer: &mut Producer<S>, numbers: &[u8], attempts: usize) -> Vec<u8> {
+    let mut rest = numbers.iter();
+    let mut next = rest.next();
+    let mut sent = Vec::new();
+    for _ in 0..attempts {
+        let Some(&number) = next else { break };
+        if producer.send_fast(&message(number), NORMAL).is_ok() {
+            sent.push(number);
+            next = rest.next();
+        } else {
+            thread::yield_now();
+        }
+    }
+    sent
+}
+
+/// Receives what comes within a few attempts.
+fn receive_some<S: Mode>(consumer: &mut Consumer<S>, attempts: usize) -> Vec<u8> {
+    let mut seen = Vec::new();
+    for _ in 0..attempts {
+        match consumer.try_recv() {
+            Ok(message) => seen.push(number(&message)),
+            Err(_) => thread::yield_now(),
+        }
+    }
+    seen
+}
+
+/// All of `sent` was received, each once.
+fn check_all(received: impl IntoIterator<Item = Vec<u8>>, sent: impl IntoIterator<Item = u8>) {
+    let mut received: Vec<u8> = received.into_iter().flatten().collect();
+    let mut sent: Vec<u8> = sent.into_iter().collect();
+    received.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(received, sent, "not each message was received once");
+}
+
+#[test]
+fn an_exclusive_stream_keeps_its_order_over_two_laps() {
+    check(|| {
+        let ring = two_slots().exclusive_producer().exclusive_consumer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let mut consumer = ring.exclusive_consumer().unwrap();
+        let sending = spawn(move || send_all(&mut producer, 1..=5));
+        for expected in 1..=5 {
+            let received = loop {
+                match consumer.try_recv() {
+                    Ok(message) => break number(&message),
+                    Err(error) => assert_eq!(error, RecvError::Empty),
+                }
+                thread::yield_now();
+            };
+            assert_eq!(received, expected);
+        }
+        sending.join().unwrap();
+        assert!(consumer.try_recv().is_err());
+    });
+}
+
+#[test]
+fn batches_of_exclusive_sides_keep_their_order_over_two_laps() {
+    check(|| {
+        let ring = two_slots().exclusive_producer().exclusive_consumer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let mut consumer = ring.exclusive_consumer().unwrap();
+        let sending = spawn(move || {
+            let messages: Vec<_> = (1..=5).map(message).collect();
+            let mut rest = &messages[..];
+            while !rest.is_empty() {
+                match producer.send_batch(rest, NORMAL) {
+                    Ok(sent) => rest = &rest[sent..],
+                    Err(_) => thread::yield_now(),
+                }
+            }
+        });
+        let mut seen = Vec::new();
+        while seen.len() < 5 {
+            let mut buffers = [[0; 40]; 2];
+            match consumer.recv_batch(&mut buffers) {
+                Ok(batch) => seen.extend(buffers[..batch.len()].iter().map(|b| number(b))),
+                Err(_) => thread::yield_now(),
+            }
+        }
+        assert_eq!(seen, [1, 2, 3, 4, 5]);
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn what_an_exclusive_consumer_reads_in_place_is_not_overwritten() {
+    check(|| {
+        let ring = two_slots().exclusive_producer().exclusive_consumer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let mut consumer = ring.exclusive_consumer().unwrap();
+        let sending = spawn(move || send_all(&mut producer, 1..=4));
+        for expected in 1..=4 {
+            loop {
+                if let Ok(guard) = consumer.borrow() {
+                    assert_eq!(number(&guard), expected);
+                    break;
+                }
+                thread::yield_now();
+            }
+        }
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn two_producers_and_two_consumers_pass_each_message_once() {
+    check(|| {
+        let ring = two_slots().heap().unwrap();
+        let sending: Vec<_> = (1..=2)
+            .map(|number| {
+                let mut producer = ring.producer().unwrap();
+                spawn(move || send_all(&mut producer, [number]))
+            })
+            .collect();
+        let (mut first, mut second) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        let receiving = spawn(move || receive_some(&mut second, 1));
+        let mut seen = receive_some(&mut first, 1);
+        let other = receiving.join().unwrap();
+        sending.into_iter().for_each(|sender| sender.join().unwrap());
+        seen.extend(first.try_iter().map(|message| number(&message)));
+        check_all([seen, other], 1..=2);
+    });
+}
+
+/// Two producers send over more than a lap, past a consumer of either kind.
+fn race_over_laps<S: Mode>(
+    builder: Builder,
+    take: impl Fn(&UltraFastRing) -> Consumer<S> + Send + Sync + 'static,
+) {
+    check(move || {
+        let ring = builder.heap().unwrap();
+        let (mut first, mut second) = (ring.producer().unwrap(), ring.producer().unwrap());
+        let mut consumer = take(&ring);
+        let one = spawn(move || send_some(&mut first, &[1, 2], 3));
+        let two = spawn(move || send_some(&mut second, &[11], 2));
+        let mut seen = receive_some(&mut consumer, 2);
+        let sent = [one.join().unwrap(), two.join().unwrap()];
+        seen.extend(consumer.try_iter().map(|message| number(&message)));
+        assert!(seen.iter().filter(|&&number| number < 10).is_sorted());
+        check_all([seen], sent.into_iter().flatten());
+    });
+}
+
+#[test]
+fn two_producers_that_race_over_laps_lose_nothing() {
+    race_over_laps(two_slots().exclusive_consumer(), |ring| ring.exclusive_consumer().unwrap());
+}
+
+#[test]
+fn two_producers_that_race_over_laps_past_a_shared_consumer_lose_nothing() {
+    race_over_laps(two_slots(), |ring| ring.consumer().unwrap());
+}
+
+#[test]
+fn consumers_that_race_over_laps_read_nothing_twice_and_nothing_overwritten() {
+    check(|| {
+        let ring = two_slots().exclusive_producer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let (mut first, mut second) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        let sending = spawn(move || send_some(&mut producer, &[1, 2, 3], 4));
+        let receiving = spawn(move || receive_some(&mut second, 2));
+        let mut seen = receive_some(&mut first, 1);
+        let other = receiving.join().unwrap();
+        let sent = sending.join().unwrap();
+        seen.extend(first.try_iter().map(|message| number(&message)));
+        assert!(seen.is_sorted() && other.is_sorted());
+        check_all([seen, other], sent);
+    });
+}
+
+#[test]
+fn a_batch_that_is_held_is_not_granted_by_another_consumer() {
+    check(|| {
+        let ring = two_slots().exclusive_producer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        producer.send_batch(&[message(1), message(2)], NORMAL).unwrap();
+        let (mut holding, mut granting) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        let sending = spawn(move || send_some(&mut producer, &[3], 2));
+        let receiving = spawn(move || {
+            let mut buffers = [[0; 40]; 2];
+            let received = holding.recv_batch(&mut buffers).map_or(0, |batch| batch.len());
+            buffers[..received].iter().map(|buffer| number(buffer)).collect::<Vec<_>>()
+        });
+        granting.flush();
+        let other = receiving.join().unwrap();
+        let sent = sending.join().unwrap();
+        let seen: Vec<_> = granting.try_iter().map(|message| number(&message)).collect();
+        assert!(seen.is_sorted() && other.is_sorted());
+        check_all([seen, other], [1, 2].into_iter().chain(sent));
+    });
+}
+
+#[test]
+fn a_borrowed_message_is_not_granted_by_another_consumer() {
+    check(|| {
+        let ring = two_slots().exclusive_producer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        producer.send_batch(&[message(1), message(2)], NORMAL).unwrap();
+        let (mut holding, mut granting) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        let sending = spawn(move || send_some(&mut producer, &[3], 3));
+        let receiving = spawn(move || {
+            (0..2).filter_map(|_| holding.borrow().ok().map(|guard| number(&guard))).collect()
+        });
+        let mut seen: Vec<_> = granting.try_recv().map(|m| number(&m)).into_iter().collect();
+        granting.flush();
+        let other: Vec<_> = receiving.join().unwrap();
+        let sent = sending.join().unwrap();
+        seen.extend(granting.try_iter().map(|message| number(&message)));
+        check_all([seen, other], [1, 2].into_iter().chain(sent));
+    });
+}
+
+#[test]
+fn a_forgotten_reservation_is_passed_over_and_blocks_nobody_after_the_next_call() {
+    check(|| {
+        let ring = two_slots().heap().unwrap();
+        let (mut absent, mut present) = (ring.producer().unwrap(), ring.producer().unwrap());
+        let mut consumer = ring.consumer().unwrap();
+        let forgetting = spawn(move || {
+            mem::forget(absent.reserve(40, NORMAL).unwrap());
+            absent.flush();
+        });
+        let sending = spawn(move || send_all(&mut present, [1]));
+        let mut seen = receive_some(&mut consumer, 2);
+        forgetting.join().unwrap();
+        sending.join().unwrap();
+        seen.extend(consumer.try_iter().map(|message| number(&message)));
+        check_all([seen], [1]);
+    });
+}
+
+#[test]
+fn a_forgotten_guard_is_released_by_the_next_call_while_others_go_on() {
+    check(|| {
+        let ring = two_slots().exclusive_producer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        producer.send_batch(&[message(1), message(2)], NORMAL).unwrap();
+        let (mut forgetful, mut other) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        let receiving = spawn(move || {
+            let mut seen = Vec::new();
+            if let Ok(guard) = forgetful.borrow() {
+                seen.push(number(&guard));
+                mem::forget(guard);
+            }
+            seen.extend(forgetful.try_recv().map(|message| number(&message)));
+            seen
+        });
+        let mut seen = receive_some(&mut other, 1);
+        let late = receiving.join().unwrap();
+        seen.extend(other.try_iter().map(|message| number(&message)));
+        other.flush();
+        // Both slots have come back.
+        assert_eq!(producer.send_batch(&[message(3), message(4)], NORMAL), Ok(2));
+        check_all([seen, late], 1..=2);
+    });
+}
+
+#[test]
+fn a_new_exclusive_producer_goes_on_where_its_predecessor_stopped() {
+    // Taking a handle takes a hundred steps.
+    check_with(Some(1), || {
+        let ring = two_slots().exclusive_producer().exclusive_consumer().heap().unwrap();
+        let mut consumer = ring.exclusive_consumer().unwrap();
+        let ring = Arc::new(ring);
+        let threads: Vec<_> = (0..2)
+            .map(|thread| {
+                let ring = Arc::clone(&ring);
+                spawn(move || {
+                    ring.exclusive_producer()
+                        .map_or(Vec::new(), |mut own| send_some(&mut own, &[thread], 1))
+                })
+            })
+            .collect();
+        let sent: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert!(!sent.is_empty(), "one of the two gets the side");
+        check_all([consumer.try_iter().map(|message| number(&message)).collect()], sent);
+    });
+}
+
+#[test]
+fn a_new_exclusive_consumer_goes_on_where_its_predecessor_stopped() {
+    // Taking a handle takes a hundred steps.
+    check_with(Some(1), || {
+        let ring = Arc::new(two_slots().participants(3).exclusive_consumer().heap().unwrap());
+        assert_eq!(ring.send_batch(&[message(1), message(2)], NORMAL), Ok(2));
+        let receive_one = |ring: &UltraFastRing| {
+            ring.exclusive_consumer().map_or(Vec::new(), |mut own| receive_some(&mut own, 1))
+        };
+        let receiving = {
+            let ring = Arc::clone(&ring);
+            spawn(move || receive_one(&ring))
+        };
+        let seen = receive_one(&ring);
+        let other = receiving.join().unwrap();
+        assert!(!(seen.is_empty() && other.is_empty()), "one of the two gets the side");
+        let rest = ring.exclusive_consumer().unwrap().try_iter().map(|it| number(&it)).collect();
+        check_all([seen, other, rest], 1..=2);
+    });
+}
+
+#[test]
+fn threads_that_call_the_ring_share_its_seats() {
+    check(|| {
+        let ring = Arc::new(two_slots().heap().unwrap());
+        let sending = {
+            let ring = Arc::clone(&ring);
+            spawn(move || ring.send_fast(&message(1), NORMAL).is_ok())
+        };
+        let sent = ring.send_fast(&message(2), NORMAL).is_ok();
+        let other = sending.join().unwrap();
+        assert!(sent && other, "two slots, two seats, two entries");
+        let mut seen = Vec::new();
+        let mut buffer = [0; 40];
+        while let Ok((size, ..)) = ring.recv_fast(&mut buffer) {
+            seen.push(number(&buffer[..size]));
+        }
+        check_all([seen], 1..=2);
+        let stats = ring.stats();
+        assert_eq!((stats.sent, stats.received), (2, 2));
+    });
+}

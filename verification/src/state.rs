@@ -1,0 +1,481 @@
+//! Everything that a state of the world is made of.
+//!
+//! Shared memory (counters, slots, one word per participant entry), the private memory of each
+//! participant (where it is in its code, what it has read), and a little that only the checker
+//! knows: what became of each message, how many have died. A state packs into 128 bits without
+//! loss, so the search compares states exactly and never by a hash alone.
+
+use crate::invariant::Violation;
+
+/// Slots in the ring.
+pub const CAPACITY: u8 = 2;
+/// Positions that may be used at most; `Protocol::positions` says how many are.
+pub const MAX_POSITIONS: usize = 6;
+/// Participants at most, both sides together.
+pub const MAX_PARTICIPANTS: usize = 5;
+/// No position: an intent or a hold that is clear. Greater than every position.
+pub const NONE: u8 = 7;
+
+/// Where a participant is in its code: the step that it takes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[rustfmt::skip]
+pub enum At {
+    // In no call.
+    /// Alive, between two calls; a call begins with whatever it reads first.
+    Idle,
+    /// Alive, and makes no call any more.
+    Quiet,
+    /// Killed; the kernel has dropped its locks, its word stays.
+    Dead,
+    /// Nobody's entry, its word clear.
+    Vacant,
+    /// A newcomer that has the entry, all work finished, and is about to read its side's head.
+    Join,
+
+    // A producer's call.
+    /// Lost a race for a position; about to compare the next one with the credit.
+    Credit,
+    /// About to show the intent.
+    ShowIntent,
+    /// About to compare-and-swap `producer_head`.
+    Claim,
+    /// Has claimed; about to show the intent, too late (a mutation).
+    LateIntent,
+    /// Has claimed; about to write the first half of the payload.
+    Begin,
+    /// Has claimed; about to write the second half.
+    Fill,
+    /// About to store the sequence.
+    Commit,
+    /// Leaves without having won; about to clear the intent.
+    ClearIntent,
+
+    // A consumer's call.
+    /// In the loop of a borrow that lost a race; about to read a sequence.
+    Look,
+    /// Behind by a lap; about to read `consumer_head`.
+    Reload,
+    /// About to copy the payload, not having claimed.
+    CopyRead,
+    /// Has copied; about to move `consumer_head`.
+    CopyClaim,
+    /// The copy is claimed and released; about to return it to the caller.
+    CopyReturn,
+    /// About to move `consumer_head` over an abandoned slot.
+    Skip,
+    /// About to show the hold.
+    ShowHold,
+    /// About to compare-and-swap `consumer_head`, the hold shown.
+    BorrowClaim,
+    /// Has claimed; about to show the hold, too late (a mutation).
+    LateHold,
+    /// About to read in place.
+    Read,
+    /// An exclusive successor, about to read in place what its predecessor held.
+    ReadMarked,
+    /// About to release what it has read in place.
+    Release,
+    /// Leaves without having won; about to clear the hold.
+    ClearHold,
+
+    // A grant.
+    /// About to read the next hold.
+    GrantHold,
+    /// About to read `consumer_head`, last (a mutation).
+    GrantHead,
+    /// About to raise `consumer_tail`.
+    GrantRaise,
+
+    // An adoption: a producer's entry.
+    /// About to compare the dead one's intent with `producer_head`.
+    AbandonHead,
+    /// About to read the slot's sequence.
+    AbandonSequence,
+    /// About to read another producer's intent.
+    AbandonOther,
+    /// Has seen the same intent there; about to ask whether its owner lives.
+    AbandonAlive,
+    /// About to compare-and-swap the sequence.
+    Abandon,
+
+    // An adoption: a consumer's entry.
+    /// About to move the dead one's hold to the adopter's line (a mutation).
+    MoveShow,
+    /// About to clear the dead one's hold, moved (a mutation).
+    MoveClear,
+    /// About to compare the dead one's hold with `consumer_tail`.
+    RedeliverTail,
+    /// About to compare it with `consumer_head`.
+    RedeliverHead,
+    /// About to read another consumer's hold.
+    RedeliverOther,
+    /// Has seen the same hold there; about to ask whether its owner lives.
+    RedeliverAlive,
+    /// About to copy the payload.
+    RedeliverCopy,
+    /// Has the copy; about to look at `consumer_tail` again, and deliver.
+    RedeliverLook,
+
+    /// The work is finished; about to clear the dead one's word and unlock its entry.
+    Finish,
+
+    // An exclusive producer's successor.
+    /// About to read `producer_tail`.
+    SucceedTail,
+    /// About to read `consumer_head`.
+    SucceedHead,
+    /// About to read the sequence at the position that may be the next.
+    SucceedScan,
+}
+
+impl At {
+    /// All of them, in the order of their codes.
+    #[rustfmt::skip]
+    pub const ALL: [At; 46] = {
+        use At::*;
+        [
+            Idle, Quiet, Dead, Vacant, Join, Credit, ShowIntent, Claim, LateIntent, Begin, Fill,
+            Commit, ClearIntent, Look, Reload, CopyRead, CopyClaim, CopyReturn, Skip, ShowHold,
+            BorrowClaim, LateHold, Read, ReadMarked, Release, ClearHold, GrantHold, GrantHead,
+            GrantRaise, AbandonHead, AbandonSequence, AbandonOther, AbandonAlive, Abandon,
+            MoveShow, MoveClear, RedeliverTail, RedeliverHead, RedeliverOther, RedeliverAlive,
+            RedeliverCopy, RedeliverLook, Finish, SucceedTail, SucceedHead, SucceedScan,
+        ]
+    };
+
+    /// Whether a living owner has the entry's lock here.
+    pub fn is_alive(self) -> bool {
+        !matches!(self, At::Dead | At::Vacant)
+    }
+
+    /// Whether a shared producer here has won a position and not committed it.
+    pub fn has_claimed(self) -> bool {
+        matches!(self, At::LateIntent | At::Begin | At::Fill | At::Commit)
+    }
+}
+
+/// A participant: its entry's word in shared memory, and its owner's private memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Participant {
+    /// What it does next.
+    pub at: At,
+    /// Private: where the head was last seen; on an exclusive side its own position.
+    pub known: u8,
+    /// Shared: the intent or the hold, [`NONE`] when clear.
+    pub word: u8,
+    /// Private, in a grant: the least position seen so far.
+    pub frontier: u8,
+    /// Private, in a scan: how many of the others have been looked at.
+    pub scanned: u8,
+    /// Private: whether what was copied is what was committed there.
+    pub intact: bool,
+    /// Private, in an adoption: whose entry (its own, if a newcomer takes it).
+    pub target: u8,
+}
+
+impl Participant {
+    /// One that has just come to an empty ring.
+    pub const fn new() -> Self {
+        Self {
+            at: At::Idle,
+            known: 0,
+            word: NONE,
+            frontier: 0,
+            scanned: 0,
+            intact: false,
+            target: NONE,
+        }
+    }
+
+    /// Forgets what was private to a call, so that equal situations are equal states.
+    pub fn forget(&mut self) {
+        (self.frontier, self.scanned, self.intact, self.target) = (0, 0, false, NONE);
+    }
+}
+
+impl Default for Participant {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A slot: its sequence word and its payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// 0: never settled; `1 + 2 * lap`: committed there; `2 + 2 * lap`: abandoned there.
+    pub sequence: u8,
+    /// 0: nobody's, or half-written; `1 + lap`: wholly that lap's.
+    pub payload: u8,
+}
+
+/// What a slot's sequence says about one position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Neither committed nor abandoned.
+    NotYet,
+    /// Committed.
+    Committed,
+    /// Abandoned.
+    Abandoned,
+    /// The slot has gone on to a later lap.
+    Later,
+}
+
+/// What became of the message at a position; only the checker knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Fate {
+    /// Nobody has seen it.
+    #[default]
+    Unseen,
+    /// It is, or was when its reader died, being read in place.
+    Seen,
+    /// It was delivered and released, or skipped as abandoned.
+    Released,
+    /// It was in the hands of a copying consumer killed between its claim and its return.
+    Taken,
+}
+
+/// A state of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// Next position to claim, shared producers.
+    pub producer_head: u8,
+    /// Commit frontier as last announced by an exclusive producer.
+    pub producer_tail: u8,
+    /// Next position to claim or, exclusive, to release.
+    pub consumer_head: u8,
+    /// Release frontier as last granted.
+    pub consumer_tail: u8,
+    /// The slots.
+    pub slots: [Slot; CAPACITY as usize],
+    /// Producers first, then consumers.
+    pub participants: [Participant; MAX_PARTICIPANTS],
+    /// What became of each message.
+    pub fates: [Fate; MAX_POSITIONS],
+    /// How many have died.
+    pub deaths: u8,
+    /// What has gone wrong, if something has; nothing follows then.
+    pub violation: Option<Violation>,
+}
+
+impl State {
+    /// An empty ring.
+    pub const fn initial() -> Self {
+        Self {
+            producer_head: 0,
+            producer_tail: 0,
+            consumer_head: 0,
+            consumer_tail: 0,
+            slots: [Slot { sequence: 0, payload: 0 }; CAPACITY as usize],
+            participants: [Participant::new(); MAX_PARTICIPANTS],
+            fates: [Fate::Unseen; MAX_POSITIONS],
+            deaths: 0,
+            violation: None,
+        }
+    }
+
+    /// The slot of a position.
+    pub fn slot(&mut self, position: u8) -> &mut Slot {
+        &mut self.slots[(position % CAPACITY) as usize]
+    }
+
+    /// What the sequence of its slot says about a position.
+    pub fn settled(&self, position: u8) -> Settled {
+        let (sequence, lap) =
+            (self.slots[(position % CAPACITY) as usize].sequence, position / CAPACITY);
+        match sequence {
+            0 => Settled::NotYet,
+            _ if (sequence - 1) / 2 < lap => Settled::NotYet,
+            _ if (sequence - 1) / 2 > lap => Settled::Later,
+            _ if sequence % 2 == 1 => Settled::Committed,
+            _ => Settled::Abandoned,
+        }
+    }
+
+    /// Whether the slot holds exactly what was committed at a position.
+    pub fn is_intact(&self, position: u8) -> bool {
+        self.slots[(position % CAPACITY) as usize].payload == position / CAPACITY + 1
+            && self.settled(position) == Settled::Committed
+    }
+
+    /// Whether somebody has the lock of an entry: its owner, or one who adopts it.
+    pub fn is_locked(&self, entry: usize) -> bool {
+        self.participants[entry].at.is_alive()
+            || self.participants.iter().any(|other| usize::from(other.target) == entry)
+    }
+
+    /// The same state with two participants of one side having changed places.
+    pub fn swapped(&self, a: usize, b: usize) -> State {
+        let mut state = *self;
+        state.participants.swap(a, b);
+        for participant in &mut state.participants {
+            if usize::from(participant.target) == a {
+                participant.target = b as u8;
+            } else if usize::from(participant.target) == b {
+                participant.target = a as u8;
+            }
+        }
+        state
+    }
+}
+
+/// How many there are of what, which decides how a state is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Producers.
+    pub producers: usize,
+    /// Consumers.
+    pub consumers: usize,
+    /// Positions.
+    pub positions: u8,
+}
+
+impl Shape {
+    /// How many bits a state takes.
+    pub fn bits(self) -> usize {
+        4 * 3
+            + 5 * 2
+            + 2
+            + 4
+            + 2 * self.positions as usize
+            + 14 * self.producers
+            + 21 * self.consumers
+    }
+
+    /// Packs a state, without loss.
+    pub fn pack(self, state: &State) -> u128 {
+        let mut bits = Packer { word: 0, at: 0 };
+        for counter in
+            [state.producer_head, state.producer_tail, state.consumer_head, state.consumer_tail]
+        {
+            bits.put(counter, 3);
+        }
+        for slot in state.slots {
+            bits.put(slot.sequence, 3);
+            bits.put(slot.payload, 2);
+        }
+        bits.put(state.deaths, 2);
+        bits.put(state.violation.map_or(0, |violation| violation as u8), 4);
+        for fate in &state.fates[..self.positions as usize] {
+            bits.put(*fate as u8, 2);
+        }
+        for (index, participant) in state.participants.iter().enumerate() {
+            if index >= self.producers + self.consumers {
+                break;
+            }
+            bits.put(participant.at as u8, 6);
+            bits.put(participant.known, 3);
+            bits.put(participant.word, 3);
+            bits.put(participant.scanned, 2);
+            if index >= self.producers {
+                bits.put(participant.frontier, 3);
+                bits.put(u8::from(participant.intact), 1);
+                bits.put(participant.target, 3);
+            }
+        }
+        bits.word
+    }
+
+    /// Unpacks a state.
+    pub fn unpack(self, word: u128) -> State {
+        let mut bits = Packer { word, at: 0 };
+        let mut state = State::initial();
+        state.producer_head = bits.take(3);
+        state.producer_tail = bits.take(3);
+        state.consumer_head = bits.take(3);
+        state.consumer_tail = bits.take(3);
+        for slot in &mut state.slots {
+            slot.sequence = bits.take(3);
+            slot.payload = bits.take(2);
+        }
+        state.deaths = bits.take(2);
+        state.violation = Violation::from_code(bits.take(4));
+        for fate in &mut state.fates[..self.positions as usize] {
+            *fate = [Fate::Unseen, Fate::Seen, Fate::Released, Fate::Taken][bits.take(2) as usize];
+        }
+        for (index, participant) in state.participants.iter_mut().enumerate() {
+            if index >= self.producers + self.consumers {
+                break;
+            }
+            participant.at = At::ALL[bits.take(6) as usize];
+            participant.known = bits.take(3);
+            participant.word = bits.take(3);
+            participant.scanned = bits.take(2);
+            if index >= self.producers {
+                participant.frontier = bits.take(3);
+                participant.intact = bits.take(1) != 0;
+                participant.target = bits.take(3);
+            } else if matches!(
+                participant.at,
+                At::AbandonHead
+                    | At::AbandonSequence
+                    | At::AbandonOther
+                    | At::AbandonAlive
+                    | At::Abandon
+                    | At::Finish
+            ) {
+                // A producer adopts no entry but the one that it comes to.
+                participant.target = index as u8;
+            }
+        }
+        state
+    }
+}
+
+struct Packer {
+    word: u128,
+    at: u32,
+}
+
+impl Packer {
+    #[inline]
+    fn put(&mut self, value: u8, width: u32) {
+        debug_assert!(value < 1 << width, "{value} does not fit {width} bits");
+        self.word |= u128::from(value) << self.at;
+        self.at += width;
+    }
+
+    #[inline]
+    fn take(&mut self, width: u32) -> u8 {
+        let value = (self.word >> self.at) as u8 & ((1 << width) - 1);
+        self.at += width;
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_places_are_their_index() {
+        for (code, at) in At::ALL.into_iter().enumerate() {
+            assert_eq!(at as usize, code);
+        }
+    }
+
+    #[test]
+    fn a_state_survives_packing() {
+        let shape = Shape { producers: 2, consumers: 3, positions: 4 };
+        let mut state = State::initial();
+        state.producer_head = 4;
+        state.slots[1] = Slot { sequence: 4, payload: 2 };
+        state.fates[3] = Fate::Taken;
+        state.deaths = 2;
+        state.participants[0].at = At::Abandon;
+        state.participants[0].target = 0;
+        state.participants[4] = Participant {
+            at: At::RedeliverLook,
+            known: 3,
+            word: 2,
+            frontier: 7,
+            scanned: 2,
+            intact: true,
+            target: 2,
+        };
+        assert_eq!(shape.unpack(shape.pack(&state)), state);
+        assert!(shape.bits() <= 128);
+    }
+}

@@ -18,11 +18,11 @@ use core::ops::Deref;
 use core::marker::PhantomData;
 
 use crate::coalesce::WINDOW_TICKS;
-use crate::layout::{MAX_POSITION, MAX_SPAN, Sharing, Side, Span};
+use crate::layout::{MAX_POSITION, MAX_SPAN, Redelivery, Sharing, Side, Span};
 use crate::message::{Batch, Message, Received};
 use crate::participant::{Entry, Event, Identity, Participant, Role};
 use crate::produce::Mode;
-use crate::recover::{self, Adopted, Finish};
+use crate::recover::{self, Adopted};
 use crate::segment::Segment;
 use crate::slot::{Meta, Payload, SlotState};
 use crate::sync::Ordering;
@@ -116,7 +116,7 @@ impl<S: Mode> Consumer<S> {
 
     pub(crate) fn attach(segment: &Segment, identity: &Identity) -> Result<Self, RingError> {
         let role = Role { side: Side::Consumer, sharing: S::SHARING };
-        let entry = Entry::attach(segment, role, identity)?;
+        let (entry, adopted) = Entry::attach(segment, role, identity)?;
         // Acquire: pairs with the release of the last consumer's store: its reads come before.
         let position = segment.counters().consumer_head.load(Ordering::Acquire).min(MAX_POSITION);
         let redelivered_below = if Self::SHARED {
@@ -134,20 +134,20 @@ impl<S: Mode> Consumer<S> {
             most_ungranted: (segment.geometry().credit_limit / 8).max(1),
             holding: false,
             redelivered_below,
-            adopted: None,
-            special: false,
+            special: adopted.is_some(),
+            adopted,
             fruitless: 0,
             found_nothing_at: u64::MAX,
             stuck_since: 0,
             mode: PhantomData,
             entry,
         };
-        // An entry may come with a hold that its dead holder left: its work goes on here.
-        if Self::SHARED && this.participant().shown_hold().is_some() {
-            let index = this.entry.index();
-            if let Finish::Redeliver(adopted) = recover::finish_hold(segment, index, index) {
-                this.adopt(adopted);
+        if !Self::SHARED {
+            if this.entry.segment().geometry().redelivery == Redelivery::Discard {
+                this.discard_redelivered();
             }
+            // What the predecessor had released and not announced.
+            this.grant(0);
         }
         Ok(this)
     }
@@ -247,9 +247,9 @@ impl<S: Mode> Consumer<S> {
     pub fn borrow(&mut self) -> Result<Borrowed<'_, S>, RecvError> {
         self.release_lent();
         let taken = self.take_held()?;
-        let about = self.record(&taken);
+        let (about, taken_at) = self.count(&taken);
         let message = Message::new(taken.payload, taken.timestamp, about);
-        Ok(Borrowed { consumer: self, message, position: taken.position })
+        Ok(Borrowed { consumer: self, message, position: taken.position, taken_at })
     }
 
     /// Receives what is there, one message after the other, and ends when the ring is found
@@ -326,9 +326,18 @@ impl<S: Mode> Consumer<S> {
         }
     }
 
-    /// Counts a message taken, and grants if it is time.
+    /// Counts a message taken and released, and grants if it is time.
     #[inline(always)]
     fn record(&mut self, taken: &Taken) -> Received {
+        let (about, now) = self.count(taken);
+        self.ungranted += 1;
+        self.grant_if_due(now);
+        about
+    }
+
+    /// Counts a message taken, and says when (0 if it carries no timestamp).
+    #[inline(always)]
+    fn count(&mut self, taken: &Taken) -> (Received, u64) {
         let (now, latency) = if taken.timestamp != 0 {
             let now = rdtsc();
             (now, Some(now.saturating_sub(taken.timestamp)))
@@ -337,9 +346,8 @@ impl<S: Mode> Consumer<S> {
         };
         let (size, class) = (taken.meta.size(), taken.meta.class());
         self.lanes[class.index()].record_received(size, latency);
-        self.ungranted += 1;
-        self.grant_if_due(now);
-        Received { size, class, latency: latency.unwrap_or(0), redelivered: taken.redelivered }
+        let latency = latency.unwrap_or(0);
+        (Received { size, class, latency, redelivered: taken.redelivered }, now)
     }
 
     #[inline(always)]
@@ -355,6 +363,7 @@ impl<S: Mode> Consumer<S> {
     fn take_held(&mut self) -> Result<Taken, RecvError> {
         loop {
             if let Some(taken) = self.read_adopted() {
+                self.participant().count(Event::Redelivered, 1);
                 return Ok(taken);
             }
             if let Some(span) = self.claim_span(1, usize::MAX)? {
@@ -446,12 +455,11 @@ impl<S: Mode> Consumer<S> {
     fn release_lent(&mut self) {
         if self.holding {
             self.release(Span::new(self.position - 1, 1));
+            self.ungranted += 1;
         }
-        if let Some(adopted) = &mut self.adopted
-            && adopted.lent
-        {
-            adopted.lent = false;
+        if self.adopted.as_ref().is_some_and(|adopted| adopted.lent) {
             self.advance_adopted();
+            self.ungranted += 1;
         }
     }
 
@@ -461,6 +469,10 @@ impl<S: Mode> Consumer<S> {
     #[cold]
     #[inline(never)]
     fn grant(&mut self, timestamp: u64) {
+        if !Self::SHARED && self.holding {
+            // A guard that was forgotten, with messages received after it.
+            self.release_lent();
+        }
         let now = if timestamp == 0 { rdtsc() } else { timestamp };
         let segment = self.entry.segment();
         if Self::SHARED {
@@ -491,6 +503,8 @@ impl<S: Mode> Consumer<S> {
     #[cold]
     #[inline(never)]
     fn not_committed(&mut self, sequence: u64) -> Result<(), RecvError> {
+        // A guard that was forgotten: nobody else would give its slot back.
+        self.release_lent();
         let position = self.position;
         match crate::TimestampedSlot::state_of(sequence, position) {
             SlotState::Abandoned => {
@@ -529,6 +543,21 @@ impl<S: Mode> Consumer<S> {
         self.position = position + 1;
         self.ungranted += 1;
         self.participant().count(Event::Skipped, 1);
+        self.grant_if_due(0);
+    }
+
+    /// Drops what an exclusive predecessor had borrowed when it died, as the ring's policy says.
+    fn discard_redelivered(&mut self) {
+        let segment = self.entry.segment();
+        let first = self.position;
+        // Only what is there: the hold is a peer's word.
+        let end = (first..self.redelivered_below.min(first + MAX_SPAN))
+            .find(|&position| segment.slot(position).sequence() != position + 1)
+            .unwrap_or(self.redelivered_below.clamp(first, first + MAX_SPAN));
+        // Release: as in `take`.
+        segment.counters().consumer_head.store(end, Ordering::Release);
+        self.position = end;
+        self.participant().count(Event::Discarded, end - first);
     }
 
     /// The ring is empty as far as this handle can tell: the time for what was put off.
@@ -624,7 +653,8 @@ impl<S: Mode> Consumer<S> {
             }
             return Err(RecvError::BufferTooSmall { needed, available: room });
         }
-        self.release_lent();
+        self.participant().count(Event::Redelivered, 1);
+        self.advance_adopted();
         Ok(Some(taken))
     }
 
@@ -654,7 +684,6 @@ impl<S: Mode> Consumer<S> {
                 continue;
             }
             adopted.lent = true;
-            self.participant().count(Event::Redelivered, 1);
             return Some(Taken { meta, timestamp, payload, position, redelivered: true });
         }
     }
@@ -662,6 +691,7 @@ impl<S: Mode> Consumer<S> {
     /// Takes one message off what the dead one's hold shows.
     fn advance_adopted(&mut self) {
         let Some(adopted) = &mut self.adopted else { return };
+        adopted.lent = false;
         adopted.next += 1;
         if adopted.next == adopted.end {
             self.drop_adopted();
@@ -763,6 +793,7 @@ pub struct Borrowed<'a, S: Mode> {
     consumer: &'a mut Consumer<S>,
     message: Message,
     position: u64,
+    taken_at: u64,
 }
 
 impl<S: Mode> Borrowed<'_, S> {
@@ -801,6 +832,6 @@ impl<S: Mode> Drop for Borrowed<'_, S> {
     fn drop(&mut self) {
         // The same whether the guard is dropped or was forgotten: one of the two is lent.
         self.consumer.release_lent();
-        self.consumer.grant_if_due(0);
+        self.consumer.grant_if_due(self.taken_at);
     }
 }

@@ -19,6 +19,7 @@ use core::fmt;
 
 use crate::lane::{LaneLine, LaneStats};
 use crate::layout::{CacheLineU64, Sharing, Side, Span};
+use crate::recover::Adopted;
 use crate::segment::{Locker, Place, Segment};
 use crate::sync::{AtomicU64, Ordering};
 use crate::{PriorityClass, RingError};
@@ -418,12 +419,13 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Finds a free entry for a new handle, after taking the side if it is exclusive.
+    /// Finds a free entry for a new handle, after taking the side if it is exclusive. With it may
+    /// come a dead consumer's messages, for the new consumer to deliver first.
     pub(crate) fn attach(
         segment: &Segment,
         role: Role,
         identity: &Identity,
-    ) -> Result<Self, RingError> {
+    ) -> Result<(Self, Option<Adopted>), RingError> {
         let actual = segment.geometry().sharing(role.side);
         if actual != role.sharing {
             return Err(RingError::WrongSharing { side: role.side, actual });
@@ -438,8 +440,8 @@ impl Entry {
             });
         }
         let taken = Self::take_entry(segment, &locker, role);
-        let index = match taken {
-            Ok(Some(index)) => index,
+        let (index, adopted) = match taken {
+            Ok(Some(entry)) => entry,
             other => {
                 if role.sharing == Sharing::Exclusive {
                     locker.unlock(segment, Place::Side(role.side));
@@ -449,7 +451,7 @@ impl Entry {
             }
         };
         segment.participant(index).introduce(role, identity);
-        Ok(Self { segment: segment.clone(), locker, index, role })
+        Ok((Self { segment: segment.clone(), locker, index, role }, adopted))
     }
 
     /// Locks an entry that is free, or else one whose dead holder left nothing to finish that
@@ -458,7 +460,7 @@ impl Entry {
         segment: &Segment,
         locker: &Locker,
         role: Role,
-    ) -> Result<Option<usize>, RingError> {
+    ) -> Result<Option<(usize, Option<Adopted>)>, RingError> {
         let count = segment.geometry().participants;
         for index in 0..count {
             let participant = segment.participant(index);
@@ -468,14 +470,16 @@ impl Entry {
             if participant.is_free() {
                 // Before anything is shown in the entry, scans must reach it.
                 segment.note_entry_used(index);
-                return Ok(Some(index));
+                return Ok(Some((index, None)));
             }
             locker.unlock(segment, Place::Entry(index));
         }
         for index in 0..count {
             if locker.try_lock(segment, Place::Entry(index))? {
-                if crate::recover::finish_for_newcomer(segment, locker, index, role.side) {
-                    return Ok(Some(index));
+                let (free, adopted) =
+                    crate::recover::finish_for_newcomer(segment, locker, index, role.side);
+                if free {
+                    return Ok(Some((index, adopted)));
                 }
                 locker.unlock(segment, Place::Entry(index));
             }

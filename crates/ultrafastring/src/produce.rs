@@ -134,7 +134,7 @@ impl<S: Mode> Producer<S> {
 
     pub(crate) fn attach(segment: &Segment, identity: &Identity) -> Result<Self, RingError> {
         let role = Role { side: Side::Producer, sharing: S::SHARING };
-        let entry = Entry::attach(segment, role, identity)?;
+        let (entry, _) = Entry::attach(segment, role, identity)?;
         let geometry = segment.geometry();
         let counters = segment.counters();
         // Acquire: pairs with the release of whoever announced it: the slots below are free.

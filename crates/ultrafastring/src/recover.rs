@@ -14,7 +14,7 @@
 //! | an exclusive consumer | `consumer_head`, and a hold if it read in place | the successor goes on there, and marks what was held |
 
 use crate::layout::{MAX_POSITION, Redelivery, Sharing, Side, Span};
-use crate::participant::Participant;
+use crate::participant::{Event, Participant};
 use crate::segment::{Locker, Place, Segment};
 use crate::slot::SlotState;
 use crate::sync::Ordering;
@@ -87,8 +87,10 @@ fn finish_intent(segment: &Segment, locker: &Locker, index: usize) -> Option<u64
     let head = segment.counters().producer_head.load(Ordering::Acquire);
     let mut abandoned = 0;
     // A claim moves the head over the whole span at once: a head inside it is somebody else's.
-    if span.end() <= head && head - span.first <= segment.geometry().capacity as u64 {
-        for position in span.first..span.end() {
+    if span.end() <= head {
+        // What is a lap below the head was committed, released and claimed again since.
+        let lap_ago = head.saturating_sub(segment.geometry().capacity as u64);
+        for position in span.first.max(lap_ago)..span.end() {
             let slot = segment.slot(position);
             let seen = slot.sequence();
             if crate::TimestampedSlot::state_of(seen, position) != SlotState::NotYet {
@@ -128,7 +130,7 @@ pub(crate) fn adopt_consumer(segment: &Segment, locker: &Locker, own: usize) -> 
         {
             continue;
         }
-        match finish_hold(segment, index, own) {
+        match finish_hold(segment, locker, index, own) {
             Finish::Done { discarded } => {
                 found.discarded += discarded;
                 close(segment, locker, index, own);
@@ -144,7 +146,7 @@ pub(crate) fn adopt_consumer(segment: &Segment, locker: &Locker, own: usize) -> 
 }
 
 /// Decides about the hold of an entry whose lock the caller has.
-pub(crate) fn finish_hold(segment: &Segment, index: usize, own: usize) -> Finish {
+pub(crate) fn finish_hold(segment: &Segment, locker: &Locker, index: usize, own: usize) -> Finish {
     let participant = segment.participant(index);
     let Some(span) = participant.shown_hold() else { return Finish::Done { discarded: 0 } };
     let counters = segment.counters();
@@ -157,10 +159,14 @@ pub(crate) fn finish_hold(segment: &Segment, index: usize, own: usize) -> Finish
         participant.clear_hold();
         return Finish::Done { discarded: 0 };
     }
+    // One who lives may have won it, or is about to find out that it has not. Of two dead ones who
+    // show the same, one lost, and what it lost is at worst delivered once more, marked.
     let contested = (0..segment.entries_used())
         .filter(|&other| other != index && other != own)
-        .filter_map(|other| segment.participant(other).shown_hold())
-        .any(|other| other.overlaps(span));
+        .filter(|&other| {
+            segment.participant(other).shown_hold().is_some_and(|shown| shown.overlaps(span))
+        })
+        .any(|other| locker.is_locked(segment, Place::Entry(other)));
     if contested {
         return Finish::Later;
     }
@@ -189,22 +195,32 @@ pub(crate) fn hand_on(segment: &Segment, locker: &Locker, adopted: &Adopted, own
 }
 
 /// Finishes what the dead holder of an entry left, for a newcomer of `side` that has its lock and
-/// wants the entry. Says whether the newcomer may have it; a hold may then still be shown, which
-/// the newcomer, a consumer, delivers first.
+/// wants the entry. Says whether the newcomer may have it; a shared consumer also gets the
+/// messages, still shown in the entry, that it is to deliver first.
 pub(crate) fn finish_for_newcomer(
     segment: &Segment,
     locker: &Locker,
     index: usize,
     side: Side,
-) -> bool {
-    if finish_intent(segment, locker, index).is_none() {
-        return false;
+) -> (bool, Option<Adopted>) {
+    let participant = segment.participant(index);
+    let Some(abandoned) = finish_intent(segment, locker, index) else { return (false, None) };
+    participant.count(Event::Abandoned, abandoned);
+    if participant.shown_hold().is_none() {
+        return (true, None);
     }
-    if segment.participant(index).shown_hold().is_none() || side == Side::Consumer {
-        return true;
+    if segment.geometry().consumer_sharing == Sharing::Exclusive {
+        // An exclusive consumer settles it with its side, whoever's entry it is in.
+        return (side == Side::Consumer, None);
     }
-    segment.geometry().consumer_sharing == Sharing::Shared
-        && matches!(finish_hold(segment, index, index), Finish::Done { .. })
+    match finish_hold(segment, locker, index, index) {
+        Finish::Done { discarded } => {
+            participant.count(Event::Discarded, discarded);
+            (true, None)
+        }
+        Finish::Redeliver(adopted) if side == Side::Consumer => (true, Some(adopted)),
+        Finish::Redeliver(_) | Finish::Later => (false, None),
+    }
 }
 
 /// What a new exclusive consumer, which has its side's lock, takes over from those before it: the

@@ -209,7 +209,6 @@ fn a_shared_producer_killed_while_it_sends() {
 }
 
 #[test]
-#[ignore = "fails: a batch whose beginning is released and used again is taken for one never claimed"]
 fn a_shared_producer_killed_while_it_sends_a_batch() {
     let directory = stage();
     kill_a_producer(

@@ -544,7 +544,6 @@ fn what_an_exclusive_consumer_held_when_it_was_killed_is_redelivered_marked() {
 }
 
 #[test]
-#[ignore = "fails: an exclusive consumer's successor does not ask the policy"]
 fn what_an_exclusive_consumer_held_when_it_was_killed_is_discarded_if_the_ring_says_so() {
     let directory = stage();
     let builder = at(&directory).capacity(4).exclusive_consumer().redelivery(Redelivery::Discard);
@@ -559,7 +558,6 @@ fn what_an_exclusive_consumer_held_when_it_was_killed_is_discarded_if_the_ring_s
 }
 
 #[test]
-#[ignore = "fails: a successor grants nothing until it has received something"]
 fn an_exclusive_consumers_successor_gives_back_what_it_had_released_and_not_granted() {
     // A reserve that leaves the least urgent class one credit: it may send when all is granted.
     let directory = stage();
@@ -607,7 +605,6 @@ fn a_shared_producer_killed_with_a_claim_holds_up_nobody() {
 }
 
 #[test]
-#[ignore = "fails: a newcomer finishes a dead producer's claim without counting it"]
 fn a_claim_that_a_newcomer_abandons_is_counted() {
     let directory = stage();
     let ring = at(&directory).capacity(4).participants(1).create(NAME).unwrap();
@@ -640,7 +637,6 @@ fn what_a_shared_consumer_held_when_it_was_killed_is_redelivered_once_and_marked
 }
 
 #[test]
-#[ignore = "fails: each attempt counts, before it is known that the message fits"]
 fn a_redelivered_message_that_does_not_fit_is_counted_once() {
     let directory = stage();
     let ring = at(&directory).capacity(4).create(NAME).unwrap();
@@ -677,7 +673,6 @@ fn what_a_shared_consumer_held_when_it_was_killed_is_discarded_if_the_ring_says_
 }
 
 #[test]
-#[ignore = "fails: a newcomer discards without counting"]
 fn what_is_discarded_when_a_newcomer_takes_the_entry_is_counted() {
     let directory = stage();
     let builder = at(&directory).capacity(1).participants(2).redelivery(Redelivery::Discard);
@@ -719,7 +714,6 @@ fn two_dead_consumers_that_show_the_same_hold(directory: &TempDir, ring: &UltraF
 }
 
 #[test]
-#[ignore = "fails: each of the two is put off because of the other"]
 fn two_dead_consumers_that_wanted_the_same_message_do_not_block_the_ring() {
     let directory = stage();
     let ring = at(&directory).capacity(2).create(NAME).unwrap();
@@ -739,7 +733,6 @@ fn two_dead_consumers_that_wanted_the_same_message_do_not_block_the_ring() {
 }
 
 #[test]
-#[ignore = "fails: a newcomer keeps showing a hold that it could not settle yet"]
 fn a_newcomer_in_a_dead_consumers_entry_does_not_block_the_ring() {
     let directory = stage();
     let ring = at(&directory).capacity(2).participants(3).create(NAME).unwrap();

@@ -534,7 +534,6 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    #[ignore = "fails: the copying receive of an exclusive consumer does not look for forgotten guards"]
     fn an_exclusive_consumer_that_forgets_guards_does_what_a_queue_with_credits_does(
         kind in kind(),
         producers in sharing(),

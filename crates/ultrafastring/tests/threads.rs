@@ -210,7 +210,6 @@ fn exclusive_sides_get_through_one_slot() {
 }
 
 #[test]
-#[ignore = "fails: the grant of a borrowed message is counted as made while it is still held"]
 fn an_exclusive_consumer_that_reads_in_place_gives_the_only_slot_back() {
     let ring = Builder::new().capacity(1).exclusive_producer().exclusive_consumer();
     let ring = ring.heap().unwrap();
@@ -393,7 +392,6 @@ fn a_forgotten_guard_is_released_by_a_shared_consumer_that_finds_the_ring_empty(
 }
 
 #[test]
-#[ignore = "fails: the copying receive of an exclusive consumer does not look for forgotten guards"]
 fn a_forgotten_guard_is_released_by_an_exclusive_consumer_that_finds_the_ring_empty() {
     let ring = Builder::new().capacity(1).exclusive_consumer().heap().unwrap();
     let mut consumer = ring.exclusive_consumer().unwrap();

@@ -628,6 +628,9 @@ impl<S: Mode> Consumer<S> {
                 self.position = head;
                 return Ok(());
             }
+        } else {
+            // A guard that was forgotten; a shared handle has released it by now.
+            self.release_lent();
         }
         Err(RecvError::BufferTooSmall { needed, available })
     }

@@ -1,0 +1,167 @@
+//! Looking at rings without disturbing them.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+use ultrafastring::{
+    Builder, LaneStats, ParticipantInfo, PriorityClass, Redelivery, Timestamps, UltraFastRing,
+};
+
+/// One line a ring: live or stale, capacity, messages in flight.
+pub(crate) fn list(builder: &Builder) -> anyhow::Result<ExitCode> {
+    for name in builder.list()? {
+        match builder.open(&name) {
+            Ok(ring) => {
+                let live = ring.participants().any(|participant| participant.alive);
+                let state = if live { "live" } else { "stale" };
+                println!("{name}\t{state}\t{} of {} in flight", ring.len(), ring.capacity());
+            }
+            Err(error) => println!("{name}\tunusable\t{error}"),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Options of `ufr stat`.
+#[derive(Args)]
+pub(crate) struct Stat {
+    /// Name of the ring.
+    name: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Stat {
+    pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
+        let ring = builder.open(&self.name)?;
+        if self.json {
+            println!("{:#}", as_json(&self.name, &ring));
+        } else {
+            print(&self.name, &ring);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// As `ufr create` takes it.
+fn timestamps(ring: &UltraFastRing) -> String {
+    match ring.timestamps() {
+        Timestamps::Every => "every".to_string(),
+        Timestamps::OneIn(n) => format!("1/{n}"),
+        Timestamps::Off => "off".to_string(),
+    }
+}
+
+/// As `ufr create` takes it.
+fn redelivery(ring: &UltraFastRing) -> &'static str {
+    match ring.redelivery() {
+        Redelivery::Redeliver => "redeliver",
+        Redelivery::Discard => "discard",
+    }
+}
+
+fn lanes_as_json(lanes: &[LaneStats]) -> Value {
+    PriorityClass::ALL
+        .iter()
+        .zip(lanes)
+        .map(|(class, lane)| {
+            let latency = lane.avg_latency();
+            (
+                class.name().to_string(),
+                json!({ "sent": lane.sent, "received": lane.received,
+                        "average_latency_ticks": latency }),
+            )
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn participant_as_json(participant: &ParticipantInfo) -> Value {
+    json!({
+        "index": participant.index,
+        "pid": participant.pid,
+        "name": participant.name.as_str(),
+        "side": participant.side.name(),
+        "sharing": participant.sharing.name(),
+        "alive": participant.alive,
+        "intent": participant.intent.map(|(first, count)| [first, count]),
+        "hold": participant.hold.map(|(first, count)| [first, count]),
+        "lanes": lanes_as_json(&participant.lanes),
+    })
+}
+
+fn as_json(name: &str, ring: &UltraFastRing) -> Value {
+    let (stats, positions) = (ring.stats(), ring.positions());
+    json!({
+        "name": name,
+        "capacity": ring.capacity(),
+        "credit_limit": ring.credit_limit(),
+        "reserves": PriorityClass::ALL
+            .iter()
+            .zip(ring.reserves())
+            .map(|(class, credits)| (class.name().to_string(), credits.into()))
+            .collect::<serde_json::Map<_, _>>(),
+        "timestamps": timestamps(ring),
+        "redelivery": redelivery(ring),
+        "producer_side": ring.producer_side().name(),
+        "consumer_side": ring.consumer_side().name(),
+        "in_flight": ring.len(),
+        "producer_head": positions.producer_head,
+        "producer_tail": positions.producer_tail,
+        "consumer_head": positions.consumer_head,
+        "consumer_tail": positions.consumer_tail,
+        "sent": stats.sent,
+        "received": stats.received,
+        "average_latency_ticks": stats.avg_latency,
+        "ticks_per_second": ring.ticks_per_second(),
+        "abandoned": stats.abandoned,
+        "redelivered": stats.redelivered,
+        "discarded": stats.discarded,
+        "lanes": lanes_as_json(&stats.lanes),
+        "participants": ring.participants().map(|it| participant_as_json(&it)).collect::<Vec<_>>(),
+    })
+}
+
+fn print(name: &str, ring: &UltraFastRing) {
+    let (stats, positions) = (ring.stats(), ring.positions());
+    println!("ring           {name}: {} slots, {} credits", ring.capacity(), ring.credit_limit());
+    println!(
+        "sides          producer {}, consumer {}",
+        ring.producer_side().name(),
+        ring.consumer_side().name()
+    );
+    println!("timestamps     {}", timestamps(ring));
+    println!("redelivery     {}", redelivery(ring));
+    println!("in flight      {}", ring.len());
+    println!("producer       head {} tail {}", positions.producer_head, positions.producer_tail);
+    println!("consumer       head {} tail {}", positions.consumer_head, positions.consumer_tail);
+    println!(
+        "after deaths   abandoned {} redelivered {} discarded {}",
+        stats.abandoned, stats.redelivered, stats.discarded
+    );
+    println!("\n{:<12} {:>14} {:>14} {:>16}", "lane", "sent", "received", "latency (ticks)");
+    for (class, lane) in PriorityClass::ALL.iter().zip(&stats.lanes) {
+        let latency = lane.avg_latency();
+        println!("{:<12} {:>14} {:>14} {latency:>16}", class.name(), lane.sent, lane.received);
+    }
+    println!("{:<12} {:>14} {:>14} {:>16}", "all", stats.sent, stats.received, stats.avg_latency);
+    println!("\n{:<5} {:<8} {:<9} {:<10} {:<6} shows", "entry", "pid", "side", "sharing", "state");
+    for it in ring.participants() {
+        let state = if it.alive { "alive" } else { "dead" };
+        let shown = |what: &str, span: Option<(u64, u64)>| {
+            span.map(|(first, count)| format!("{what} {first}+{count} ")).unwrap_or_default()
+        };
+        println!(
+            "{:<5} {:<8} {:<9} {:<10} {state:<6} {}{}{}",
+            it.index,
+            it.pid,
+            it.side.name(),
+            it.sharing.name(),
+            shown("intent", it.intent),
+            shown("hold", it.hold),
+            it.name.as_str(),
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! Waiting: for a peer, for standard input, and for the user who wants to stop.
+
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
+
+/// Tries in a row that spin, and after those, that yield; beyond, each sleeps.
+const SPINS: u32 = 200;
+const YIELDS: u32 = 2_000;
+
+/// Waits longer the longer nothing has come.
+#[derive(Default)]
+pub(crate) struct Patience {
+    fruitless: u32,
+}
+
+impl Patience {
+    pub(crate) fn reset(&mut self) {
+        self.fruitless = 0;
+    }
+
+    pub(crate) fn wait(&mut self) {
+        self.fruitless = self.fruitless.saturating_add(1);
+        match self.fruitless {
+            ..SPINS => std::hint::spin_loop(),
+            SPINS..YIELDS => std::thread::yield_now(),
+            _ => std::thread::sleep(Duration::from_micros(500)),
+        }
+    }
+
+    /// Whether nothing has come for long enough to look at things that cost something.
+    pub(crate) fn is_long(&self) -> bool {
+        self.fruitless >= YIELDS
+    }
+}
+
+/// Notes the first SIGINT or SIGTERM, so that what is begun can be ended in order; a second one
+/// ends the process at once.
+pub(crate) struct Stop {
+    signal: Arc<AtomicUsize>,
+    /// Readable once a signal came: what wakes a wait for standard input.
+    woken: UnixStream,
+}
+
+impl Stop {
+    pub(crate) fn on_signals() -> anyhow::Result<Self> {
+        let signal = Arc::new(AtomicUsize::new(0));
+        let second = Arc::new(AtomicBool::new(false));
+        let (woken, wake) = UnixStream::pair()?;
+        for number in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds `second` not yet set.
+            flag::register_conditional_shutdown(number, 128 + number, Arc::clone(&second))?;
+            flag::register(number, Arc::clone(&second))?;
+            flag::register_usize(number, Arc::clone(&signal), number as usize)?;
+            low_level::pipe::register(number, wake.try_clone()?)?;
+        }
+        Ok(Self { signal, woken })
+    }
+
+    /// The exit code to end with, once a signal came.
+    pub(crate) fn asked(&self) -> Option<ExitCode> {
+        // Relaxed: nothing but the number is passed.
+        match self.signal.load(Ordering::Relaxed) {
+            0 => None,
+            number => Some(ExitCode::from(128 + number as u8)),
+        }
+    }
+}
+
+/// Standard input, which a signal ends like the end of a file.
+pub(crate) struct Input<'a> {
+    pub(crate) stdin: io::StdinLock<'a>,
+    pub(crate) stop: &'a Stop,
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.stop.asked().is_some() {
+                return Ok(0);
+            }
+            let mut both = [
+                PollFd::new(&self.stdin, PollFlags::IN),
+                PollFd::new(&self.stop.woken, PollFlags::IN),
+            ];
+            match poll(&mut both, None) {
+                Ok(_) if !both[0].revents().is_empty() => {
+                    // Not through the buffer of `stdin`, which `poll` cannot see.
+                    return Ok(rustix::io::read(self.stdin.as_fd(), buffer)?);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

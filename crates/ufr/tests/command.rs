@@ -1,0 +1,403 @@
+//! The built command, in real processes, on real files.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A directory for rings and files of one test; rings in a directory of their own test cannot be
+/// seen by another.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let shm = Path::new("/dev/shm");
+        Self(match shm.is_dir() {
+            true => tempfile::tempdir_in(shm).unwrap(),
+            false => tempfile::tempdir().unwrap(),
+        })
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn ufr(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ufr"));
+        command.env("UFR_DIRECTORY", self.path()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.ufr(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs and gives what was written to standard output.
+    fn say(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn send(&self, arguments: &[&str], input: &Path) -> Child {
+        let input = fs::File::open(input).unwrap();
+        self.ufr(&[&["send"], arguments].concat()).stdin(input).spawn().unwrap()
+    }
+
+    fn recv(&self, arguments: &[&str], output: &Path) -> Child {
+        let output = fs::File::create(output).unwrap();
+        self.ufr(&[&["recv"], arguments].concat()).stdout(output).spawn().unwrap()
+    }
+
+    fn send_bytes(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut child = self
+            .ufr(&[&["send"], arguments].concat())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}: not within a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn succeed(mut child: Child) {
+    until("a child ends", || child.try_wait().unwrap().is_some());
+    assert!(child.wait().unwrap().success());
+}
+
+fn error_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The largest file of the toolchain that this test was built with: a real binary.
+fn a_real_binary() -> PathBuf {
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+    let lib = PathBuf::from(String::from_utf8(sysroot.stdout).unwrap().trim()).join("lib");
+    fs::read_dir(lib)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .max_by_key(|path| path.metadata().unwrap().len())
+        .unwrap()
+}
+
+/// The licences and this project's own sources, again and again: a real text of 20 MB.
+fn a_real_text(place: &Place) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut text = fs::read(root.join("LICENSE-APACHE")).unwrap();
+    for entry in fs::read_dir(root.join("crates/ultrafastring/src")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "rs") {
+            text.extend(fs::read(path).unwrap());
+        }
+    }
+    let path = place.path().join("text");
+    fs::write(&path, text.repeat(20_000_000 / text.len() + 1)).unwrap();
+    path
+}
+
+fn goes_through_unchanged(place: &Place, file: &Path, sender_first: bool, create: &[&str]) {
+    let out = place.path().join("out");
+    if !create.is_empty() {
+        place.say(create);
+    }
+    let (sender, receiver);
+    if sender_first {
+        sender = place.send(&["r", "--raw"], file);
+        until("the ring is there", || !place.say(&["ls"]).is_empty());
+        std::thread::sleep(Duration::from_millis(100));
+        receiver = place.recv(&["r", "--raw"], &out);
+    } else {
+        receiver = place.recv(&["r", "--raw"], &out);
+        until("the ring is there", || !place.say(&["ls"]).is_empty());
+        std::thread::sleep(Duration::from_millis(100));
+        sender = place.send(&["r", "--raw"], file);
+    }
+    succeed(sender);
+    succeed(receiver);
+    assert!(fs::read(file).unwrap() == fs::read(&out).unwrap(), "{file:?} came out changed");
+    place.say(&["rm", "r"]);
+}
+
+#[test]
+fn a_real_text_goes_through_unchanged_in_either_order() {
+    let place = Place::new();
+    let text = a_real_text(&place);
+    goes_through_unchanged(&place, &text, true, &[]);
+    goes_through_unchanged(&place, &text, false, &[]);
+}
+
+#[test]
+fn a_real_binary_goes_through_unchanged_in_either_order() {
+    let place = Place::new();
+    let binary = a_real_binary();
+    let exclusive = ["create", "r", "--exclusive-producer", "--exclusive-consumer"];
+    goes_through_unchanged(&place, &binary, true, &exclusive);
+    goes_through_unchanged(&place, &binary, false, &exclusive);
+}
+
+#[test]
+fn lines_come_back_as_lines() {
+    let place = Place::new();
+    let lines = b"one\n\ntwo \xff\x00\r\nforty bytes, to the last: 0123456789abc\nlast\n";
+    assert!(place.send_bytes(&["r"], lines).status.success());
+    assert_eq!(place.run(&["recv", "r"]).stdout, lines);
+    // A last line without an end is a line.
+    assert!(place.send_bytes(&["r"], b"no end").status.success());
+    assert_eq!(place.run(&["recv", "r"]).stdout, b"no end\n");
+}
+
+#[test]
+fn a_line_that_does_not_fit_is_refused_with_its_number_and_size() {
+    let place = Place::new();
+    let output = place.send_bytes(&["r"], format!("fits\n{}\nnever\n", "x".repeat(41)).as_bytes());
+    assert_eq!(output.status.code(), Some(1));
+    let error = error_of(&output);
+    assert!(error.contains("line 2") && error.contains("41 bytes"), "{error}");
+    assert_eq!(place.run(&["recv", "r"]).stdout, b"fits\n");
+}
+
+#[test]
+fn a_receiver_takes_only_as_many_as_asked_for() {
+    let place = Place::new();
+    assert!(place.send_bytes(&["r"], b"1\n2\n3\n").status.success());
+    assert_eq!(place.run(&["recv", "r", "--count", "2"]).stdout, b"1\n2\n");
+    assert_eq!(place.run(&["recv", "r", "--unbuffered"]).stdout, b"3\n");
+}
+
+/// A receiver that comes first on a ring that was used before waits for its sender.
+#[test]
+fn a_used_ring_does_not_look_ended() {
+    let place = Place::new();
+    let out = place.path().join("out");
+    assert!(place.send_bytes(&["r"], b"old\n").status.success());
+    assert_eq!(place.run(&["recv", "r"]).stdout, b"old\n");
+    let mut receiver = place.recv(&["r"], &out);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(receiver.try_wait().unwrap().is_none());
+    assert!(place.send_bytes(&["r"], b"new\n").status.success());
+    succeed(receiver);
+    assert_eq!(fs::read(&out).unwrap(), b"new\n");
+}
+
+fn interrupt(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+}
+
+fn ends_interrupted(mut child: Child) {
+    until("a child ends", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn an_interrupt_ends_a_sender_that_waits_for_its_input_or_for_room() {
+    let place = Place::new();
+    let mut sender = place.ufr(&["send", "r"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = sender.stdin.take().unwrap();
+    input.write_all(b"before\n").unwrap();
+    until("it is sent", || place.say(&["ls"]).contains("1 of 256"));
+    interrupt(&sender);
+    ends_interrupted(sender);
+
+    let zeros = fs::File::open("/dev/zero").unwrap();
+    let sender = place.ufr(&["send", "r", "--raw"]).stdin(zeros).spawn().unwrap();
+    until("the ring is full", || place.say(&["ls"]).contains("256 of 256"));
+    interrupt(&sender);
+    ends_interrupted(sender);
+
+    let output = place.run(&["recv", "r", "--raw"]).stdout;
+    assert_eq!(output.len(), "before".len() + 255 * 40);
+    assert!(place.send_bytes(&["r"], b"after\n").status.success());
+    assert_eq!(place.run(&["recv", "r"]).stdout, b"after\n");
+}
+
+#[test]
+fn an_interrupt_ends_a_receiver_with_all_it_took_written() {
+    let place = Place::new();
+    let mut receiver =
+        place.ufr(&["recv", "r", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
+    until("the ring is there", || !place.say(&["ls"]).is_empty());
+    assert!(place.send_bytes(&["r"], b"one\ntwo\n").status.success());
+    let mut lines = BufReader::new(receiver.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "one");
+    assert_eq!(lines.next().unwrap().unwrap(), "two");
+    interrupt(&receiver);
+    ends_interrupted(receiver);
+    assert!(lines.next().is_none());
+    assert!(place.send_bytes(&["r"], b"three\n").status.success());
+    assert_eq!(place.run(&["recv", "r"]).stdout, b"three\n");
+}
+
+#[test]
+fn a_receiver_whose_reader_leaves_says_nothing() {
+    let place = Place::new();
+    assert!(place.send_bytes(&["r"], b"1\n2\n3\n").status.success());
+    let mut receiver = place
+        .ufr(&["recv", "r", "--unbuffered"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(receiver.stdout.take());
+    let output = receiver.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(error_of(&output), "");
+    // What could not be written was not released.
+    let rest = String::from_utf8(place.run(&["recv", "r"]).stdout).unwrap();
+    let mut rest: Vec<_> = rest.lines().collect();
+    rest.sort();
+    assert_eq!(rest, ["1", "2", "3"]);
+}
+
+#[test]
+fn a_ring_is_one_file_named_after_it_made_once_and_removed() {
+    let place = Place::new();
+    place.say(&["create", "quotes", "--capacity", "1024"]);
+    let files: Vec<_> =
+        fs::read_dir(place.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(files.len(), 1);
+    assert!(files[0].to_str().unwrap().contains("quotes"));
+    let again = place.run(&["create", "quotes"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(error_of(&again).contains("quotes"), "{again:?}");
+    let list = place.say(&["ls"]);
+    assert!(list.starts_with("quotes") && list.contains("0 of 1024"), "{list}");
+    place.say(&["rm", "quotes"]);
+    assert_eq!(place.say(&["ls"]), "");
+    let gone = place.run(&["rm", "quotes", "other"]);
+    assert_eq!(gone.status.code(), Some(1));
+    let error = error_of(&gone);
+    assert!(error.contains("quotes") && error.contains("other"), "{error}");
+}
+
+#[test]
+fn what_is_chosen_at_creation_is_what_stat_says() {
+    let place = Place::new();
+    place.say(&[
+        "create",
+        "r",
+        "--capacity",
+        "64",
+        "--exclusive-producer",
+        "--credit-limit",
+        "32",
+        "--reserve",
+        "real-time=4",
+        "--timestamps",
+        "1/8",
+        "--redelivery",
+        "discard",
+    ]);
+    let stat: serde_json::Value =
+        serde_json::from_str(&place.say(&["stat", "r", "--json"])).unwrap();
+    assert_eq!(stat["capacity"], 64);
+    assert_eq!(stat["credit_limit"], 32);
+    assert_eq!(stat["producer_side"], "exclusive");
+    assert_eq!(stat["consumer_side"], "shared");
+    assert_eq!(stat["timestamps"], "1/8");
+    assert_eq!(stat["redelivery"], "discard");
+    assert_eq!(stat["reserves"]["real-time"], 4);
+    for wrong in [
+        &["create", "s", "--capacity", "100"][..],
+        &["create", "s", "--timestamps", "1/3"],
+        &["create", "s", "--credit-limit", "0"],
+        &["create", "a/b"],
+        &["recv", "a/b"],
+        &["stat", "none"],
+    ] {
+        let output = place.run(wrong);
+        assert_eq!(output.status.code(), Some(1), "{wrong:?}");
+        assert!(error_of(&output).starts_with("ufr: "), "{output:?}");
+    }
+    for usage in [&["create"][..], &["send", "r", "--class", "vip"], &["stat"], &["nonsense"]] {
+        assert_eq!(place.run(usage).status.code(), Some(2), "{usage:?}");
+    }
+}
+
+#[test]
+fn stat_counts_by_class_and_shows_who_is_there() {
+    let place = Place::new();
+    assert!(place.send_bytes(&["r", "--class", "real-time"], b"1\n2\n").status.success());
+    assert!(place.send_bytes(&["r", "--class", "bulk"], b"3\n").status.success());
+    let mut sender = place.ufr(&["send", "r"]).stdin(Stdio::piped()).spawn().unwrap();
+    let stat = || -> serde_json::Value {
+        serde_json::from_str(&place.say(&["stat", "r", "--json"])).unwrap()
+    };
+    until("the sender is there", || !stat()["participants"].as_array().unwrap().is_empty());
+    let seen = stat();
+    assert_eq!(seen["sent"], 3);
+    assert_eq!(seen["lanes"]["real-time"]["sent"], 2);
+    assert_eq!(seen["lanes"]["bulk"]["sent"], 1);
+    assert_eq!(seen["in_flight"], 3);
+    let participant = &seen["participants"][0];
+    assert_eq!(participant["pid"], sender.id());
+    assert_eq!(participant["side"], "producer");
+    assert_eq!(participant["alive"], true);
+    let table = place.say(&["stat", "r"]);
+    assert!(table.contains(&sender.id().to_string()) && table.contains("alive"), "{table}");
+    drop(sender.stdin.take());
+    succeed(sender);
+    assert_eq!(stat()["participants"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn what_the_dead_leave_is_called_stale_and_cleared_up() {
+    let place = Place::new();
+    let mut sender = place.ufr(&["send", "crashed"]).stdin(Stdio::piped()).spawn().unwrap();
+    let living = place.ufr(&["send", "living"]).stdin(Stdio::piped()).spawn().unwrap();
+    sender.stdin.as_mut().unwrap().write_all(b"kept\n").unwrap();
+    until("both are there", || {
+        let list = place.say(&["ls"]);
+        list.matches("live\t").count() == 2 && list.contains("1 of")
+    });
+    sender.kill().unwrap();
+    sender.wait().unwrap();
+    let list = place.say(&["ls"]);
+    assert!(list.contains("crashed\tstale"), "{list}");
+    assert!(place.say(&["stat", "crashed"]).contains("dead"));
+    // Nothing needs clearing up before the ring is used again.
+    assert_eq!(place.run(&["recv", "crashed"]).stdout, b"kept\n");
+    assert_eq!(place.say(&["rm", "--stale"]), "crashed\n");
+    let list = place.say(&["ls"]);
+    assert!(list.starts_with("living\tlive") && list.lines().count() == 1, "{list}");
+    interrupt(&living);
+    ends_interrupted(living);
+}
+
+#[test]
+fn a_second_exclusive_sender_is_told_who_is_there() {
+    let place = Place::new();
+    place.say(&["create", "r", "--exclusive-producer"]);
+    let first = place.ufr(&["send", "r"]).stdin(Stdio::piped()).spawn().unwrap();
+    until("it is there", || place.say(&["ls"]).contains("live"));
+    let second = place.send_bytes(&["r"], b"");
+    assert_eq!(second.status.code(), Some(1));
+    assert!(error_of(&second).contains(&first.id().to_string()), "{second:?}");
+    interrupt(&first);
+    ends_interrupted(first);
+}
+
+#[test]
+fn help_version_and_completions_are_there() {
+    let place = Place::new();
+    let help = place.say(&["--help"]);
+    for command in ["create", "send", "recv", "ls", "stat", "rm", "completions"] {
+        assert!(help.contains(command), "{command}");
+        assert!(place.say(&[command, "--help"]).contains("Usage"));
+    }
+    assert!(place.say(&["--version"]).starts_with("ufr "));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.say(&["completions", shell]).contains("ufr"));
+    }
+}

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 what was asked could not be done (the reason is on standard error), 2 a
 //! usage error, 128 + n ended by signal n with the ring left in order.
 
+mod demo;
 mod flow;
 mod look;
 mod make;
@@ -27,6 +28,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Stream messages between two processes on two cores, and show what it costs.
+    Demo(demo::Demo),
+    /// One of the demo's two processes.
+    #[command(hide = true)]
+    DemoPart(demo::Part),
     /// Make a ring; both sides are shared unless asked otherwise.
     Create(make::Create),
     /// Send standard input, a message a line; waits while the ring is full.
@@ -53,6 +59,8 @@ fn main() -> ExitCode {
         builder = builder.directory(directory);
     }
     let outcome = match cli.command {
+        Command::Demo(demo) => demo.run(builder),
+        Command::DemoPart(part) => part.run(&builder),
         Command::Create(create) => create.run(builder),
         Command::Send(send) => send.run(&builder),
         Command::Recv(recv) => recv.run(&builder),

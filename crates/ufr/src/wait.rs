@@ -73,6 +73,21 @@ impl Stop {
             number => Some(ExitCode::from(128 + number as u8)),
         }
     }
+
+    /// Waits until there is something to read; `false` if a signal came first.
+    pub(crate) fn or_readable(&self, source: &impl AsFd) -> io::Result<bool> {
+        while self.asked().is_none() {
+            let mut both =
+                [PollFd::new(source, PollFlags::IN), PollFd::new(&self.woken, PollFlags::IN)];
+            match poll(&mut both, None) {
+                Ok(_) if both[0].revents().is_empty() => {}
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// Standard input, which a signal ends like the end of a file.
@@ -83,23 +98,10 @@ pub(crate) struct Input<'a> {
 
 impl Read for Input<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if self.stop.asked().is_some() {
-                return Ok(0);
-            }
-            let mut both = [
-                PollFd::new(&self.stdin, PollFlags::IN),
-                PollFd::new(&self.stop.woken, PollFlags::IN),
-            ];
-            match poll(&mut both, None) {
-                Ok(_) if !both[0].revents().is_empty() => {
-                    // Not through the buffer of `stdin`, which `poll` cannot see.
-                    return Ok(rustix::io::read(self.stdin.as_fd(), buffer)?);
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
+        match self.stop.or_readable(&self.stdin)? {
+            // Not through the buffer of `stdin`, which a wait cannot see.
+            true => Ok(rustix::io::read(&self.stdin, buffer)?),
+            false => Ok(0),
         }
     }
 }

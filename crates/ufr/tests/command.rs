@@ -392,7 +392,7 @@ fn a_second_exclusive_sender_is_told_who_is_there() {
 fn help_version_and_completions_are_there() {
     let place = Place::new();
     let help = place.say(&["--help"]);
-    for command in ["create", "send", "recv", "ls", "stat", "rm", "completions"] {
+    for command in ["create", "send", "recv", "ls", "stat", "rm", "demo", "completions"] {
         assert!(help.contains(command), "{command}");
         assert!(place.say(&[command, "--help"]).contains("Usage"));
     }
@@ -400,4 +400,44 @@ fn help_version_and_completions_are_there() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(place.say(&["completions", shell]).contains("ufr"));
     }
+}
+
+#[test]
+fn the_demo_checks_what_it_streams_and_leaves_nothing_behind() {
+    let place = Place::new();
+    let output = place.say(&["demo", "--messages", "200000", "--json"]);
+    let demo: serde_json::Value = serde_json::from_str(&output).unwrap();
+    assert!(demo["checked"].as_u64().unwrap() >= 200_000);
+    let lanes = demo["lanes"].as_object().unwrap();
+    assert_eq!(lanes.len(), 5);
+    let received = |lane: &serde_json::Value| lane["received"].as_u64().unwrap();
+    assert!(lanes.values().all(|lane| received(lane) > 0 && lane["sent"] == lane["received"]));
+    assert!(lanes.values().map(received).sum::<u64>() >= 200_000);
+    for way in ["ring", "pipe", "socket"] {
+        assert!(demo[way]["ticks_per_message"].as_f64().unwrap() > 1.0, "{way}");
+        assert!(demo[way]["ns_per_message"].as_f64().unwrap() > 0.1, "{way}");
+        let latency = &demo[way]["paced_latency_ns"];
+        assert!(latency["p50"].as_f64().unwrap() <= latency["max"].as_f64().unwrap(), "{way}");
+    }
+    assert_eq!(place.say(&["ls"]), "");
+    // As a table, and on one core, where the two take turns.
+    let table = place.say(&["demo", "--messages", "20000", "--cores", "0,0"]);
+    assert!(table.contains("ticks/message") && table.contains("real-time"), "{table}");
+    assert_eq!(place.say(&["ls"]), "");
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing_behind() {
+    let place = Place::new();
+    let demo = place
+        .ufr(&["demo", "--messages", "1000000000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("it runs", || place.say(&["ls"]).contains("live"));
+    interrupt(&demo);
+    // As from a terminal, its parts are meant too; here they end when it kills them.
+    ends_interrupted(demo);
+    assert_eq!(place.say(&["ls"]), "");
 }

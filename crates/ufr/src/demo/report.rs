@@ -1,0 +1,157 @@
+//! What the demo measured, for people and for programs. The README documents the keys.
+
+use serde_json::{Map, Value, json};
+use ultrafastring::{PriorityClass, UltraFastRing};
+
+use super::part::{Over, QUANTILES};
+use super::{Measured, Reached, machine};
+
+/// How the columns of latencies are headed, and named.
+const TITLES: [&str; QUANTILES.len()] = ["50 %", "90 %", "99 %", "99.9 %", "99.99 %", "max"];
+const KEYS: [&str; QUANTILES.len()] = ["p50", "p90", "p99", "p99_9", "p99_99", "max"];
+
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+fn range(values: &[f64]) -> (f64, f64) {
+    values.iter().fold((f64::INFINITY, 0.0), |(low, high), &it| (it.min(low), it.max(high)))
+}
+
+impl Reached {
+    fn ticks(&self) -> f64 {
+        median(self.stream.iter().copied())
+    }
+}
+
+/// For each quantile the median over rounds, in nanoseconds.
+fn latencies(rounds: &[Vec<f64>], ns: f64) -> Option<[f64; QUANTILES.len()]> {
+    rounds
+        .iter()
+        .all(|round| round.len() == QUANTILES.len() && round[0] > 0.0)
+        .then(|| std::array::from_fn(|at| ns * median(rounds.iter().map(|round| round[at]))))
+}
+
+pub(super) fn print(measured: &Measured, ring: &UltraFastRing) {
+    let ns = 1e9 / ring.ticks_per_second();
+    let (low, high) = range(&measured.line);
+    println!(
+        "{} messages of 40 bytes through {} slots, {} in all checked for order and content",
+        measured.messages,
+        ring.capacity(),
+        measured.checked,
+    );
+    println!(
+        "{}, cores {} and {}, {:.3} ticks a nanosecond",
+        machine::processor(),
+        measured.cores.0,
+        measured.cores.1,
+        1.0 / ns,
+    );
+    println!(
+        "a cache line goes there and back in {:.0} ticks ({low:.0} to {high:.0})",
+        median(measured.line.iter().copied()),
+    );
+
+    println!(
+        "\n{:<16} {:>14} {:>20} {:>12} {:>16}",
+        "stream", "ticks/message", "(rounds)", "ns/message", "to UltraFastRing"
+    );
+    let own = measured.reached[0].1.ticks();
+    for (over, reached) in &measured.reached {
+        let ticks = reached.ticks();
+        let (low, high) = range(&reached.stream);
+        println!(
+            "{:<16} {ticks:>14.1} {:>20} {:>12.1} {:>16.1}",
+            over.title(),
+            format!("{low:.1} to {high:.1}"),
+            ticks * ns,
+            ticks / own,
+        );
+    }
+
+    print!("\n{:<30}", "latency, ns");
+    TITLES.iter().for_each(|title| print!(" {title:>9}"));
+    println!();
+    for (over, reached) in &measured.reached {
+        let (title, kinds) =
+            (over.title(), [("at a pace", &reached.paced), ("in a full stream", &reached.queued)]);
+        for (kind, rounds) in kinds {
+            if let Some(latencies) = latencies(rounds, ns) {
+                print!("{:<30}", format!("{title} {kind}"));
+                latencies.iter().for_each(|latency| print!(" {latency:>9.0}"));
+                println!();
+            }
+        }
+    }
+
+    let stats = ring.stats();
+    println!(
+        "\n{:<16} {:>12} {:>12} {:>14} {:>18}",
+        "lane", "sent", "received", "bytes", "mean latency, ns"
+    );
+    for (class, lane) in PriorityClass::ALL.iter().zip(&stats.lanes) {
+        println!(
+            "{:<16} {:>12} {:>12} {:>14} {:>18.0}",
+            class.name(),
+            lane.sent,
+            lane.received,
+            lane.received_bytes,
+            lane.avg_latency() as f64 * ns,
+        );
+    }
+}
+
+fn latencies_as_json(rounds: &[Vec<f64>], ns: f64) -> Value {
+    let Some(latencies) = latencies(rounds, ns) else { return Value::Null };
+    KEYS.iter()
+        .zip(latencies)
+        .map(|(key, at)| (key.to_string(), json!(at)))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+pub(super) fn as_json(measured: &Measured, ring: &UltraFastRing) -> Value {
+    let ns = 1e9 / ring.ticks_per_second();
+    let mut object = json!({
+        "messages": measured.messages,
+        "checked": measured.checked,
+        "message_bytes": ultrafastring::INLINE_SIZE,
+        "capacity": ring.capacity(),
+        "processor": machine::processor(),
+        "cores": [measured.cores.0, measured.cores.1],
+        "ticks_per_second": ring.ticks_per_second(),
+        "line_round_trip_ticks": measured.line,
+        "lanes": PriorityClass::ALL
+            .iter()
+            .zip(&ring.stats().lanes)
+            .map(|(class, lane)| {
+                (class.name().to_string(), json!({
+                    "sent": lane.sent,
+                    "received": lane.received,
+                    "received_bytes": lane.received_bytes,
+                    "average_latency_ns": lane.avg_latency() as f64 * ns,
+                }))
+            })
+            .collect::<Map<_, _>>(),
+    });
+    let own = measured.reached[0].1.ticks();
+    for (over, reached) in &measured.reached {
+        let ticks = reached.ticks();
+        let mut way = json!({
+            "ticks_per_message": ticks,
+            "ns_per_message": ticks * ns,
+            "ticks_per_message_by_round": reached.stream,
+            "paced_latency_ns": latencies_as_json(&reached.paced, ns),
+        });
+        if *over == Over::Ring {
+            way["stream_latency_ns"] = latencies_as_json(&reached.queued, ns);
+        } else {
+            way["times_the_ring"] = json!(ticks / own);
+        }
+        object[over.name()] = way;
+    }
+    object
+}

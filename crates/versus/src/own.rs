@@ -43,11 +43,15 @@ pub(crate) fn duo(
         let producer = scope.spawn(|| {
             let kept = machine::keep_to(cores.producer);
             here.store(true, Ordering::Release);
-            while !go.load(Ordering::Acquire) {}
+            while !go.load(Ordering::Acquire) {
+                std::hint::spin_loop();
+            }
             kept?;
             produce()
         });
-        while !here.load(Ordering::Acquire) {}
+        while !here.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
         go.store(true, Ordering::Release);
         let consumed = consume();
         producer.join().map_err(|_| anyhow::anyhow!("the producer panicked"))??;

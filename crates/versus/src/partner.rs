@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use ultrafastring::{PriorityClass, UltraFastRing};
 
 use crate::machine;
-use crate::message::message;
+use crate::message::{Bytes, message};
 
 const DONE: &[u8; 5] = b"done\n";
 
@@ -56,6 +56,16 @@ impl Drop for Partner {
     }
 }
 
+/// Sends the messages 0 to `n` - 1, each as soon as there is room. A function of its own for each
+/// kind of ring, as a program's loop would be.
+#[inline(never)]
+fn stream(n: u64, mut send: impl FnMut(&Bytes) -> bool) {
+    for i in 0..n {
+        let bytes = message(i);
+        while !send(&bytes) {}
+    }
+}
+
 /// Does what it is told until there is no more to do.
 pub(crate) fn serve(core: usize) -> anyhow::Result<()> {
     machine::keep_to(core)?;
@@ -68,10 +78,7 @@ pub(crate) fn serve(core: usize) -> anyhow::Result<()> {
         match kind {
             "exclusive" => {
                 let mut producer = UltraFastRing::open(ring)?.exclusive_producer()?;
-                for i in 0..n {
-                    let bytes = message(i);
-                    while producer.send_fast(&bytes, PriorityClass::Normal).is_err() {}
-                }
+                stream(n, |bytes| producer.send_fast(bytes, PriorityClass::Normal).is_ok());
             }
             "batches" => {
                 let mut producer = UltraFastRing::open(ring)?.exclusive_producer()?;
@@ -86,17 +93,11 @@ pub(crate) fn serve(core: usize) -> anyhow::Result<()> {
             }
             "shared" => {
                 let mut producer = UltraFastRing::open(ring)?.producer()?;
-                for i in 0..n {
-                    let bytes = message(i);
-                    while producer.send_fast(&bytes, PriorityClass::Normal).is_err() {}
-                }
+                stream(n, |bytes| producer.send_fast(bytes, PriorityClass::Normal).is_ok());
             }
             "reference" => {
                 let ring = UltraFastRing::open(ring)?;
-                for i in 0..n {
-                    let bytes = message(i);
-                    while ring.send_fast(&bytes, PriorityClass::Normal).is_err() {}
-                }
+                stream(n, |bytes| ring.send_fast(bytes, PriorityClass::Normal).is_ok());
             }
             "echo" => {
                 let back = words.get(3).context("where to?")?;

@@ -27,7 +27,8 @@ fn rtrb(context: &mut Context, capacity: usize, n: u64) -> anyhow::Result<f64> {
     let mut ticks = 0.0;
     duo(
         context.cores,
-        || {
+        // Moved: a handle on the other thread's stack would share a line with what is there.
+        move || {
             for i in 0..n {
                 let mut bytes = message(i);
                 while let Err(PushError::Full(back)) = producer.push(bytes) {
@@ -56,7 +57,8 @@ fn rtrb_round_trip(context: &mut Context, n: u64) -> anyhow::Result<f64> {
     let mut ticks = 0.0;
     duo(
         context.cores,
-        || {
+        // Moved: as above.
+        move || {
             for _ in 0..n {
                 let bytes = loop {
                     if let Ok(bytes) = arrived.pop() {

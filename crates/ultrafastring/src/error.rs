@@ -5,14 +5,16 @@ use core::fmt;
 #[cfg(feature = "std")]
 use std::{io, path::PathBuf};
 
-use crate::layout::{LAYOUT_VERSION, MAX_CAPACITY, MAX_PARTICIPANTS, Sharing, Side};
+#[cfg(feature = "std")]
+use crate::layout::LAYOUT_VERSION;
+use crate::layout::{MAX_CAPACITY, MAX_PARTICIPANTS, Sharing, Side};
 use crate::participant::ParticipantName;
 
 /// A number chosen for a new ring is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Invalid {
-    /// The capacity is no power of two, or over [`MAX_CAPACITY`](crate::layout::MAX_CAPACITY).
+    /// The capacity is no power of two, or over [`MAX_CAPACITY`].
     Capacity(usize),
     /// The participant table would have no entry, or too many.
     Participants(usize),

@@ -17,9 +17,9 @@
 //!            └────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Offsets follow from the header's numbers by [`Geometry::offsets`] and from nothing else; a
+//! Offsets follow from the header's numbers by `Geometry::offsets` and from nothing else; a
 //! header whose own offsets differ is not a ring. After the header has been read and checked once,
-//! nobody looks at it again: what a handle needs, it keeps in its own [`Geometry`].
+//! nobody looks at it again: what a handle needs, it keeps in its own `Geometry`.
 
 use crate::PriorityClass;
 use crate::error::Invalid;

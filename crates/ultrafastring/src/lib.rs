@@ -6,6 +6,9 @@ extern crate alloc;
 #[cfg(loom)]
 extern crate std;
 
+#[cfg(all(loom, feature = "std"))]
+compile_error!("the loom models are of memory segments: --no-default-features --features alloc");
+
 mod builder;
 pub mod clock;
 pub mod coalesce;

@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use crate::builder::{Builder, DEFAULT_CAPACITY};
+use crate::builder::Builder;
+#[cfg(any(feature = "alloc", loom))]
+use crate::builder::DEFAULT_CAPACITY;
 use crate::lane::LaneStats;
 use crate::layout::{Redelivery, Sharing, Timestamps};
 use crate::message::Batch;
@@ -25,8 +27,8 @@ type Held<H> = Seats<H>;
 ///
 /// The calls on `&UltraFastRing` ([`send_fast`](Self::send_fast), [`recv_fast`](Self::recv_fast),
 /// and the batch calls) can be used by any number of threads and need no handle; they are the
-/// shared path. A handle ([`producer`](Self::producer), [`exclusive_producer`]
-/// (Self::exclusive_producer), and the same for consumers) is faster, and an exclusive one faster
+/// shared path. A handle ([`producer`](Self::producer),
+/// [`exclusive_producer`](Self::exclusive_producer), and the same for consumers) is faster, and an exclusive one faster
 /// still. Handles keep the memory alive by themselves: the ring may be dropped before them.
 pub struct UltraFastRing {
     // Before the segment: handles in seats vacate their entries when they go.

@@ -46,7 +46,11 @@ impl<H> Seat<H> {
     #[inline(always)]
     fn take(&self) -> Option<Taken<'_, H>> {
         // Acquire: pairs with the release when the seat was given back.
-        (self.state.swap(TAKEN, Ordering::Acquire) == EMPTY_HANDED).then_some(Taken(self))
+        match self.state.swap(TAKEN, Ordering::Acquire) {
+            // Made here and nowhere else: dropping a `Taken` gives the seat back.
+            EMPTY_HANDED => Some(Taken(self)),
+            _ => None,
+        }
     }
 }
 
@@ -129,5 +133,41 @@ fn preferred_seat() -> usize {
     #[cfg(not(all(feature = "std", not(loom))))]
     {
         0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_that_is_taken_stays_taken_however_often_it_is_asked_for() {
+        let seats = Seats::<u32>::new();
+        let seat = &seats.seats[0];
+        let taken = seat.take().unwrap();
+        assert!(seat.take().is_none());
+        assert!(seat.take().is_none());
+        drop(taken);
+        assert!(seat.take().is_some());
+    }
+
+    #[test]
+    fn calls_within_calls_get_seats_of_their_own_until_none_is_left() {
+        fn within(seats: &Seats<usize>, depth: usize) -> usize {
+            let inner = seats.with(
+                || Ok::<_, ()>(depth),
+                |mine| {
+                    let deepest = within(seats, depth + 1);
+                    assert_eq!(*mine, depth, "somebody else had this seat meanwhile");
+                    Ok(deepest)
+                },
+            );
+            inner.map_or(depth, |deepest| deepest.unwrap())
+        }
+        let seats = Seats::new();
+        assert_eq!(within(&seats, 0), SEATS);
+        let mut seen = 0;
+        seats.for_each_idle(|_| seen += 1);
+        assert_eq!(seen, SEATS);
     }
 }

@@ -218,7 +218,7 @@ where
 {
     const EACH: u64 = 4;
     /// Tries before the core is offered to others.
-    const SPINS: u32 = 200;
+    const SPINS: u32 = 30;
     let (received, sum) = (AtomicU64::new(0), AtomicU64::new(0));
     let start = rdtsc();
     std::thread::scope(|scope| {

@@ -8,7 +8,9 @@
 //!
 //! In memory they are words: threads do not die alone.
 
-use super::{Backing, Segment};
+#[cfg(feature = "std")]
+use super::Backing;
+use super::Segment;
 use crate::RingError;
 use crate::layout::Side;
 

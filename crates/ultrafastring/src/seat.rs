@@ -20,6 +20,9 @@ const TAKEN: u64 = 1;
 struct Seat<H> {
     state: AtomicU64,
     handle: UnsafeCell<Option<H>>,
+    /// Stands for `handle` in the model, which sees accesses that nothing orders.
+    #[cfg(loom)]
+    modelled: loom::cell::UnsafeCell<()>,
 }
 
 /// The seats of one side.
@@ -57,6 +60,8 @@ impl<H> Seat<H> {
 impl<H> Taken<'_, H> {
     #[inline(always)]
     fn handle(&mut self) -> &mut Option<H> {
+        #[cfg(loom)]
+        self.0.modelled.with_mut(|_| ());
         // SAFETY: only the one that took the seat has a `Taken` of it, and lends it mutably.
         unsafe { &mut *self.0.handle.get() }
     }
@@ -68,6 +73,8 @@ impl<H> Seats<H> {
             seats: core::array::from_fn(|_| Seat {
                 state: AtomicU64::new(EMPTY_HANDED),
                 handle: UnsafeCell::new(None),
+                #[cfg(loom)]
+                modelled: loom::cell::UnsafeCell::new(()),
             }),
         }
     }

@@ -19,6 +19,7 @@ pub const DEFAULT_PARTICIPANTS: usize = 64;
 /// Chooses how a ring is to be, and makes or opens it.
 ///
 /// ```
+/// # #[cfg(feature = "alloc")] {
 /// use ultrafastring::{PriorityClass, Timestamps, UltraFastRing};
 ///
 /// let ring = UltraFastRing::builder()
@@ -31,6 +32,7 @@ pub const DEFAULT_PARTICIPANTS: usize = 64;
 /// let mut producer = ring.exclusive_producer()?;
 /// assert!(ring.exclusive_producer().is_err()); // there is one
 /// producer.try_send(b"tick", PriorityClass::RealTime)?;
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -57,6 +57,7 @@ const CALLS_BEFORE_IDLE: u32 = 8;
 /// is dropped: a message whose reader is killed is delivered again, marked.
 ///
 /// ```
+/// # #[cfg(feature = "alloc")] {
 /// use ultrafastring::{PriorityClass, RecvError, UltraFastRing};
 ///
 /// let ring = UltraFastRing::new(8);
@@ -67,6 +68,7 @@ const CALLS_BEFORE_IDLE: u32 = 8;
 /// }
 /// let words: Vec<_> = consumer.try_iter().map(|word| word.to_vec()).collect();
 /// assert_eq!(words, [b"to", b"be"]);
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

@@ -1,5 +1,9 @@
 #![cfg_attr(not(feature = "std"), no_std)]
-#![doc = include_str!("front.md")]
+#![cfg_attr(feature = "std", doc = include_str!("front.md"))]
+#![cfg_attr(
+    not(feature = "std"),
+    doc = "A lock-free bounded ring of messages; built without the standard library."
+)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;

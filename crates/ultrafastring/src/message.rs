@@ -24,6 +24,7 @@ pub struct Received {
 /// A message, owned. Dereferences to its bytes.
 ///
 /// ```
+/// # #[cfg(feature = "alloc")] {
 /// use ultrafastring::{PriorityClass, UltraFastRing};
 ///
 /// let ring = UltraFastRing::new(8);
@@ -32,6 +33,7 @@ pub struct Received {
 /// assert_eq!(&*message, b"quote");
 /// assert_eq!(message.class(), PriorityClass::High);
 /// assert!(!message.is_redelivered());
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy)]

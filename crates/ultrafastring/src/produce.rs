@@ -93,6 +93,7 @@ struct Run {
 /// itself. All calls return at once.
 ///
 /// ```
+/// # #[cfg(feature = "alloc")] {
 /// use ultrafastring::{PriorityClass, SendError, UltraFastRing};
 ///
 /// let ring = UltraFastRing::new(2);
@@ -102,6 +103,7 @@ struct Run {
 /// let error = producer.try_send(b"six", PriorityClass::Normal).unwrap_err();
 /// assert_eq!(error.reason, SendError::Full);
 /// assert_eq!(error.into_inner(), b"six"); // nothing is lost
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

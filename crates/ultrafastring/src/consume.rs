@@ -223,11 +223,15 @@ impl<S: Mode> Consumer<S> {
             }
             let latency = (timestamp != 0).then(|| now.saturating_sub(timestamp));
             self.lanes[meta.class().index()].record_received(size, latency);
+            let redelivered = position < self.redelivered_below;
+            if redelivered {
+                self.participant().count(Event::Redelivered, 1);
+            }
             batch.push(Received {
                 size,
                 class: meta.class(),
                 latency: latency.unwrap_or(0),
-                redelivered: position < self.redelivered_below,
+                redelivered,
             });
         }
         self.release(span);
@@ -348,6 +352,9 @@ impl<S: Mode> Consumer<S> {
         };
         let (size, class) = (taken.meta.size(), taken.meta.class());
         self.lanes[class.index()].record_received(size, latency);
+        if taken.redelivered {
+            self.participant().count(Event::Redelivered, 1);
+        }
         let latency = latency.unwrap_or(0);
         (Received { size, class, latency, redelivered: taken.redelivered }, now)
     }
@@ -365,7 +372,6 @@ impl<S: Mode> Consumer<S> {
     fn take_held(&mut self) -> Result<Taken, RecvError> {
         loop {
             if let Some(taken) = self.read_adopted() {
-                self.participant().count(Event::Redelivered, 1);
                 return Ok(taken);
             }
             if let Some(span) = self.claim_span(1, usize::MAX)? {
@@ -658,7 +664,6 @@ impl<S: Mode> Consumer<S> {
             }
             return Err(RecvError::BufferTooSmall { needed, available: room });
         }
-        self.participant().count(Event::Redelivered, 1);
         self.advance_adopted();
         Ok(Some(taken))
     }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 use ultrafastring::{
-    Builder, LaneStats, ParticipantInfo, PriorityClass, Redelivery, Timestamps, UltraFastRing,
+    Builder, Finding, LaneStats, ParticipantInfo, PriorityClass, Redelivery, Timestamps,
+    UltraFastRing,
 };
 
 /// One line a ring: live or stale, capacity, messages in flight.
@@ -163,5 +164,45 @@ fn print(name: &str, ring: &UltraFastRing) {
             shown("hold", it.hold),
             it.name.as_str(),
         );
+    }
+}
+
+/// Options of `ufr doctor`.
+///
+/// Exit code 1 if the ring is damaged: then only a new one helps. What dead processes left undone
+/// is not damage; it is finished here, as it would be by whoever uses the ring next.
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// Name of the ring.
+    name: String,
+    /// Look only.
+    #[arg(long)]
+    check: bool,
+}
+
+impl Doctor {
+    pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
+        let ring = builder.open(&self.name)?;
+        let findings = ring.examine()?;
+        findings.iter().for_each(|finding| println!("{finding}"));
+        if findings.iter().any(Finding::is_damage) {
+            eprintln!(
+                "ufr: {} is damaged: a program wrote where it should not have. Remove it with \
+                 `ufr rm {}`, and start its users again",
+                self.name, self.name
+            );
+            return Ok(ExitCode::FAILURE);
+        }
+        if findings.is_empty() {
+            println!("{}: all is well", self.name);
+        } else if !self.check {
+            let done = ring.repair()?;
+            println!(
+                "{}: {} entries freed, {} slots abandoned, {} messages discarded, {} messages wait \
+                 to be redelivered to the next consumer",
+                self.name, done.entries_freed, done.abandoned, done.discarded, done.to_redeliver
+            );
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -43,6 +43,8 @@ enum Command {
     Ls,
     /// Show counters, lanes and participants of a ring.
     Stat(look::Stat),
+    /// Check every invariant of a ring, and finish what dead processes left undone.
+    Doctor(look::Doctor),
     /// Remove rings; who has them open goes on with them.
     Rm(make::Remove),
     /// Print a completion script.
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Recv(recv) => recv.run(&builder),
         Command::Ls => look::list(&builder),
         Command::Stat(stat) => stat.run(&builder),
+        Command::Doctor(doctor) => doctor.run(&builder),
         Command::Rm(remove) => remove.run(&builder),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ufr", &mut std::io::stdout());

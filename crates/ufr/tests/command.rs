@@ -392,7 +392,7 @@ fn a_second_exclusive_sender_is_told_who_is_there() {
 fn help_version_and_completions_are_there() {
     let place = Place::new();
     let help = place.say(&["--help"]);
-    for command in ["create", "send", "recv", "ls", "stat", "rm", "demo", "completions"] {
+    for command in ["create", "send", "recv", "ls", "stat", "rm", "demo", "doctor", "completions"] {
         assert!(help.contains(command), "{command}");
         assert!(place.say(&[command, "--help"]).contains("Usage"));
     }
@@ -440,4 +440,32 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     // As from a terminal, its parts are meant too; here they end when it kills them.
     ends_interrupted(demo);
     assert_eq!(place.say(&["ls"]), "");
+}
+
+#[test]
+fn the_doctor_finishes_what_a_killed_process_left_and_refuses_a_damaged_ring() {
+    let place = Place::new();
+    assert!(place.send_bytes(&["r"], b"kept\n").status.success());
+    assert_eq!(place.say(&["doctor", "r"]), "r: all is well\n");
+    let mut sender = place.ufr(&["send", "r"]).stdin(Stdio::piped()).spawn().unwrap();
+    until("it is there", || place.say(&["ls"]).contains("live"));
+    assert_eq!(place.say(&["doctor", "r"]), "r: all is well\n");
+    sender.kill().unwrap();
+    sender.wait().unwrap();
+    let died = format!("process {} died", sender.id());
+    assert!(place.say(&["doctor", "--check", "r"]).contains(&died));
+    let done = place.say(&["doctor", "r"]);
+    assert!(done.contains(&died) && done.contains("1 entries freed"), "{done}");
+    assert_eq!(place.say(&["doctor", "r"]), "r: all is well\n");
+
+    // The last slot of the file says that it is of the first position.
+    let file = fs::read_dir(place.path()).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&file).unwrap();
+    let last = bytes.len() - 64;
+    bytes[last..last + 8].copy_from_slice(&1u64.to_le_bytes());
+    fs::write(&file, bytes).unwrap();
+    let output = place.run(&["doctor", "r"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("slot 255"), "{output:?}");
+    assert!(error_of(&output).contains("ufr rm r"), "{output:?}");
 }

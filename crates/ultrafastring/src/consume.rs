@@ -20,7 +20,7 @@ use core::marker::PhantomData;
 use crate::coalesce::WINDOW_TICKS;
 use crate::layout::{MAX_POSITION, MAX_SPAN, Redelivery, Sharing, Side, Span};
 use crate::message::{Batch, Message, Received};
-use crate::participant::{Entry, Event, Identity, Participant, Role};
+use crate::participant::{Entry, Event, Identity, Role};
 use crate::produce::Mode;
 use crate::recover::{self, Adopted};
 use crate::segment::Segment;
@@ -225,7 +225,7 @@ impl<S: Mode> Consumer<S> {
             self.lanes[meta.class().index()].record_received(size, latency);
             let redelivered = position < self.redelivered_below;
             if redelivered {
-                self.participant().count(Event::Redelivered, 1);
+                self.entry.participant().count(Event::Redelivered, 1);
             }
             batch.push(Received {
                 size,
@@ -276,7 +276,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     /// This handle's place in the participant table.
-    pub fn participant_index(&self) -> usize {
+    pub fn participant(&self) -> usize {
         self.entry.index()
     }
 
@@ -353,7 +353,7 @@ impl<S: Mode> Consumer<S> {
         let (size, class) = (taken.meta.size(), taken.meta.class());
         self.lanes[class.index()].record_received(size, latency);
         if taken.redelivered {
-            self.participant().count(Event::Redelivered, 1);
+            self.entry.participant().count(Event::Redelivered, 1);
         }
         let latency = latency.unwrap_or(0);
         (Received { size, class, latency, redelivered: taken.redelivered }, now)
@@ -501,7 +501,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     fn store_lanes(&self) {
-        let participant = self.participant();
+        let participant = self.entry.participant();
         for class in PriorityClass::ALL {
             participant.lane(class).store_received(&self.lanes[class.index()]);
         }
@@ -550,7 +550,7 @@ impl<S: Mode> Consumer<S> {
         }
         self.position = position + 1;
         self.ungranted += 1;
-        self.participant().count(Event::Skipped, 1);
+        self.entry.participant().count(Event::Skipped, 1);
         self.grant_if_due(0);
     }
 
@@ -565,7 +565,7 @@ impl<S: Mode> Consumer<S> {
         // Release: as in `take`.
         segment.counters().consumer_head.store(end, Ordering::Release);
         self.position = end;
-        self.participant().count(Event::Discarded, end - first);
+        self.entry.participant().count(Event::Discarded, end - first);
     }
 
     /// The ring is empty as far as this handle can tell: the time for what was put off.
@@ -606,7 +606,7 @@ impl<S: Mode> Consumer<S> {
             && counters.producer_head.load(Ordering::Acquire) > self.position
         {
             let abandoned = recover::abandon_for_the_dead(segment, locker, index, self.position);
-            self.participant().count(Event::Abandoned, abandoned);
+            self.entry.participant().count(Event::Abandoned, abandoned);
             again |= abandoned != 0;
         }
         if Self::SHARED && self.adopted.is_none() {
@@ -615,7 +615,7 @@ impl<S: Mode> Consumer<S> {
             let tail = counters.consumer_tail.load(Ordering::Acquire);
             if tail < counters.consumer_head.load(Ordering::Acquire) {
                 let found = recover::adopt_consumer(segment, locker, index);
-                self.participant().count(Event::Discarded, found.discarded);
+                self.entry.participant().count(Event::Discarded, found.discarded);
                 if let Some(adopted) = found.adopted {
                     self.adopt(adopted);
                     again = true;
@@ -689,7 +689,7 @@ impl<S: Mode> Consumer<S> {
                 return None;
             }
             if state == SlotState::Abandoned {
-                self.participant().count(Event::Skipped, 1);
+                self.entry.participant().count(Event::Skipped, 1);
                 self.advance_adopted();
                 continue;
             }
@@ -720,11 +720,6 @@ impl<S: Mode> Consumer<S> {
         }
         self.special = self.holding;
     }
-
-    #[inline(always)]
-    fn participant(&self) -> &Participant {
-        self.entry.participant()
-    }
 }
 
 /// The same number, computed from `number` and from nothing else.
@@ -752,7 +747,7 @@ fn independent(number: u64) -> u64 {
 
 /// Announces a shared side's release frontier: the least of `consumer_head`, read first, and all
 /// that consumers hold.
-fn raise_release_frontier(segment: &Segment) {
+pub(crate) fn raise_release_frontier(segment: &Segment) {
     let counters = segment.counters();
     // Acquire, and before the holds: pairs with the release of each claim, so the hold of whoever
     // claimed below the head is seen, or a later word of the same line.

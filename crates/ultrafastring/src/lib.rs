@@ -18,6 +18,8 @@ pub mod clock;
 pub mod coalesce;
 mod consume;
 pub mod credit;
+#[cfg(feature = "alloc")]
+mod doctor;
 pub mod error;
 pub mod lane;
 pub mod layout;
@@ -38,6 +40,8 @@ pub use clock::rdtsc;
 pub use coalesce::{CoalesceController, CoalesceMode};
 pub use consume::{Borrowed, Consumer, TryIter};
 pub use credit::CreditController;
+#[cfg(feature = "alloc")]
+pub use doctor::{Finding, Repair};
 pub use error::{Invalid, RecvError, RingError, SendError, TrySendError};
 pub use lane::LaneStats;
 pub use layout::{CacheLineU64, Redelivery, Sharing, Side, Timestamps};

@@ -80,7 +80,7 @@ fn is_adopted(segment: &Segment, locker: &Locker, index: usize) -> bool {
 
 /// Settles the intent of an entry whose lock the caller has. Says how many slots it marked
 /// abandoned, or `None` if it cannot be told yet who won one of them.
-fn finish_intent(segment: &Segment, locker: &Locker, index: usize) -> Option<u64> {
+pub(crate) fn finish_intent(segment: &Segment, locker: &Locker, index: usize) -> Option<u64> {
     let participant = segment.participant(index);
     let Some(span) = participant.shown_intent() else { return Some(0) };
     // Acquire: pairs with the release of the claims: whoever won a position below shows it.

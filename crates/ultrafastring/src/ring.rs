@@ -268,6 +268,11 @@ impl UltraFastRing {
         Consumer::attach(&self.segment, &self.identity())
     }
 
+    #[cfg(feature = "alloc")]
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
     #[cold]
     fn identity(&self) -> Identity {
         Identity::of_this_process(self.name)

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use ultrafastring::{
-    Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Sharing, Side,
+    Builder, Consumer, Finding, Mode, PriorityClass, Producer, RecvError, SendError, Sharing, Side,
     UltraFastRing,
 };
 
@@ -386,6 +386,10 @@ impl Trial {
                 self.drain(ring, &mut ring.exclusive_consumer().unwrap(), log, &missing);
             }
         }
+        let findings = ring.examine().unwrap();
+        assert!(!findings.iter().any(Finding::is_damage), "{findings:?}");
+        ring.repair().unwrap();
+        assert_eq!(ring.examine().unwrap(), [], "nothing is left to do");
         let missing = missing();
         assert!(missing <= may_miss, "{missing} messages are missing, {may_miss} may be");
         for n in 0..sent {

@@ -519,3 +519,57 @@ fn an_exclusive_side_passes_from_handle_to_handle_at_any_moment() {
         }
     });
 }
+
+#[test]
+fn a_sound_ring_looks_sound_while_it_is_used() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use ultrafastring::Builder;
+    let builder = Builder::new().capacity(4);
+    for exclusive in [false, true] {
+        let ring = if exclusive {
+            builder.clone().exclusive_producer().exclusive_consumer().heap().unwrap()
+        } else {
+            builder.heap().unwrap()
+        };
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (ring, done) = (&ring, &done);
+            scope.spawn(move || {
+                let mut shared = (!exclusive).then(|| ring.producer().unwrap());
+                let mut only = exclusive.then(|| ring.exclusive_producer().unwrap());
+                while !done.load(Relaxed) {
+                    let sent = match (&mut shared, &mut only) {
+                        (Some(shared), _) => shared.send_fast(b"x", PriorityClass::Normal),
+                        (_, Some(only)) => only.send_fast(b"x", PriorityClass::Normal),
+                        _ => unreachable!(),
+                    };
+                    if sent.is_err() {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            scope.spawn(move || {
+                let mut shared = (!exclusive).then(|| ring.consumer().unwrap());
+                let mut only = exclusive.then(|| ring.exclusive_consumer().unwrap());
+                while !done.load(Relaxed) {
+                    let received = match (&mut shared, &mut only) {
+                        (Some(shared), _) => shared.try_recv(),
+                        (_, Some(only)) => only.try_recv(),
+                        _ => unreachable!(),
+                    };
+                    if received.is_err() {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            for _ in 0..20_000 {
+                let findings = ring.examine().unwrap();
+                if !findings.is_empty() {
+                    done.store(true, Relaxed);
+                    panic!("{findings:?}");
+                }
+            }
+            done.store(true, Relaxed);
+        });
+    }
+}

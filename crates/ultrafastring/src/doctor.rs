@@ -1,0 +1,310 @@
+//! What must hold of a segment, live or left over, and finishing what the dead left undone.
+//!
+//! A live ring moves while it is looked at. Each thing is therefore read in an order in which a
+//! sound ring cannot look unsound: what may only grow and must stay below is read first.
+//!
+//! | invariant | read in this order |
+//! |---|---|
+//! | `consumer_tail` ≤ `consumer_head` ≤ the producers' position | from left to right |
+//! | what is in flight ≤ the capacity | the producers' position, then `consumer_tail` |
+//! | a slot's sequence belongs to a position of that slot | one word |
+//! | no slot is committed beyond what producers have claimed | the sequence, then the position |
+//! | a claimed position is committed, abandoned, or shown as an intent | with nobody alive only |
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::layout::{MAX_POSITION, Sharing, Side};
+use crate::participant::Event;
+use crate::recover::{self, Finish};
+use crate::segment::{Locker, Place, Segment};
+use crate::slot::{ABANDONED, SlotState};
+use crate::sync::Ordering;
+use crate::{RingError, UltraFastRing};
+
+/// Something that should not be so, or waits to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finding {
+    /// A counter is behind one that must not be ahead of it.
+    Counters {
+        /// The name of the one that should be behind.
+        behind: &'static str,
+        /// What it says.
+        behind_at: u64,
+        /// The name of the other.
+        ahead: &'static str,
+        /// What that says.
+        ahead_at: u64,
+    },
+    /// More messages are in flight than there are slots.
+    Overfull {
+        /// Messages in flight.
+        in_flight: u64,
+        /// Slots.
+        capacity: u64,
+    },
+    /// A slot's sequence says a position that has another slot, or none.
+    ForeignSequence {
+        /// The slot, counted from 0.
+        slot: usize,
+        /// The sequence word.
+        sequence: u64,
+    },
+    /// A slot is committed at a position that no producer has claimed.
+    NotClaimed {
+        /// The position.
+        position: u64,
+        /// The next position that producers claim.
+        producer_head: u64,
+    },
+    /// A position was claimed and never will be committed, and nobody shows that it was theirs.
+    /// [`UltraFastRing::repair`] abandons it.
+    Orphan {
+        /// The position.
+        position: u64,
+    },
+    /// A participant died; what it left is finished by whoever is next in need of it, or by
+    /// [`UltraFastRing::repair`].
+    Dead {
+        /// Its entry in the participant table.
+        entry: usize,
+        /// Its process id.
+        pid: u32,
+        /// Positions that it claimed, or was about to claim, and may not have committed: the
+        /// first and how many.
+        intent: Option<(u64, u64)>,
+        /// Messages that it held: the position of the first and how many.
+        hold: Option<(u64, u64)>,
+    },
+}
+
+impl Finding {
+    /// Whether the segment itself is damaged: a program wrote where it should not have. Nothing
+    /// repairs that but a new ring.
+    pub const fn is_damage(&self) -> bool {
+        !matches!(self, Self::Dead { .. } | Self::Orphan { .. })
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Counters { behind, behind_at, ahead, ahead_at } => {
+                write!(f, "{behind} is {behind_at}, beyond {ahead}, which is {ahead_at}")
+            }
+            Self::Overfull { in_flight, capacity } => {
+                write!(f, "{in_flight} messages are in flight in {capacity} slots")
+            }
+            Self::ForeignSequence { slot, sequence } => {
+                write!(f, "slot {slot} has the sequence {sequence:#x}, which is of another slot")
+            }
+            Self::NotClaimed { position, producer_head } => write!(
+                f,
+                "position {position} is committed, and producers have claimed up to {producer_head}"
+            ),
+            Self::Orphan { position } => {
+                write!(f, "position {position} was claimed, and nobody is left to commit it")
+            }
+            Self::Dead { entry, pid, intent, hold } => {
+                write!(f, "entry {entry}: process {pid} died")?;
+                if let Some((first, count)) = intent {
+                    write!(f, ", sending at position {first} ({count})")?;
+                }
+                if let Some((first, count)) = hold {
+                    write!(f, ", holding {count} from position {first}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What [`UltraFastRing::repair`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Repair {
+    /// Entries of dead participants that are free again.
+    pub entries_freed: u64,
+    /// Slots marked abandoned.
+    pub abandoned: u64,
+    /// Messages dropped, as the ring's policy says.
+    pub discarded: u64,
+    /// Messages that dead consumers held; the next consumer in need gets them, marked.
+    pub to_redeliver: u64,
+}
+
+impl UltraFastRing {
+    /// Checks every invariant of the ring, which may be in use meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when asked who is alive.
+    pub fn examine(&self) -> Result<Vec<Finding>, RingError> {
+        let segment = self.segment();
+        let locker = segment.locker()?;
+        let mut findings = Vec::new();
+        findings.extend(counters(segment));
+        findings.extend(slots(segment));
+        findings.extend(dead(segment, &locker));
+        findings.extend(orphans(segment, &locker).map(|position| Finding::Orphan { position }));
+        Ok(findings)
+    }
+
+    /// Finishes what dead participants left undone, as the ordinary calls do when they are stuck.
+    /// Messages that dead consumers held stay for the next consumer.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when asked who is alive.
+    pub fn repair(&self) -> Result<Repair, RingError> {
+        let segment = self.segment();
+        let locker = segment.locker()?;
+        let mut repair = Repair::default();
+        for index in 0..segment.entries_used() {
+            if segment.participant(index).role().is_none()
+                || !locker.try_lock(segment, Place::Entry(index))?
+            {
+                continue;
+            }
+            finish(segment, &locker, index, &mut repair);
+            locker.unlock(segment, Place::Entry(index));
+        }
+        for position in orphans(segment, &locker) {
+            let slot = segment.slot(position);
+            repair.abandoned += u64::from(slot.abandon(slot.sequence(), position));
+        }
+        if segment.geometry().consumer_sharing == Sharing::Shared {
+            crate::consume::raise_release_frontier(segment);
+        }
+        Ok(repair)
+    }
+}
+
+/// Finishes the work of an entry whose lock the caller has, and frees it if nothing is left.
+fn finish(segment: &Segment, locker: &Locker, index: usize, repair: &mut Repair) {
+    let participant = segment.participant(index);
+    if participant.role().is_none() {
+        return;
+    }
+    let Some(abandoned) = recover::finish_intent(segment, locker, index) else { return };
+    participant.count(Event::Abandoned, abandoned);
+    repair.abandoned += abandoned;
+    if let Some(span) = participant.shown_hold() {
+        if segment.geometry().consumer_sharing == Sharing::Exclusive {
+            // The side's next holder settles it.
+            repair.to_redeliver += span.count;
+            return;
+        }
+        match recover::finish_hold(segment, locker, index, index) {
+            Finish::Done { discarded } => {
+                participant.count(Event::Discarded, discarded);
+                repair.discarded += discarded;
+            }
+            Finish::Redeliver(adopted) => {
+                repair.to_redeliver += adopted.end - adopted.next;
+                return;
+            }
+            Finish::Later => return,
+        }
+    }
+    participant.vacate();
+    repair.entries_freed += 1;
+}
+
+/// The position that producers have reached, at least.
+fn producers_at(segment: &Segment) -> u64 {
+    let counters = segment.counters();
+    // Acquire, both: slots below are seen as they are.
+    let head = counters.producer_head.load(Ordering::Acquire);
+    if segment.geometry().producer_sharing == Sharing::Shared {
+        return head;
+    }
+    // An exclusive side announces now and then; its slots say how far it has come since.
+    let start = head.max(counters.consumer_head.load(Ordering::Acquire)).min(MAX_POSITION);
+    let end = start + segment.geometry().capacity as u64;
+    (start..end)
+        .find(|&position| segment.slot(position).state(position) == SlotState::NotYet)
+        .unwrap_or(end)
+}
+
+fn counters(segment: &Segment) -> Vec<Finding> {
+    let counters = segment.counters();
+    // Acquire: in this order each can only have grown when the next is read.
+    let tail = counters.consumer_tail.load(Ordering::Acquire);
+    let head = counters.consumer_head.load(Ordering::Acquire);
+    let announced = counters.producer_tail.load(Ordering::Acquire);
+    let producers = producers_at(segment);
+    let mut findings = Vec::new();
+    let pairs = [
+        (("consumer_tail", tail), ("consumer_head", head)),
+        (("consumer_head", head), ("producer_head", producers)),
+        (("producer_tail", announced), ("producer_head", producers)),
+    ];
+    for ((behind, behind_at), (ahead, ahead_at)) in pairs {
+        if behind_at > ahead_at {
+            findings.push(Finding::Counters { behind, behind_at, ahead, ahead_at });
+        }
+    }
+    let capacity = segment.geometry().capacity as u64;
+    // Again after the producers' position: what is freed meanwhile makes it less, not more.
+    let in_flight = producers.saturating_sub(counters.consumer_tail.load(Ordering::Acquire));
+    if in_flight > capacity {
+        findings.push(Finding::Overfull { in_flight, capacity });
+    }
+    findings
+}
+
+fn slots(segment: &Segment) -> Vec<Finding> {
+    let capacity = segment.geometry().capacity;
+    let mut findings = Vec::new();
+    for slot in 0..capacity {
+        let sequence = segment.slot(slot as u64).sequence();
+        let Some(position) = (sequence & !ABANDONED).checked_sub(1) else { continue };
+        if position > MAX_POSITION || position % capacity as u64 != slot as u64 {
+            findings.push(Finding::ForeignSequence { slot, sequence });
+            continue;
+        }
+        let producer_head = producers_at(segment);
+        if position >= producer_head {
+            findings.push(Finding::NotClaimed { position, producer_head });
+        }
+    }
+    findings
+}
+
+fn dead(segment: &Segment, locker: &Locker) -> Vec<Finding> {
+    (0..segment.entries_used())
+        .filter(|&index| !locker.is_locked(segment, Place::Entry(index)))
+        .filter_map(|index| segment.participant(index).info(index, false))
+        .map(|info| Finding::Dead {
+            entry: info.index,
+            pid: info.pid,
+            intent: info.intent,
+            hold: info.hold,
+        })
+        .collect()
+}
+
+/// Positions that were claimed, are not committed, and are shown by nobody. Only where no producer
+/// is alive can it be told: one that lives may commit at any moment.
+fn orphans(segment: &Segment, locker: &Locker) -> impl Iterator<Item = u64> {
+    let counters = segment.counters();
+    let start = counters.consumer_head.load(Ordering::Acquire).min(MAX_POSITION);
+    let end = counters.producer_head.load(Ordering::Acquire);
+    let end = end.min(start + segment.geometry().capacity as u64);
+    let is_producer = |index: &usize| {
+        segment.participant(*index).role().is_none_or(|role| role.side == Side::Producer)
+    };
+    let told = segment.geometry().producer_sharing == Sharing::Shared
+        && !(0..segment.entries_used())
+            .filter(is_producer)
+            .any(|index| locker.is_locked(segment, Place::Entry(index)));
+    let end = if told { end } else { start };
+    (start..end).filter(move |&position| {
+        segment.slot(position).state(position) == SlotState::NotYet
+            && !(0..segment.entries_used())
+                .filter_map(|index| segment.participant(index).shown_intent())
+                .any(|span| span.contains(position))
+    })
+}

@@ -18,6 +18,7 @@ use core::ops::Deref;
 use core::marker::PhantomData;
 
 use crate::coalesce::WINDOW_TICKS;
+use crate::lane::ReceivedRun;
 use crate::layout::{MAX_POSITION, MAX_SPAN, Redelivery, Sharing, Side, Span};
 use crate::message::{Batch, Message, Received};
 use crate::participant::{Entry, Event, Identity, Role};
@@ -34,16 +35,14 @@ use crate::{
 /// in its way.
 const STUCK_TICKS: u64 = 1 << 18;
 
-/// A consumer that finds nothing looks at the clock once in so many calls.
-const CALLS_PER_LOOK: u32 = 16;
+/// A consumer that finds nothing looks around (grants what it had put off, looks at the clock)
+/// once in so many calls; the others end where they find that nothing is there.
+const CALLS_PER_LOOK: u32 = 8;
 
-/// How many slots ahead a consumer fetches lines. A message takes about a hundred instructions to
-/// receive, so of itself a core has only three or four lines on their way; measured, 16 halve the
-/// cost where the consumer is what limits a stream, and cost nothing where it is not.
-const PREFETCH_AHEAD: u64 = 16;
-
-/// A consumer that finds nothing so many times in a row announces what it had put off.
-const CALLS_BEFORE_IDLE: u32 = 8;
+/// How many slots ahead a consumer fetches lines. `rdtsc` and the checks of a message keep a core
+/// from having more than three or four lines on their way by itself; measured, 32 halve the cost
+/// where the consumer is what limits a stream, and cost nothing where it is not.
+const PREFETCH_AHEAD: u64 = 32;
 
 /// A handle that receives.
 ///
@@ -76,14 +75,22 @@ pub struct Consumer<S: Mode> {
     entry: Entry,
     /// The next position: an exclusive side's own; on a shared side where the head was last seen.
     position: u64,
-    lanes: [LaneStats; PriorityClass::COUNT],
-    coalesce: CoalesceController,
-    /// Messages received through this handle since it granted.
-    ungranted: u64,
-    /// How many make it grant.
+    /// Messages received through this handle.
+    received: u64,
+    /// At how many of them it grants.
     grant_at: u64,
     /// Time after which to grant with the next message that carries a timestamp.
     grant_by: u64,
+    run: ReceivedRun,
+    /// Whether `holding`, or something is `adopted`, or what comes next was in a predecessor's
+    /// hands: the one thing that a receive looks at first.
+    special: bool,
+    /// Calls that found nothing.
+    fruitless: u32,
+    lanes: [LaneStats; PriorityClass::COUNT],
+    coalesce: CoalesceController,
+    /// What `received` was at the last grant.
+    granted: u64,
     /// No more than so many messages share a grant.
     most_ungranted: u64,
     /// Whether the entry's hold is shown; at the beginning of a call that means a guard was
@@ -93,20 +100,17 @@ pub struct Consumer<S: Mode> {
     redelivered_below: u64,
     /// A dead consumer's messages that this handle delivers again.
     adopted: Option<Adopted>,
-    /// Whether `holding`, or something is `adopted`: the one thing that `take` looks at.
-    special: bool,
-    /// Calls that found nothing at `found_nothing_at`.
-    fruitless: u32,
-    /// The position at which nothing was found last.
+    /// The position at which nothing was found by the last look around.
     found_nothing_at: u64,
     /// Since when, in ticks, nothing was found at `position` by looks at the clock; 0: no look.
     stuck_since: u64,
     mode: PhantomData<S>,
 }
 
-/// A message taken, its slot not yet given back by whom it concerns.
+/// A message taken, its slot not yet given back by whom it concerns. Its class is that of the run
+/// that was begun for it.
 struct Taken {
-    meta: Meta,
+    size: usize,
     timestamp: u64,
     payload: Payload,
     position: u64,
@@ -128,17 +132,19 @@ impl<S: Mode> Consumer<S> {
         };
         let mut this = Self {
             position,
-            lanes: entry.participant().lanes(),
-            coalesce: CoalesceController::new(rdtsc()),
-            ungranted: 0,
+            received: 0,
             grant_at: 1,
             grant_by: 0,
+            run: ReceivedRun::begin(Meta::new(PriorityClass::Normal, 0, 0), 0),
+            special: adopted.is_some() || redelivered_below > position,
+            fruitless: 0,
+            lanes: entry.participant().lanes(),
+            coalesce: CoalesceController::new(rdtsc()),
+            granted: 0,
             most_ungranted: (segment.geometry().credit_limit / 8).max(1),
             holding: false,
             redelivered_below,
-            special: adopted.is_some(),
             adopted,
-            fruitless: 0,
             found_nothing_at: u64::MAX,
             stuck_since: 0,
             mode: PhantomData,
@@ -160,14 +166,16 @@ impl<S: Mode> Consumer<S> {
     /// # Errors
     ///
     /// [`RecvError::Empty`], or [`RecvError::BufferTooSmall`] with the message left where it is.
-    #[inline]
+    #[inline(always)]
     pub fn recv_fast(
         &mut self,
         buffer: &mut [u8],
     ) -> Result<(usize, PriorityClass, u64), RecvError> {
-        let taken = self.take(buffer.len())?;
-        let size = taken.meta.size();
-        taken.payload.copy_to(&mut buffer[..size]);
+        if self.special {
+            return self.recv_special(buffer);
+        }
+        let taken = self.take_next(buffer.len())?;
+        taken.payload.copy_to(&mut buffer[..taken.size]);
         let about = self.record(&taken);
         Ok((about.size, about.class, about.latency))
     }
@@ -177,9 +185,12 @@ impl<S: Mode> Consumer<S> {
     /// # Errors
     ///
     /// [`RecvError::Empty`].
-    #[inline]
+    #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Message, RecvError> {
-        let taken = self.take(usize::MAX)?;
+        if self.special {
+            return self.try_recv_special();
+        }
+        let taken = self.take_next(usize::MAX)?;
         let about = self.record(&taken);
         Ok(Message::new(taken.payload, taken.timestamp, about))
     }
@@ -206,8 +217,8 @@ impl<S: Mode> Consumer<S> {
             Some(span) => span,
             // The first is one that has to be taken by itself.
             None => {
-                let taken = self.take(N)?;
-                taken.payload.copy_to(&mut buffers[0][..taken.meta.size()]);
+                let taken = self.take_special(N)?;
+                taken.payload.copy_to(&mut buffers[0][..taken.size]);
                 batch.push(self.record(&taken));
                 return Ok(batch);
             }
@@ -215,27 +226,26 @@ impl<S: Mode> Consumer<S> {
         let mut now = 0;
         for (position, buffer) in (span.first..span.end()).zip(buffers) {
             let (meta, timestamp, payload) = self.entry.segment().slot(position).read();
+            self.be_in_run_of(meta);
             // A peer may have changed the size since it was looked at.
-            let size = meta.size().min(N);
+            let size = self.run.size().min(N);
             payload.copy_to(&mut buffer[..size]);
             if timestamp != 0 && now == 0 {
                 now = rdtsc();
             }
-            let latency = (timestamp != 0).then(|| now.saturating_sub(timestamp));
-            self.lanes[meta.class().index()].record_received(size, latency);
             let redelivered = position < self.redelivered_below;
             if redelivered {
                 self.entry.participant().count(Event::Redelivered, 1);
             }
+            self.received += 1;
             batch.push(Received {
                 size,
-                class: meta.class(),
-                latency: latency.unwrap_or(0),
+                class: self.run.class(),
+                latency: self.run.record(timestamp, now),
                 redelivered,
             });
         }
         self.release(span);
-        self.ungranted += span.count;
         self.grant_if_due(now);
         Ok(batch)
     }
@@ -244,8 +254,7 @@ impl<S: Mode> Consumer<S> {
     /// If this process is killed before, another consumer gets the message again, marked.
     ///
     /// A guard that is dropped by a panic releases its message; one that is forgotten
-    /// (`mem::forget`) is released by the next call on this handle that grants or finds the ring
-    /// empty, or when the handle is dropped.
+    /// (`mem::forget`) is released by the next call on this handle, or when it is dropped.
     ///
     /// # Errors
     ///
@@ -289,13 +298,7 @@ impl<S: Mode> Consumer<S> {
 
     /// Takes the next message, whose size must be at most `room`, and releases it.
     #[inline(always)]
-    fn take(&mut self, room: usize) -> Result<Taken, RecvError> {
-        if Self::SHARED
-            && self.special
-            && let Some(taken) = self.take_special(room)?
-        {
-            return Ok(taken);
-        }
+    fn take_next(&mut self, room: usize) -> Result<Taken, RecvError> {
         loop {
             let position = self.position;
             let next = independent(position + 1);
@@ -308,11 +311,13 @@ impl<S: Mode> Consumer<S> {
             }
             prefetch_read(segment.slot(position + PREFETCH_AHEAD));
             let (meta, timestamp, payload) = slot.read();
-            if meta.size() > room {
-                self.too_small(meta.size(), room)?;
+            self.be_in_run_of(meta);
+            let size = self.run.size();
+            if size > room {
+                self.too_small(room)?;
                 continue;
             }
-            let head = &segment.counters().consumer_head;
+            let head = &self.entry.segment().counters().consumer_head;
             if Self::SHARED {
                 // Release: the reads above come before whatever is done by those who see the head
                 // beyond this position: the grant, and then the write of the next lap.
@@ -327,16 +332,40 @@ impl<S: Mode> Consumer<S> {
                 head.store(next, Ordering::Release);
             }
             self.position = next;
-            let redelivered = !Self::SHARED && position < self.redelivered_below;
-            return Ok(Taken { meta, timestamp, payload, position, redelivered });
+            return Ok(Taken { size, timestamp, payload, position, redelivered: false });
         }
+    }
+
+    /// What to do when the next position is not committed: `Ok` to look again, elsewhere. Most
+    /// often nothing is there yet, and most of those calls end here.
+    #[inline(always)]
+    fn not_committed(&mut self, sequence: u64) -> Result<(), RecvError> {
+        self.fruitless = self.fruitless.wrapping_add(1);
+        if sequence <= self.position && !self.fruitless.is_multiple_of(CALLS_PER_LOOK) {
+            return Err(RecvError::Empty);
+        }
+        self.look_around(sequence)
+    }
+
+    /// Ends the run of like messages unless one with this `meta` continues it. Afterwards the
+    /// run's class and size are the message's, checked once a run.
+    #[inline(always)]
+    fn be_in_run_of(&mut self, meta: Meta) {
+        if !self.run.continues(meta) {
+            self.begin_run(meta);
+        }
+    }
+
+    #[inline(never)]
+    fn begin_run(&mut self, meta: Meta) {
+        self.run.end(self.received, &mut self.lanes);
+        self.run = ReceivedRun::begin(meta, self.received);
     }
 
     /// Counts a message taken and released, and grants if it is time.
     #[inline(always)]
     fn record(&mut self, taken: &Taken) -> Received {
         let (about, now) = self.count(taken);
-        self.ungranted += 1;
         self.grant_if_due(now);
         about
     }
@@ -344,24 +373,20 @@ impl<S: Mode> Consumer<S> {
     /// Counts a message taken, and says when (0 if it carries no timestamp).
     #[inline(always)]
     fn count(&mut self, taken: &Taken) -> (Received, u64) {
-        let (now, latency) = if taken.timestamp != 0 {
-            let now = rdtsc();
-            (now, Some(now.saturating_sub(taken.timestamp)))
-        } else {
-            (0, None)
+        let now = if taken.timestamp != 0 { rdtsc() } else { 0 };
+        self.received += 1;
+        let about = Received {
+            size: taken.size,
+            class: self.run.class(),
+            latency: self.run.record(taken.timestamp, now),
+            redelivered: taken.redelivered,
         };
-        let (size, class) = (taken.meta.size(), taken.meta.class());
-        self.lanes[class.index()].record_received(size, latency);
-        if taken.redelivered {
-            self.entry.participant().count(Event::Redelivered, 1);
-        }
-        let latency = latency.unwrap_or(0);
-        (Received { size, class, latency, redelivered: taken.redelivered }, now)
+        (about, now)
     }
 
     #[inline(always)]
     fn grant_if_due(&mut self, now: u64) {
-        if self.ungranted >= self.grant_at || now > self.grant_by {
+        if self.received >= self.grant_at || now > self.grant_by {
             self.grant(now);
         }
     }
@@ -372,13 +397,16 @@ impl<S: Mode> Consumer<S> {
     fn take_held(&mut self) -> Result<Taken, RecvError> {
         loop {
             if let Some(taken) = self.read_adopted() {
+                self.entry.participant().count(Event::Redelivered, 1);
                 return Ok(taken);
             }
             if let Some(span) = self.claim_span(1, usize::MAX)? {
                 let position = span.first;
                 let (meta, timestamp, payload) = self.entry.segment().slot(position).read();
-                let redelivered = !Self::SHARED && position < self.redelivered_below;
-                return Ok(Taken { meta, timestamp, payload, position, redelivered });
+                self.be_in_run_of(meta);
+                let redelivered = self.is_redelivered(position);
+                let size = self.run.size();
+                return Ok(Taken { size, timestamp, payload, position, redelivered });
             }
         }
     }
@@ -399,15 +427,16 @@ impl<S: Mode> Consumer<S> {
             while count < most {
                 let slot = segment.slot(first + count);
                 let sequence = slot.sequence();
-                let size = slot.meta().size();
-                if sequence == first + count + 1 && size <= room {
+                let meta = slot.meta();
+                if sequence == first + count + 1 && meta.size() <= room {
                     count += 1;
                     continue;
                 }
                 if count == 0 {
                     self.hide_hold();
                     if sequence == first + 1 {
-                        self.too_small(size, room)?;
+                        self.be_in_run_of(meta);
+                        self.too_small(room)?;
                     } else {
                         self.not_committed(sequence)?;
                     }
@@ -456,19 +485,34 @@ impl<S: Mode> Consumer<S> {
     #[inline(always)]
     fn set_holding(&mut self, holding: bool) {
         self.holding = holding;
-        self.special = holding || self.adopted.is_some();
+        self.note_special();
+    }
+
+    #[inline(always)]
+    fn note_special(&mut self) {
+        self.special = self.holding
+            || self.adopted.is_some()
+            || !Self::SHARED && self.position < self.redelivered_below;
     }
 
     /// Releases what a guard holds, or held when it was forgotten.
     fn release_lent(&mut self) {
         if self.holding {
             self.release(Span::new(self.position - 1, 1));
-            self.ungranted += 1;
         }
         if self.adopted.as_ref().is_some_and(|adopted| adopted.lent) {
             self.advance_adopted();
-            self.ungranted += 1;
         }
+    }
+
+    /// Whether the message at `position` was in an exclusive predecessor's hands when it died;
+    /// counted if so.
+    fn is_redelivered(&mut self, position: u64) -> bool {
+        let redelivered = !Self::SHARED && position < self.redelivered_below;
+        if redelivered {
+            self.entry.participant().count(Event::Redelivered, 1);
+        }
+        redelivered
     }
 
     // ---- what is done now and then -------------------------------------------------------
@@ -477,42 +521,41 @@ impl<S: Mode> Consumer<S> {
     #[cold]
     #[inline(never)]
     fn grant(&mut self, timestamp: u64) {
-        if !Self::SHARED && self.holding {
-            // A guard that was forgotten, with messages received after it.
-            self.release_lent();
-        }
         let now = if timestamp == 0 { rdtsc() } else { timestamp };
         let segment = self.entry.segment();
         if Self::SHARED {
             raise_release_frontier(segment);
         } else {
             let counters = segment.counters();
-            // What a guard still holds is not in it.
             let released = counters.consumer_head.load(Ordering::Relaxed);
             // Release: pairs with the acquire in `refill`: our reads of these slots come before
             // the producers' writes into them.
             counters.consumer_tail.store(released, Ordering::Release);
         }
         self.store_lanes();
-        let batch = self.coalesce.record_arrivals(self.ungranted, now).batch();
-        self.ungranted = 0;
-        self.grant_at = batch.min(self.most_ungranted);
+        let batch = self.coalesce.record_arrivals(self.ungranted(), now).batch();
+        self.granted = self.received;
+        self.grant_at = self.received + batch.min(self.most_ungranted);
         self.grant_by = now.saturating_add(WINDOW_TICKS);
     }
 
-    fn store_lanes(&self) {
+    /// Messages released through this handle since it granted.
+    fn ungranted(&self) -> u64 {
+        self.received.wrapping_sub(self.granted)
+    }
+
+    fn store_lanes(&mut self) {
+        self.run.end(self.received, &mut self.lanes);
         let participant = self.entry.participant();
         for class in PriorityClass::ALL {
             participant.lane(class).store_received(&self.lanes[class.index()]);
         }
     }
 
-    /// What to do when the next position is not committed: `Ok` to look again, elsewhere.
+    /// The rest of `not_committed`.
     #[cold]
     #[inline(never)]
-    fn not_committed(&mut self, sequence: u64) -> Result<(), RecvError> {
-        // A guard that was forgotten: nobody else would give its slot back.
-        self.release_lent();
+    fn look_around(&mut self, sequence: u64) -> Result<(), RecvError> {
         let position = self.position;
         match crate::TimestampedSlot::state_of(sequence, position) {
             SlotState::Abandoned => {
@@ -549,7 +592,10 @@ impl<S: Mode> Consumer<S> {
             head.store(position + 1, Ordering::Release);
         }
         self.position = position + 1;
-        self.ungranted += 1;
+        self.note_special();
+        // One to grant that was not received.
+        self.granted = self.granted.wrapping_sub(1);
+        self.grant_at = self.grant_at.saturating_sub(1);
         self.entry.participant().count(Event::Skipped, 1);
         self.grant_if_due(0);
     }
@@ -572,22 +618,19 @@ impl<S: Mode> Consumer<S> {
     fn nothing_there(&mut self) -> Result<(), RecvError> {
         if self.position != self.found_nothing_at {
             self.found_nothing_at = self.position;
-            self.fruitless = 0;
             self.stuck_since = 0;
+            return Err(RecvError::Empty);
         }
-        self.fruitless = self.fruitless.wrapping_add(1);
-        if self.fruitless == CALLS_BEFORE_IDLE && self.ungranted != 0 {
+        if self.ungranted() != 0 {
             self.grant(0);
         }
-        if self.fruitless.is_multiple_of(CALLS_PER_LOOK) {
-            let now = rdtsc();
-            if self.stuck_since == 0 {
-                self.stuck_since = now;
-            } else if now.saturating_sub(self.stuck_since) > STUCK_TICKS {
-                self.stuck_since = 0;
-                if self.help() {
-                    return Ok(());
-                }
+        let now = rdtsc();
+        if self.stuck_since == 0 {
+            self.stuck_since = now;
+        } else if now.saturating_sub(self.stuck_since) > STUCK_TICKS {
+            self.stuck_since = 0;
+            if self.help() {
+                return Ok(());
             }
         }
         Err(RecvError::Empty)
@@ -628,7 +671,9 @@ impl<S: Mode> Consumer<S> {
 
     /// What to do about a message larger than the buffer: `Ok` if it was not the next after all.
     #[cold]
-    fn too_small(&mut self, needed: usize, available: usize) -> Result<(), RecvError> {
+    #[inline(never)]
+    fn too_small(&mut self, available: usize) -> Result<(), RecvError> {
+        let needed = self.run.size();
         if Self::SHARED {
             // Acquire: if the head is still here, what was read is the next message's size.
             let head = self.entry.segment().counters().consumer_head.load(Ordering::Acquire);
@@ -636,9 +681,6 @@ impl<S: Mode> Consumer<S> {
                 self.position = head;
                 return Ok(());
             }
-        } else {
-            // A guard that was forgotten; a shared handle has released it by now.
-            self.release_lent();
         }
         Err(RecvError::BufferTooSmall { needed, available })
     }
@@ -647,25 +689,55 @@ impl<S: Mode> Consumer<S> {
 
     fn adopt(&mut self, adopted: Adopted) {
         self.adopted = Some(adopted);
-        self.special = true;
+        self.note_special();
     }
 
-    /// What `take` does first when there is a forgotten guard to release, or a dead consumer's
-    /// message to deliver.
+    // Out of line, whole: a message that came from either of two ways would travel in memory.
+
     #[cold]
     #[inline(never)]
-    fn take_special(&mut self, room: usize) -> Result<Option<Taken>, RecvError> {
+    fn recv_special(
+        &mut self,
+        buffer: &mut [u8],
+    ) -> Result<(usize, PriorityClass, u64), RecvError> {
+        let taken = self.take_special(buffer.len())?;
+        taken.payload.copy_to(&mut buffer[..taken.size]);
+        let about = self.record(&taken);
+        Ok((about.size, about.class, about.latency))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_recv_special(&mut self) -> Result<Message, RecvError> {
+        let taken = self.take_special(usize::MAX)?;
+        let about = self.record(&taken);
+        Ok(Message::new(taken.payload, taken.timestamp, about))
+    }
+
+    /// As `take_next`, where there is a forgotten guard to release first, or a dead consumer's
+    /// message to deliver.
+    fn take_special(&mut self, room: usize) -> Result<Taken, RecvError> {
         self.release_lent();
-        let Some(taken) = self.read_adopted() else { return Ok(None) };
-        let needed = taken.meta.size();
-        if needed > room {
+        self.note_special();
+        if !self.special {
+            return self.take_next(room);
+        }
+        if !Self::SHARED {
+            let mut taken = self.take_next(room)?;
+            taken.redelivered = self.is_redelivered(taken.position);
+            self.note_special();
+            return Ok(taken);
+        }
+        let Some(taken) = self.read_adopted() else { return self.take_next(room) };
+        if taken.size > room {
             if let Some(adopted) = &mut self.adopted {
                 adopted.lent = false;
             }
-            return Err(RecvError::BufferTooSmall { needed, available: room });
+            return Err(RecvError::BufferTooSmall { needed: taken.size, available: room });
         }
+        self.entry.participant().count(Event::Redelivered, 1);
         self.advance_adopted();
-        Ok(Some(taken))
+        Ok(taken)
     }
 
     /// Reads the next of a dead consumer's messages, if there is one; it stays the dead one's
@@ -694,7 +766,9 @@ impl<S: Mode> Consumer<S> {
                 continue;
             }
             adopted.lent = true;
-            return Some(Taken { meta, timestamp, payload, position, redelivered: true });
+            self.be_in_run_of(meta);
+            let size = self.run.size();
+            return Some(Taken { size, timestamp, payload, position, redelivered: true });
         }
     }
 
@@ -718,7 +792,7 @@ impl<S: Mode> Consumer<S> {
             recover::close(segment, locker, adopted.index, self.entry.index());
             raise_release_frontier(segment);
         }
-        self.special = self.holding;
+        self.note_special();
     }
 }
 

@@ -6,6 +6,8 @@
 //! and survives the process that wrote it; what a killed handle had not stored yet is at most one
 //! announcement's worth, 64 messages.
 
+use crate::PriorityClass;
+use crate::slot::Meta;
 use crate::sync::{AtomicU64, Ordering};
 
 /// What passed through one priority class: a snapshot, or one handle's own count.
@@ -46,13 +48,6 @@ impl LaneStats {
         self.sent_bytes += size as u64;
     }
 
-    /// Counts `count` messages of `size` bytes each as sent.
-    #[inline]
-    pub fn record_sent_run(&mut self, count: u64, size: usize) {
-        self.sent += count;
-        self.sent_bytes += count * size as u64;
-    }
-
     /// Counts a message of `size` bytes as received, with its latency in ticks if it carried a
     /// timestamp.
     #[inline(always)]
@@ -84,6 +79,136 @@ impl LaneStats {
         self.latency_sum = self.latency_sum.wrapping_add(other.latency_sum);
         self.latency_count = self.latency_count.wrapping_add(other.latency_count);
         self.latency_max = self.latency_max.max(other.latency_max);
+    }
+}
+
+/// Sent messages of one class and size, one after the other. They are counted when the run ends,
+/// because a store to a line of one's own between two slots keeps the slots' stores from
+/// overlapping; and they share their meta word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SentRun {
+    meta: Meta,
+    /// The handle's count of messages when the run began.
+    since: u64,
+}
+
+impl SentRun {
+    /// The run of messages with `meta`, `count` having been sent before it.
+    #[inline]
+    pub(crate) fn begin(meta: Meta, count: u64) -> Self {
+        Self { meta, since: count }
+    }
+
+    /// Whether a message of this [`Meta::kind`] belongs to it.
+    #[inline(always)]
+    pub(crate) fn continues(&self, kind: u32) -> bool {
+        self.meta.kind() == kind
+    }
+
+    /// The meta word of its messages.
+    #[inline(always)]
+    pub(crate) fn meta(&self) -> Meta {
+        self.meta
+    }
+
+    /// Counts in `lanes` what it has got up to `count`; it may go on.
+    #[inline]
+    pub(crate) fn end(&mut self, count: u64, lanes: &mut [LaneStats; PriorityClass::COUNT]) {
+        let lane = &mut lanes[self.meta.class().index()];
+        let sent = count.wrapping_sub(self.since);
+        lane.sent = lane.sent.wrapping_add(sent);
+        lane.sent_bytes = lane.sent_bytes.wrapping_add(sent.wrapping_mul(self.meta.size() as u64));
+        self.since = count;
+    }
+
+    /// Goes on from another count.
+    #[inline]
+    pub(crate) fn resume(&mut self, count: u64) {
+        self.since = count;
+    }
+}
+
+/// Received messages of one class and size, one after the other. They are counted when the run
+/// ends; until then a message costs the handle a comparison and the sum of its latency.
+///
+/// Class and size are a message's word, checked when the run begins: what a peer may have written
+/// there since cannot matter, since a message with another word ends the run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReceivedRun {
+    /// [`Meta::kind`] of its messages.
+    kind: u32,
+    class: PriorityClass,
+    size: usize,
+    /// The handle's count of messages when the run began.
+    since: u64,
+    latency_sum: u64,
+    latency_count: u64,
+    latency_max: u64,
+}
+
+impl ReceivedRun {
+    /// The run that a message with `meta` begins, `received` having been counted before it.
+    #[inline]
+    pub(crate) fn begin(meta: Meta, received: u64) -> Self {
+        Self {
+            kind: meta.kind(),
+            class: meta.class(),
+            size: meta.size(),
+            since: received,
+            latency_sum: 0,
+            latency_count: 0,
+            latency_max: 0,
+        }
+    }
+
+    /// Whether a message with `meta` belongs to it.
+    #[inline(always)]
+    pub(crate) fn continues(&self, meta: Meta) -> bool {
+        self.kind == meta.kind()
+    }
+
+    /// The class of its messages.
+    #[inline(always)]
+    pub(crate) fn class(&self) -> PriorityClass {
+        self.class
+    }
+
+    /// The size of its messages in bytes, at most what a slot holds.
+    #[inline(always)]
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Takes the latency of a message sent at `timestamp` (0: not stamped) and received at `now`,
+    /// and gives it (0 if not stamped).
+    #[inline(always)]
+    pub(crate) fn record(&mut self, timestamp: u64, now: u64) -> u64 {
+        if timestamp == 0 {
+            return 0;
+        }
+        let latency = now.saturating_sub(timestamp);
+        // Wrapping: a hostile timestamp may make a latency of any size.
+        self.latency_sum = self.latency_sum.wrapping_add(latency);
+        self.latency_count += 1;
+        if latency > self.latency_max {
+            self.latency_max = latency;
+        }
+        latency
+    }
+
+    /// Counts in `lanes` what it has got up to the message numbered `received`; it may go on.
+    #[inline]
+    pub(crate) fn end(&mut self, received: u64, lanes: &mut [LaneStats; PriorityClass::COUNT]) {
+        let lane = &mut lanes[self.class.index()];
+        let count = received.wrapping_sub(self.since);
+        lane.received = lane.received.wrapping_add(count);
+        lane.received_bytes =
+            lane.received_bytes.wrapping_add(count.wrapping_mul(self.size as u64));
+        lane.latency_sum = lane.latency_sum.wrapping_add(self.latency_sum);
+        lane.latency_count = lane.latency_count.wrapping_add(self.latency_count);
+        lane.latency_max = lane.latency_max.max(self.latency_max);
+        self.since = received;
+        (self.latency_sum, self.latency_count) = (0, 0);
     }
 }
 

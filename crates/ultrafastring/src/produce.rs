@@ -13,14 +13,15 @@ use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use crate::coalesce::WINDOW_TICKS;
+use crate::lane::SentRun;
 use crate::layout::{MAX_POSITION, MAX_SPAN, Sharing, Side, Span, Timestamps};
 use crate::participant::{Entry, Identity, Role};
 use crate::segment::Segment;
-use crate::slot::{Meta, Payload, SlotState};
+use crate::slot::{Meta, Payload, SlotState, Stores};
 use crate::sync::Ordering;
 use crate::{
     CoalesceController, CreditController, INLINE_SIZE, LaneStats, PriorityClass, RingError,
-    SendError, TrySendError, rdtsc,
+    SendError, TrySendError, prefetch_write, rdtsc,
 };
 
 mod sealed {
@@ -76,16 +77,6 @@ impl Stamps {
     }
 }
 
-/// Messages of one class and size, one after the other: counted when the run ends, because a
-/// store to a line of one's own between two slots keeps the slots' stores from overlapping.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    class: PriorityClass,
-    size: usize,
-    /// The handle's count when the run began.
-    since: u64,
-}
-
 /// A handle that sends.
 ///
 /// Taken from a ring with [`UltraFastRing::producer`](crate::UltraFastRing::producer) or
@@ -112,7 +103,8 @@ pub struct Producer<S: Mode> {
     /// Its `consumed` is the next position: an exclusive side's own, a shared side's as last seen.
     credits: CreditController,
     stamps: Stamps,
-    run: Run,
+    stores: Stores,
+    run: SentRun,
     lanes: [LaneStats; PriorityClass::COUNT],
     coalesce: CoalesceController,
     /// Messages sent through this handle since it announced: kept by shared sides only, since
@@ -152,18 +144,18 @@ impl<S: Mode> Producer<S> {
                 .with_reserves(geometry.reserves)
                 .resume(position, granted),
             stamps: Stamps::new(geometry.timestamps),
-            run: Run {
-                class: PriorityClass::Normal,
-                size: 0,
-                since: if Self::SHARED { 0 } else { position },
-            },
+            stores: Stores::of_this_machine(),
+            run: SentRun::begin(
+                Meta::new(PriorityClass::Normal, 0, entry.index() as u32),
+                if Self::SHARED { 0 } else { position },
+            ),
             lanes: entry.participant().lanes(),
             coalesce: CoalesceController::new(rdtsc()),
             unannounced: 0,
             announce_at: if Self::SHARED { 1 } else { position + 1 },
             announce_by: 0,
             announced: position,
-            most_unannounced: (geometry.capacity as u64 / 8).max(1),
+            most_unannounced: geometry.capacity as u64,
             reserved: None,
             mode: PhantomData,
             entry,
@@ -190,7 +182,7 @@ impl<S: Mode> Producer<S> {
     ///
     /// [`SendError::TooLarge`], [`SendError::Full`] or [`SendError::OutOfCredit`]; nothing of the
     /// message was sent.
-    #[inline]
+    #[inline(always)]
     pub fn send_fast(&mut self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
         if data.len() > INLINE_SIZE {
             return Err(SendError::TooLarge { size: data.len(), max: INLINE_SIZE });
@@ -207,7 +199,7 @@ impl<S: Mode> Producer<S> {
     /// # Errors
     ///
     /// As [`send_fast`](Self::send_fast).
-    #[inline]
+    #[inline(always)]
     pub fn try_send<M: AsRef<[u8]>>(
         &mut self,
         message: M,
@@ -335,6 +327,9 @@ impl<S: Mode> Producer<S> {
                 return Ok(position);
             }
             let span = Span::new(position, count);
+            // The compare-and-swap waits until the stores before it are done, those into the last
+            // slot too: unless that line was asked for in time, for as long as it travels.
+            prefetch_write(self.entry.segment().slot(span.end()));
             self.entry.participant().show_intent(span);
             // Release: makes the intent visible to whoever sees the head beyond it (`recover`).
             // That the slots are free was learnt from `consumer_tail`, not from here.
@@ -354,12 +349,13 @@ impl<S: Mode> Producer<S> {
     /// Writes the message and makes it visible.
     #[inline(always)]
     fn commit(&mut self, position: u64, class: PriorityClass, data: &[u8], timestamp: u64) {
-        let meta = Meta::new(class, data.len(), self.entry.index() as u32);
-        let slot = self.entry.segment().slot(position);
-        slot.commit(position, meta, timestamp, Payload::from_bytes(data));
-        if self.run.class != class || self.run.size != data.len() {
+        let kind = Meta::new(class, data.len(), 0).kind();
+        if !self.run.continues(kind) {
             self.begin_run(class, data.len());
         }
+        let slot = self.entry.segment().slot(position);
+        let payload = Payload::from_bytes(data);
+        slot.commit_by(self.stores, position, self.run.meta(), timestamp, payload);
         self.credits.advance_to(position + 1);
         if Self::SHARED {
             self.unannounced += 1;
@@ -375,10 +371,9 @@ impl<S: Mode> Producer<S> {
     /// Counts the run of like messages that ends here, and begins another.
     #[inline(never)]
     fn begin_run(&mut self, class: PriorityClass, size: usize) {
-        let Run { class: of, size: each, since } = self.run;
-        let count = self.count().wrapping_sub(since);
-        self.lanes[of.index()].record_sent_run(count, each);
-        self.run = Run { class, size, since: self.count() };
+        let count = self.count();
+        self.run.end(count, &mut self.lanes);
+        self.run = SentRun::begin(Meta::new(class, size, self.entry.index() as u32), count);
     }
 
     /// Announces if enough messages, or enough time, have gone by.
@@ -453,7 +448,7 @@ impl<S: Mode> Producer<S> {
     #[cold]
     #[inline(never)]
     fn announce(&mut self, timestamp: u64) {
-        self.begin_run(self.run.class, self.run.size);
+        self.run.end(self.count(), &mut self.lanes);
         let now = if timestamp == 0 { rdtsc() } else { timestamp };
         let position = self.credits.consumed();
         let counters = self.entry.segment().counters();
@@ -472,7 +467,7 @@ impl<S: Mode> Producer<S> {
         let batch = self.coalesce.record_arrivals(count, now).batch().min(self.most_unannounced);
         self.announced = position;
         self.unannounced = 0;
-        self.run.since = self.count();
+        self.run.resume(self.count());
         self.announce_at = if Self::SHARED { batch } else { position + batch };
         self.announce_by = now.saturating_add(WINDOW_TICKS);
     }

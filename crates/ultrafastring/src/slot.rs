@@ -46,6 +46,12 @@ impl Meta {
         PriorityClass::from_untrusted(self.0 as u8)
     }
 
+    /// Class, flags and size together, raw: two messages of one kind have the same class and size.
+    #[inline(always)]
+    pub(crate) const fn kind(self) -> u32 {
+        self.0 as u32
+    }
+
     /// The size in bytes, never more than [`INLINE_SIZE`] whatever the word says.
     #[inline(always)]
     pub const fn size(self) -> usize {
@@ -100,11 +106,13 @@ impl Payload {
                 *bytes = word.to_ne_bytes();
             }
         } else {
-            self.copy_fewer_to(buffer);
+            // A copy, so that in the other branch the words may stay in registers.
+            let words = *self;
+            words.copy_fewer_to(buffer);
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn copy_fewer_to(&self, buffer: &mut [u8]) {
         let (full, rest) = buffer.as_chunks_mut::<8>();
         for (bytes, word) in full.iter_mut().zip(self.0) {
@@ -152,6 +160,29 @@ pub enum SlotState {
     NotYet,
     /// A later position has the slot already: whoever asks is behind, or reads garbage.
     Later,
+}
+
+/// How a slot is stored on this machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stores {
+    /// Whether aligned 16-byte stores are atomic.
+    #[cfg_attr(any(not(target_arch = "x86_64"), miri, loom), expect(dead_code))]
+    wide: bool,
+}
+
+impl Stores {
+    /// Finds out; takes some microseconds in a virtual machine.
+    pub(crate) fn of_this_machine() -> Self {
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        {
+            // Processors with AVX do aligned 16-byte accesses to ordinary memory atomically:
+            // Intel SDM volume 3, 9.1.1; AMD64 manual volume 2, 7.3.2.
+            const AVX: u32 = 1 << 28;
+            Self { wide: core::arch::x86_64::__cpuid(1).ecx & AVX != 0 }
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+        Self { wide: false }
+    }
 }
 
 /// One slot; see the [module](self) for its words.
@@ -226,18 +257,8 @@ impl TimestampedSlot {
     ///
     /// The caller has claimed `position` and has the credit for it, else two writers may mix
     /// their words (never worse than garbage in the payload).
-    #[inline(always)]
+    #[inline]
     pub fn commit(&self, position: u64, meta: Meta, timestamp: u64, payload: Payload) {
-        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
-        self.commit_wide(position, meta, timestamp, payload);
-        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
-        self.commit_words(position, meta, timestamp, payload);
-    }
-
-    /// [`commit`](Self::commit) by eight stores, on any machine.
-    #[inline(always)]
-    #[cfg_attr(all(target_arch = "x86_64", not(miri), not(loom)), allow(dead_code))]
-    fn commit_words(&self, position: u64, meta: Meta, timestamp: u64, payload: Payload) {
         // Relaxed: made visible by the release of the sequence below.
         for (word, value) in self.words[PAYLOAD..].iter().zip(payload.0) {
             word.store(value, Ordering::Relaxed);
@@ -248,40 +269,50 @@ impl TimestampedSlot {
         self.words[SEQUENCE].store(position + 1, Ordering::Release);
     }
 
-    /// [`commit`](Self::commit) by five stores, three of them 16 bytes wide. Far apart the store
-    /// buffer is what limits a stream, so each store saved is a line more in flight.
-    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    /// [`commit`](Self::commit) by four stores of 16 bytes where the machine has them. Far apart
+    /// the store buffer is what limits a stream, so each store saved is a line more in flight.
     #[inline(always)]
-    fn commit_wide(&self, position: u64, meta: Meta, timestamp: u64, payload: Payload) {
-        use core::arch::x86_64::{__m128i, _mm_set_epi64x};
-        let [a, b, c, d, e] = payload.0;
-        let pair = |low: u64, high: u64| -> __m128i {
-            // SAFETY: needs SSE2, which every x86-64 processor has.
-            unsafe { _mm_set_epi64x(high as i64, low as i64) }
-        };
-        // SAFETY: the three stores cover words 2 to 7 of this slot, which is 64 bytes long and
-        // aligned to 64 as `movaps` wants. To the language they are relaxed stores of those six
-        // words: assembly may do what atomic stores could have done, and a 16-byte store that
-        // the machine splits is still whole in each of its 8-byte words. x86 keeps stores in
-        // program order (Intel SDM volume 3, 9.2.2; AMD64 manual volume 2, 7.2), so they are
-        // visible before the sequence, which is stored after them with release; without
-        // `nomem` the compiler keeps that order too.
-        unsafe {
-            core::arch::asm!(
-                "movaps [{slot} + 48], {de}",
-                "movaps [{slot} + 32], {bc}",
-                "movaps [{slot} + 16], {ta}",
-                slot = in(reg) self.words.as_ptr(),
-                ta = in(xmm_reg) pair(timestamp, a),
-                bc = in(xmm_reg) pair(b, c),
-                de = in(xmm_reg) pair(d, e),
-                options(nostack, preserves_flags)
-            );
+    pub(crate) fn commit_by(
+        &self,
+        stores: Stores,
+        position: u64,
+        meta: Meta,
+        timestamp: u64,
+        payload: Payload,
+    ) {
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        if stores.wide {
+            use core::arch::x86_64::{__m128i, _mm_set_epi64x};
+            let [a, b, c, d, e] = payload.0;
+            let pair = |low: u64, high: u64| -> __m128i {
+                // SAFETY: needs SSE2, which every x86-64 processor has.
+                unsafe { _mm_set_epi64x(high as i64, low as i64) }
+            };
+            // SAFETY: the four stores cover this slot, which is 64 bytes long and aligned to 64
+            // as `movaps` wants. To the language they are stores of its eight words, the last
+            // one a release of the sequence: assembly may do what atomic stores could have done.
+            // `Stores` has found out that each 16-byte store is whole, so sequence and meta are
+            // seen together; x86 keeps stores in program order (Intel SDM volume 3, 9.2.2; AMD64
+            // manual volume 2, 7.2), so the other words are seen before them; and without
+            // `nomem` the compiler keeps that order too. Pairs with the acquire in `sequence`.
+            unsafe {
+                core::arch::asm!(
+                    "movaps [{slot} + 48], {de}",
+                    "movaps [{slot} + 32], {bc}",
+                    "movaps [{slot} + 16], {ta}",
+                    "movaps [{slot}], {sm}",
+                    slot = in(reg) self.words.as_ptr(),
+                    sm = in(xmm_reg) pair(position + 1, meta.0),
+                    ta = in(xmm_reg) pair(timestamp, a),
+                    bc = in(xmm_reg) pair(b, c),
+                    de = in(xmm_reg) pair(d, e),
+                    options(nostack, preserves_flags)
+                );
+            }
+            return;
         }
-        // Relaxed: made visible by the release of the sequence below.
-        self.words[META].store(meta.0, Ordering::Relaxed);
-        // Release: pairs with the acquire in `sequence`.
-        self.words[SEQUENCE].store(position + 1, Ordering::Release);
+        let _ = stores;
+        self.commit(position, meta, timestamp, payload);
     }
 
     /// Meta, timestamp and payload as they are now.
@@ -360,7 +391,8 @@ mod tests {
             assert_eq!(word.to_ne_bytes(), data[8 * i..][..8]);
         }
         let other = TimestampedSlot::new();
-        other.commit_words(
+        other.commit_by(
+            Stores::of_this_machine(),
             4,
             Meta::new(PriorityClass::Bulk, 40, 3),
             77,

@@ -1,6 +1,7 @@
 //! The ring itself. Two processes unless a case's name says otherwise: the producer is the
 //! partner's.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::ensure;
@@ -26,7 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("shared 256", 200_000, |c, n| shared(c, 256, n)),
         case("shared 4096", 200_000, |c, n| shared(c, 4096, n)),
         case("&self 256", 200_000, by_reference),
-        case("shared 256, 4 to 4 threads", 200_000, four_to_four),
+        case("shared 256, 4 to 4 threads", 1_000_000, four_to_four),
         case("round trip", 20_000, round_trip),
         case("one thread", 200_000, one_thread),
     ]
@@ -220,14 +221,24 @@ where
     /// Tries before the core is offered to others.
     const SPINS: u32 = 30;
     let (received, sum) = (AtomicU64::new(0), AtomicU64::new(0));
-    let start = rdtsc();
+    // Begun together, half of each side on either core, and free to move from there: a new thread
+    // is where its parent is, and would stay there for as long as a reading takes.
+    let together = Barrier::new(2 * EACH as usize + 1);
+    let begin = |at: u64| -> anyhow::Result<()> {
+        machine::keep_to(if at.is_multiple_of(2) { cores.producer } else { cores.consumer })?;
+        machine::keep_to_both(cores)
+    };
+    let mut start = 0;
     std::thread::scope(|scope| {
+        let (together, begin) = (&together, &begin);
         let producers: Vec<_> = (0..EACH)
             .map(|by| {
                 let sender = &sender;
                 scope.spawn(move || {
-                    machine::keep_to_both(cores)?;
-                    let mut send = sender()?;
+                    let (begun, sender) = (begin(by), sender());
+                    together.wait();
+                    begun?;
+                    let mut send = sender?;
                     for i in 0..n / EACH {
                         let bytes = message(i * EACH + by);
                         let mut tries = 0u32;
@@ -243,20 +254,23 @@ where
             })
             .collect();
         let consumers: Vec<_> = (0..EACH)
-            .map(|_| {
-                scope.spawn(|| {
-                    machine::keep_to_both(cores)?;
-                    let mut receive = receiver()?;
+            .map(|by| {
+                let (receiver, received, sum) = (&receiver, &received, &sum);
+                scope.spawn(move || {
+                    let (begun, receiver) = (begin(by), receiver());
+                    together.wait();
+                    begun?;
+                    let mut receive = receiver?;
                     let mut buffer = [0; SIZE];
                     let mut last = [None; EACH as usize];
-                    let (mut unreported, mut tries) = (0, 0u32);
+                    let (mut unreported, mut own_sum, mut tries) = (0, 0, 0u32);
                     loop {
                         if receive(&mut buffer) {
                             let number = number(&buffer);
                             let of = number.unwrap_or(0) % EACH;
                             ensure!(number > last[of as usize], "a message came changed or late");
                             last[of as usize] = number;
-                            sum.fetch_add(number.unwrap_or(0), Ordering::Relaxed);
+                            own_sum += number.unwrap_or(0);
                             unreported += 1;
                             continue;
                         }
@@ -266,6 +280,7 @@ where
                             unreported = 0;
                         }
                         if received.load(Ordering::Relaxed) == n {
+                            sum.fetch_add(own_sum, Ordering::Relaxed);
                             return anyhow::Ok(());
                         }
                         if tries.is_multiple_of(SPINS) {
@@ -275,6 +290,8 @@ where
                 })
             })
             .collect();
+        together.wait();
+        start = rdtsc();
         for thread in producers.into_iter().chain(consumers) {
             thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
         }

@@ -17,7 +17,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("rtrb round trip", 20_000, rtrb_round_trip),
         case("ArrayQueue 256", 100_000, |c, n| array_queue(c, 256, n)),
         case("ArrayQueue 4096", 100_000, |c, n| array_queue(c, 4096, n)),
-        case("ArrayQueue 256, 4 to 4 threads", 200_000, array_queue_four_to_four),
+        case("ArrayQueue 256, 4 to 4 threads", 1_000_000, array_queue_four_to_four),
         case("pipe", 20_000, pipe),
     ]
 }

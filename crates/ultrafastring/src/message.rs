@@ -111,6 +111,22 @@ impl Batch {
         Self { length: 0, items: [const { MaybeUninit::uninit() }; MAX_BATCH] }
     }
 
+    /// The items that are not filled yet.
+    #[inline(always)]
+    pub(crate) fn room(&mut self) -> &mut [MaybeUninit<Received>] {
+        &mut self.items[self.length..]
+    }
+
+    /// Notes that the first `count` items of `room` were written.
+    ///
+    /// # Safety
+    ///
+    /// They were.
+    #[inline(always)]
+    pub(crate) unsafe fn filled(&mut self, count: usize) {
+        self.length += count;
+    }
+
     /// Adds one; beyond [`MAX_BATCH`] it is an error of this crate, and panics.
     #[inline(always)]
     pub(crate) fn push(&mut self, received: Received) {
@@ -124,7 +140,7 @@ impl Deref for Batch {
 
     #[inline]
     fn deref(&self) -> &[Received] {
-        // SAFETY: `push` wrote the first `length` items, one after the other.
+        // SAFETY: `push`, or a caller of `filled`, wrote the first `length` items.
         unsafe { core::slice::from_raw_parts(self.items.as_ptr().cast(), self.length) }
     }
 }

@@ -711,7 +711,7 @@ impl<S: Mode> Consumer<S> {
             self.stuck_since = 0;
             return Err(RecvError::Empty);
         }
-        if self.ungranted() != 0 {
+        if self.ungranted() != 0 || Self::SHARED && self.frontier_lags() {
             self.grant(0);
         }
         let now = rdtsc();
@@ -724,6 +724,15 @@ impl<S: Mode> Consumer<S> {
             }
         }
         Err(RecvError::Empty)
+    }
+
+    /// Whether what others released is not announced: somebody's hold was in the way when they
+    /// did, and is gone since.
+    fn frontier_lags(&self) -> bool {
+        let counters = self.entry.segment().counters();
+        // Relaxed, both: whether it is worth looking; the grant itself looks in order.
+        counters.consumer_tail.load(Ordering::Relaxed)
+            < counters.consumer_head.load(Ordering::Relaxed)
     }
 
     /// Looks whether a dead peer is in the way, and finishes its work. Says whether to look for a

@@ -140,7 +140,7 @@ impl UltraFastRing {
     /// [`SendError::TooLarge`], [`SendError::Full`], [`SendError::OutOfCredit`], or
     /// [`SendError::NoEntry`] if the producer side is exclusive or the participant table full;
     /// nothing of the message was sent.
-    #[inline]
+    #[inline(always)]
     pub fn send_fast(&self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
         self.sending(|producer| producer.send_fast(data, class))
     }
@@ -151,7 +151,7 @@ impl UltraFastRing {
     ///
     /// [`RecvError::Empty`], [`RecvError::BufferTooSmall`], or [`RecvError::NoEntry`] if the
     /// consumer side is exclusive or the participant table full; nothing was consumed.
-    #[inline]
+    #[inline(always)]
     pub fn recv_fast(&self, buffer: &mut [u8]) -> Result<(usize, PriorityClass, u64), RecvError> {
         self.receiving(|consumer| consumer.recv_fast(buffer))
     }

@@ -92,13 +92,15 @@ impl<H> Seats<H> {
             Some(taken) => taken,
             None => self.find(first)?,
         };
-        match taken.handle() {
-            Some(handle) => Some(work(handle)),
-            vacant => Some(match make() {
-                Ok(handle) => work(vacant.insert(handle)),
-                Err(error) => Err(error),
-            }),
-        }
+        // One place that calls `work`, so that it is inlined there.
+        let handle = match taken.handle() {
+            Some(handle) => handle,
+            vacant => match settle(vacant, make) {
+                Ok(handle) => handle,
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        Some(work(handle))
     }
 
     /// Calls `work` with each handle that nobody is using.
@@ -116,6 +118,13 @@ impl<H> Seats<H> {
     fn find(&self, first: usize) -> Option<Taken<'_, H>> {
         (1..SEATS).find_map(|step| self.seats[(first + step) % SEATS].take())
     }
+}
+
+/// Makes the handle of a seat that has none yet.
+#[cold]
+#[inline(never)]
+fn settle<H, E>(vacant: &mut Option<H>, make: impl FnOnce() -> Result<H, E>) -> Result<&mut H, E> {
+    make().map(|handle| vacant.insert(handle))
 }
 
 /// The seat that this thread tries first: threads are dealt seats in turn.

@@ -23,7 +23,7 @@ use crate::layout::{MAX_POSITION, MAX_SPAN, Redelivery, Sharing, Side, Span};
 use crate::message::{Batch, Message, Received};
 use crate::participant::{Entry, Event, Identity, Role};
 use crate::produce::Mode;
-use crate::recover::{self, Adopted};
+use crate::recover::{self, Adopted, STUCK_TICKS};
 use crate::segment::Segment;
 use crate::slot::{Meta, Payload, SlotState};
 use crate::sync::Ordering;
@@ -32,12 +32,9 @@ use crate::{
     prefetch_read, rdtsc,
 };
 
-/// Ticks (about 100 microseconds) that a consumer is stuck before it looks whether a dead peer is
-/// in its way.
-const STUCK_TICKS: u64 = 1 << 18;
-
 /// A consumer that finds nothing looks around (grants what it had put off, looks at the clock)
-/// once in so many calls; the others end where they find that nothing is there.
+/// once in so many calls, a power of two; the others end where they find that nothing is there. One
+/// whose calls are far apart looks around in each.
 const CALLS_PER_LOOK: u32 = 8;
 
 /// How often a consumer pauses when messages come thick and fast and the next is not there yet: a
@@ -95,6 +92,10 @@ pub struct Consumer<S: Mode> {
     fruitless: u32,
     /// How often such a call pauses.
     pauses: u32,
+    /// It looks around when these bits of `fruitless` are zero.
+    look_mask: u32,
+    /// When it last looked around, in ticks.
+    looked_at: u64,
     lanes: [LaneStats; PriorityClass::COUNT],
     coalesce: CoalesceController,
     /// What `received` was at the last grant.
@@ -108,9 +109,14 @@ pub struct Consumer<S: Mode> {
     redelivered_below: u64,
     /// A dead consumer's messages that this handle delivers again.
     adopted: Option<Adopted>,
+    /// The entry of a dead consumer some of whose messages this handle has delivered, to go on
+    /// with by the next call, unless somebody else does before.
+    handed_on: Option<usize>,
     /// The position at which nothing was found by the last look around.
     found_nothing_at: u64,
-    /// Since when, in ticks, nothing was found at `position` by looks at the clock; 0: no look.
+    /// Where the release frontier of a shared side stands still, and since when, in ticks.
+    behind: (u64, u64),
+    /// Since when, in ticks, nothing was found there.
     stuck_since: u64,
     mode: PhantomData<S>,
 }
@@ -136,7 +142,7 @@ impl<S: Mode> Consumer<S> {
         let redelivered_below = if Self::SHARED {
             0
         } else {
-            recover::succeed_exclusive_consumer(segment, entry.locker(), entry.index())
+            recover::succeed_exclusive_consumer(segment, entry.locker(), entry.index(), position)
         };
         let mut this = Self {
             position,
@@ -147,6 +153,8 @@ impl<S: Mode> Consumer<S> {
             special: adopted.is_some() || redelivered_below > position,
             fruitless: 0,
             pauses: 0,
+            look_mask: CALLS_PER_LOOK - 1,
+            looked_at: 0,
             lanes: entry.participant().lanes(),
             coalesce: CoalesceController::new(rdtsc()),
             granted: 0,
@@ -154,6 +162,8 @@ impl<S: Mode> Consumer<S> {
             holding: false,
             redelivered_below,
             adopted,
+            handed_on: None,
+            behind: (u64::MAX, 0),
             found_nothing_at: u64::MAX,
             stuck_since: 0,
             mode: PhantomData,
@@ -226,6 +236,9 @@ impl<S: Mode> Consumer<S> {
             self.take_batch(buffers, &mut batch)?;
             return Ok(batch);
         }
+        if self.handed_on.is_some() {
+            self.resume_adopted();
+        }
         let span = match self.claim_span(buffers.len().min(MAX_SPAN as usize) as u64, N)? {
             Some(span) => span,
             // The first is one that has to be taken by itself.
@@ -271,6 +284,9 @@ impl<S: Mode> Consumer<S> {
     /// [`RecvError::Empty`].
     pub fn borrow(&mut self) -> Result<Borrowed<'_, S>, RecvError> {
         self.release_lent();
+        if self.handed_on.is_some() {
+            self.resume_adopted();
+        }
         let taken = self.take_held()?;
         let (about, taken_at) = self.count(&taken);
         let message = Message::new(taken.payload, taken.timestamp, about);
@@ -317,6 +333,9 @@ impl<S: Mode> Consumer<S> {
             let sequence = slot.sequence();
             if sequence != position + 1 {
                 self.not_committed(sequence)?;
+                if Self::SHARED && self.adopted.is_some() {
+                    return self.take_special(room);
+                }
                 continue;
             }
             prefetch_read(segment.slot(position + PREFETCH_AHEAD));
@@ -334,7 +353,7 @@ impl<S: Mode> Consumer<S> {
                 if let Err(actual) =
                     head.compare_exchange(position, next, Ordering::Release, Ordering::Relaxed)
                 {
-                    self.position = actual.min(MAX_POSITION);
+                    self.go_on_at(actual)?;
                     continue;
                 }
             } else {
@@ -351,7 +370,7 @@ impl<S: Mode> Consumer<S> {
     #[inline(always)]
     fn not_committed(&mut self, sequence: u64) -> Result<(), RecvError> {
         self.fruitless = self.fruitless.wrapping_add(1);
-        if sequence <= self.position && !self.fruitless.is_multiple_of(CALLS_PER_LOOK) {
+        if sequence <= self.position && self.fruitless & self.look_mask != 0 {
             for _ in 0..self.pauses {
                 core::hint::spin_loop();
             }
@@ -443,7 +462,9 @@ impl<S: Mode> Consumer<S> {
         }
         // Release: a successor that goes on from here has our reads behind it.
         self.entry.segment().counters().consumer_head.store(self.position, Ordering::Release);
-        self.note_special();
+        if self.special {
+            self.settle_marks();
+        }
         self.grant_if_due(now);
         Ok(())
     }
@@ -557,7 +578,10 @@ impl<S: Mode> Consumer<S> {
                 if let Err(actual) =
                     head.compare_exchange(first, span.end(), Ordering::Release, Ordering::Relaxed)
                 {
-                    self.position = actual.min(MAX_POSITION);
+                    if let Err(error) = self.go_on_at(actual) {
+                        self.hide_hold();
+                        return Err(error);
+                    }
                     continue;
                 }
             }
@@ -594,7 +618,17 @@ impl<S: Mode> Consumer<S> {
     fn note_special(&mut self) {
         self.special = self.holding
             || self.adopted.is_some()
+            || self.handed_on.is_some()
             || !Self::SHARED && self.position < self.redelivered_below;
+    }
+
+    /// Takes the predecessor's hold out of the entry once an exclusive side is past it.
+    #[cold]
+    fn settle_marks(&mut self) {
+        self.note_special();
+        if !self.special {
+            self.entry.participant().clear_hold();
+        }
     }
 
     /// Releases what a guard holds, or held when it was forgotten.
@@ -604,6 +638,7 @@ impl<S: Mode> Consumer<S> {
         }
         if self.adopted.as_ref().is_some_and(|adopted| adopted.lent) {
             self.advance_adopted();
+            self.hand_on();
         }
     }
 
@@ -626,7 +661,8 @@ impl<S: Mode> Consumer<S> {
         let now = if timestamp == 0 { rdtsc() } else { timestamp };
         let segment = self.entry.segment();
         if Self::SHARED {
-            raise_release_frontier(segment);
+            recover::raise_release_frontier(segment);
+            self.look_behind(now);
         } else {
             let counters = segment.counters();
             let released = counters.consumer_head.load(Ordering::Relaxed);
@@ -641,6 +677,24 @@ impl<S: Mode> Consumer<S> {
         self.granted = self.received;
         self.grant_at = self.received + batch.min(self.most_ungranted);
         self.grant_by = now.saturating_add(WINDOW_TICKS);
+    }
+
+    /// Looks whether the frontier is held back for long by a dead consumer. Where messages keep
+    /// coming nobody is stuck, and its message would wait until the ring is full.
+    fn look_behind(&mut self, now: u64) {
+        let counters = self.entry.segment().counters();
+        // Relaxed, both: whether it is worth looking.
+        let tail = counters.consumer_tail.load(Ordering::Relaxed);
+        if tail >= counters.consumer_head.load(Ordering::Relaxed) || tail != self.behind.0 {
+            self.behind = (tail, now);
+        } else if now.wrapping_sub(self.behind.1) > STUCK_TICKS && !cfg!(loom) {
+            // Not in a model, which must not depend on the clock.
+            self.behind.1 = now;
+            if self.adopted.is_none() && self.adopt_dead() {
+                // For the next call; this one has its message.
+                self.hand_on();
+            }
+        }
     }
 
     /// Messages released through this handle since it granted.
@@ -663,8 +717,7 @@ impl<S: Mode> Consumer<S> {
         let position = self.position;
         match crate::TimestampedSlot::state_of(sequence, position) {
             SlotState::Abandoned => {
-                self.skip();
-                return Ok(());
+                return self.skip();
             }
             SlotState::Later if Self::SHARED => {
                 // Others have gone on; we were away for a lap.
@@ -679,8 +732,19 @@ impl<S: Mode> Consumer<S> {
         self.nothing_there()
     }
 
+    /// Goes on where a shared side's head was seen. One beyond belief is a peer's garbage: to wait
+    /// for it to become sound again would be to wait for ever.
+    #[inline(always)]
+    fn go_on_at(&mut self, head: u64) -> Result<(), RecvError> {
+        if head > MAX_POSITION {
+            return Err(RecvError::Empty);
+        }
+        self.position = head;
+        Ok(())
+    }
+
     /// Passes over an abandoned slot.
-    fn skip(&mut self) {
+    fn skip(&mut self) -> Result<(), RecvError> {
         let position = self.position;
         let head = &self.entry.segment().counters().consumer_head;
         if Self::SHARED {
@@ -688,8 +752,7 @@ impl<S: Mode> Consumer<S> {
             if let Err(actual) =
                 head.compare_exchange(position, position + 1, Ordering::Release, Ordering::Relaxed)
             {
-                self.position = actual.min(MAX_POSITION);
-                return;
+                return self.go_on_at(actual);
             }
         } else {
             // Release: as in `take`.
@@ -702,6 +765,7 @@ impl<S: Mode> Consumer<S> {
         self.grant_at = self.grant_at.saturating_sub(1);
         self.entry.participant().count(Event::Skipped, 1);
         self.grant_if_due(0);
+        Ok(())
     }
 
     /// Drops what an exclusive predecessor had borrowed when it died, as the ring's policy says.
@@ -715,14 +779,21 @@ impl<S: Mode> Consumer<S> {
         // Release: as in `take`.
         segment.counters().consumer_head.store(end, Ordering::Release);
         self.position = end;
+        self.settle_marks();
         self.entry.participant().count(Event::Discarded, end - first);
     }
 
     /// The ring is empty as far as this handle can tell: the time for what was put off.
     fn nothing_there(&mut self) -> Result<(), RecvError> {
+        let now = rdtsc();
+        // Wrapping, here and below: a clock that was set back is a reason to look, not to wait for
+        // it. Not in a model, which must not depend on the clock.
+        let sparse = now.wrapping_sub(self.looked_at) > STUCK_TICKS && !cfg!(loom);
+        self.look_mask = if sparse { 0 } else { CALLS_PER_LOOK - 1 };
+        self.looked_at = now;
         if self.position != self.found_nothing_at {
             self.found_nothing_at = self.position;
-            self.stuck_since = 0;
+            self.stuck_since = now;
             return Err(RecvError::Empty);
         }
         if self.ungranted() != 0 || Self::SHARED && self.frontier_lags() {
@@ -730,11 +801,8 @@ impl<S: Mode> Consumer<S> {
         }
         // The stream has stopped: who comes next is not kept waiting.
         self.pauses = 0;
-        let now = rdtsc();
-        if self.stuck_since == 0 {
+        if now.wrapping_sub(self.stuck_since) > STUCK_TICKS {
             self.stuck_since = now;
-        } else if now.saturating_sub(self.stuck_since) > STUCK_TICKS {
-            self.stuck_since = 0;
             if self.help() {
                 return Ok(());
             }
@@ -768,20 +836,28 @@ impl<S: Mode> Consumer<S> {
             again |= abandoned != 0;
         }
         if Self::SHARED && self.adopted.is_none() {
-            raise_release_frontier(segment);
+            recover::raise_release_frontier(segment);
             // Acquire: pairs with the release of the grant.
             let tail = counters.consumer_tail.load(Ordering::Acquire);
             if tail < counters.consumer_head.load(Ordering::Acquire) {
-                let found = recover::adopt_consumer(segment, locker, index);
-                self.entry.participant().count(Event::Discarded, found.discarded);
-                if let Some(adopted) = found.adopted {
-                    self.adopt(adopted);
-                    again = true;
-                }
-                raise_release_frontier(self.entry.segment());
+                again |= self.adopt_dead();
             }
         }
         again
+    }
+
+    /// Takes over a dead consumer's messages, if there are any.
+    fn adopt_dead(&mut self) -> bool {
+        let (segment, locker, index) =
+            (self.entry.segment(), self.entry.locker(), self.entry.index());
+        let found = recover::adopt_consumer(segment, locker, index);
+        self.entry.participant().count(Event::Discarded, found.discarded);
+        let taken = found.adopted.is_some();
+        if let Some(adopted) = found.adopted {
+            self.adopt(adopted);
+        }
+        recover::raise_release_frontier(self.entry.segment());
+        taken
     }
 
     /// What to do about a message larger than the buffer: `Ok` if it was not the next after all.
@@ -833,14 +909,14 @@ impl<S: Mode> Consumer<S> {
     /// message to deliver.
     fn take_special(&mut self, room: usize) -> Result<Taken, RecvError> {
         self.release_lent();
-        self.note_special();
+        self.resume_adopted();
         if !self.special {
             return self.take_next(room);
         }
         if !Self::SHARED {
             let mut taken = self.take_next(room)?;
             taken.redelivered = self.is_redelivered(taken.position);
-            self.note_special();
+            self.settle_marks();
             return Ok(taken);
         }
         let Some(taken) = self.read_adopted() else { return self.take_next(room) };
@@ -848,10 +924,12 @@ impl<S: Mode> Consumer<S> {
             if let Some(adopted) = &mut self.adopted {
                 adopted.lent = false;
             }
+            self.hand_on();
             return Err(RecvError::BufferTooSmall { needed: taken.size, available: room });
         }
         self.entry.participant().count(Event::Redelivered, 1);
         self.advance_adopted();
+        self.hand_on();
         Ok(taken)
     }
 
@@ -900,12 +978,35 @@ impl<S: Mode> Consumer<S> {
         self.entry.segment().participant(adopted.index).show_hold(rest);
     }
 
+    /// Leaves the rest of a dead one's messages to whoever needs a message next, this handle too:
+    /// it may make no further call, and nobody else could have them then. What is shown in its own
+    /// entry it cannot leave.
+    fn hand_on(&mut self) {
+        let own = self.entry.index();
+        if let Some(adopted) = self.adopted.take_if(|adopted| adopted.index != own) {
+            recover::hand_on(self.entry.segment(), self.entry.locker(), &adopted, own);
+            self.handed_on = Some(adopted.index);
+        }
+        self.note_special();
+    }
+
+    /// Goes on with what was handed on, if it is still there.
+    fn resume_adopted(&mut self) {
+        if let Some(index) = self.handed_on.take() {
+            let (segment, locker) = (self.entry.segment(), self.entry.locker());
+            let found = recover::adopt_again(segment, locker, index, self.entry.index());
+            self.entry.participant().count(Event::Discarded, found.discarded);
+            self.adopted = found.adopted;
+        }
+        self.note_special();
+    }
+
     /// All of the dead one's work is finished: its entry is free.
     fn drop_adopted(&mut self) {
         if let Some(adopted) = self.adopted.take() {
             let (segment, locker) = (self.entry.segment(), self.entry.locker());
             recover::close(segment, locker, adopted.index, self.entry.index());
-            raise_release_frontier(segment);
+            recover::raise_release_frontier(segment);
         }
         self.note_special();
     }
@@ -932,23 +1033,6 @@ fn independent(number: u64) -> u64 {
     {
         number
     }
-}
-
-/// Announces a shared side's release frontier: the least of `consumer_head`, read first, and all
-/// that consumers hold.
-pub(crate) fn raise_release_frontier(segment: &Segment) {
-    let counters = segment.counters();
-    // Acquire, and before the holds: pairs with the release of each claim, so the hold of whoever
-    // claimed below the head is seen, or a later word of the same line.
-    let head = counters.consumer_head.load(Ordering::Acquire);
-    let frontier = (0..segment.entries_used())
-        .filter_map(|index| segment.participant(index).shown_hold())
-        .map(|span| span.first)
-        .fold(head, u64::min);
-    // Release: pairs with the acquire in `refill`: all reads below come before the producers'
-    // writes. Acquire: pairs with the second look in `read_adopted`. A maximum: another grant may
-    // have seen more.
-    counters.consumer_tail.fetch_max(frontier, Ordering::AcqRel);
 }
 
 impl<S: Mode> Drop for Consumer<S> {

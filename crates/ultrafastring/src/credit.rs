@@ -177,7 +177,8 @@ impl CreditController {
 
     /// Messages in flight, as far as this controller knows.
     pub const fn in_flight(&self) -> u64 {
-        self.consumed - self.granted
+        // Saturating: a shared side's position is a peer's word, and may have been set back.
+        self.consumed.saturating_sub(self.granted)
     }
 
     /// Credits that the most urgent class may still spend.

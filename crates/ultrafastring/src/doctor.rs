@@ -172,10 +172,14 @@ impl UltraFastRing {
         }
         for position in orphans(segment, &locker) {
             let slot = segment.slot(position);
-            repair.abandoned += u64::from(slot.abandon(slot.sequence(), position));
+            let seen = slot.sequence();
+            // Once more, and compared with what is replaced: somebody may have settled it since.
+            if crate::TimestampedSlot::state_of(seen, position) == SlotState::NotYet {
+                repair.abandoned += u64::from(slot.abandon(seen, position));
+            }
         }
         if segment.geometry().consumer_sharing == Sharing::Shared {
-            crate::consume::raise_release_frontier(segment);
+            recover::raise_release_frontier(segment);
         }
         Ok(repair)
     }

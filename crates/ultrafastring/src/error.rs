@@ -160,6 +160,13 @@ pub enum RingError {
         /// The file's version.
         found: u32,
     },
+    /// The ring was opened before this process was forked; what the parent shares with others, the
+    /// child has only a copy of.
+    #[cfg(feature = "std")]
+    Forked {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is not a ring, or a damaged one.
     #[cfg(feature = "std")]
     NotARing {
@@ -249,6 +256,12 @@ impl fmt::Display for RingError {
                 f,
                 "{} has layout version {found}, this program knows version {LAYOUT_VERSION}; use \
                  programs of one version, or remove the ring and make it anew",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::Forked { path } => write!(
+                f,
+                "{} was opened before this process was forked; open it anew in the child",
                 path.display()
             ),
             #[cfg(feature = "std")]

@@ -161,9 +161,10 @@ impl Participant {
     /// Shows an intent. Only the entry's owner calls it.
     #[inline(always)]
     pub(crate) fn show_intent(&self, span: Span) {
-        // Relaxed: the release of the compare-and-swap on `producer_head` that follows makes it
-        // visible to whoever sees the head beyond it.
-        self.intent.store(span.encode(), Ordering::Relaxed);
+        // Release: an adopter that sees this intent instead of an earlier one sees the commit that
+        // the earlier one stood for, and does not abandon it. (Whoever sees the head beyond the
+        // intent sees it by the release of the compare-and-swap that follows.)
+        self.intent.store(span.encode(), Ordering::Release);
     }
 
     /// Takes the intent away: nothing is claimed, or all is settled.

@@ -15,7 +15,8 @@ use core::ops::{Deref, DerefMut};
 use crate::coalesce::WINDOW_TICKS;
 use crate::lane::SentRun;
 use crate::layout::{MAX_POSITION, MAX_SPAN, Sharing, Side, Span, Timestamps};
-use crate::participant::{Entry, Identity, Role};
+use crate::participant::{Entry, Event, Identity, Role};
+use crate::recover::{self, STUCK_TICKS};
 use crate::segment::Segment;
 use crate::slot::{Meta, Payload, SlotState, Stores};
 use crate::sync::Ordering;
@@ -125,6 +126,8 @@ pub struct Producer<S: Mode> {
     announced: u64,
     /// No more than so many messages share an announcement.
     most_unannounced: u64,
+    /// The release frontier that refused it credit, and since when, in ticks.
+    refused: (u64, u64),
     /// Position of a reservation that may have been forgotten (shared).
     reserved: Option<u64>,
     mode: PhantomData<S>,
@@ -163,6 +166,7 @@ impl<S: Mode> Producer<S> {
             announce_by: 0,
             announced: position,
             most_unannounced: geometry.capacity as u64,
+            refused: (u64::MAX, 0),
             reserved: None,
             mode: PhantomData,
             entry,
@@ -427,11 +431,55 @@ impl<S: Mode> Producer<S> {
             self.credits.advance_to(head);
         }
         self.credits.observe(frontier);
-        if self.credits.covers(self.credits.consumed(), class, count) {
+        if self.credits.covers(self.credits.consumed(), class, count)
+            || self.is_stuck(frontier) && {
+                self.help();
+                self.credits.covers(self.credits.consumed(), class, count)
+            }
+        {
             Ok(())
         } else {
             self.no_credit()
         }
+    }
+
+    /// Whether the release frontier has stood still for long while this handle had no credit.
+    fn is_stuck(&mut self, frontier: u64) -> bool {
+        let now = rdtsc();
+        if self.refused.0 != frontier {
+            self.refused = (frontier, now);
+        }
+        // Wrapping: a clock that was set back is a reason to look. Not in a model, which must not
+        // depend on the clock.
+        let stuck = now.wrapping_sub(self.refused.1) > STUCK_TICKS && !cfg!(loom);
+        if stuck {
+            self.refused.1 = now;
+        }
+        stuck
+    }
+
+    /// Takes the credit that consumers have released and not granted, since they died, or make no
+    /// call.
+    fn help(&mut self) {
+        let segment = self.entry.segment();
+        let counters = segment.counters();
+        if segment.geometry().consumer_sharing == Sharing::Shared {
+            let (locker, index) = (self.entry.locker(), self.entry.index());
+            let discarded = recover::settle_consumers(segment, locker, index);
+            self.entry.participant().count(Event::Discarded, discarded);
+        } else {
+            // Acquire: pairs with the release of the head, which an exclusive consumer stores when
+            // its reads are done: all below it is free, announced or not.
+            let released = counters.consumer_head.load(Ordering::Acquire);
+            if released <= self.credits.consumed() {
+                // Release: the consumer's reads come before the writes of whoever acquires it. It
+                // does not go back by the consumer's own store: that of an older head came before
+                // the one that was read here.
+                counters.consumer_tail.fetch_max(released, Ordering::AcqRel);
+            }
+        }
+        // Acquire: as in `refill`.
+        self.credits.observe(counters.consumer_tail.load(Ordering::Acquire));
     }
 
     /// Leaves without having claimed.

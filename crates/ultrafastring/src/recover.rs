@@ -13,11 +13,15 @@
 //! | an exclusive producer | nothing: the sequences say how far it came | the successor goes on there |
 //! | an exclusive consumer | `consumer_head`, and a hold if it read in place | the successor goes on there, and marks what was held |
 
-use crate::layout::{MAX_POSITION, Redelivery, Sharing, Side, Span};
+use crate::layout::{MAX_POSITION, MAX_SPAN, Redelivery, Sharing, Side, Span};
 use crate::participant::{Event, Participant};
 use crate::segment::{Locker, Place, Segment};
 use crate::slot::SlotState;
 use crate::sync::Ordering;
+
+/// Ticks (about 100 microseconds) that somebody is stuck before looking whether a dead peer is in
+/// the way.
+pub(crate) const STUCK_TICKS: u64 = 1 << 18;
 
 /// A dead consumer's messages, being delivered again by whoever owns its entry now.
 #[derive(Debug)]
@@ -65,12 +69,20 @@ pub(crate) fn abandon_for_the_dead(
         if in_the_way && is_adopted(segment, locker, index) {
             if let Some(count) = finish_intent(segment, locker, index) {
                 abandoned += count;
-                participant.vacate();
+                vacate_if_clear(participant);
             }
             locker.unlock(segment, Place::Entry(index));
         }
     }
     abandoned
+}
+
+/// Makes an entry free whose lock the caller has, unless it changed hands since it was looked at
+/// and its last holder left something else to do.
+fn vacate_if_clear(participant: &Participant) {
+    if participant.shown_intent().is_none() && participant.shown_hold().is_none() {
+        participant.vacate();
+    }
 }
 
 /// Takes a dead one's entry over; `false` if it lives, or if that cannot be found out now.
@@ -130,19 +142,45 @@ pub(crate) fn adopt_consumer(segment: &Segment, locker: &Locker, own: usize) -> 
         {
             continue;
         }
-        match finish_hold(segment, locker, index, own) {
-            Finish::Done { discarded } => {
-                found.discarded += discarded;
-                close(segment, locker, index, own);
-            }
-            Finish::Later => locker.unlock(segment, Place::Entry(index)),
-            Finish::Redeliver(adopted) => {
-                found.adopted = Some(adopted);
-                break;
-            }
+        take_over(segment, locker, index, own, &mut found);
+        if found.adopted.is_some() {
+            break;
         }
     }
     found
+}
+
+/// For producers, which deliver nothing: settles the holds of dead consumers that need no delivery,
+/// and raises the frontier over what was released and not announced. Says how many messages were
+/// dropped, as the ring's policy says.
+pub(crate) fn settle_consumers(segment: &Segment, locker: &Locker, own: usize) -> u64 {
+    let found = adopt_consumer(segment, locker, own);
+    if let Some(adopted) = found.adopted {
+        hand_on(segment, locker, &adopted, own);
+    }
+    raise_release_frontier(segment);
+    found.discarded
+}
+
+/// Takes over again what was handed on, if nobody else has done so meanwhile.
+pub(crate) fn adopt_again(segment: &Segment, locker: &Locker, index: usize, own: usize) -> Found {
+    let mut found = Found::default();
+    if segment.participant(index).shown_hold().is_some() && is_adopted(segment, locker, index) {
+        take_over(segment, locker, index, own, &mut found);
+    }
+    found
+}
+
+/// Settles the hold of an entry whose lock the caller has, or adds it to what was `found`.
+fn take_over(segment: &Segment, locker: &Locker, index: usize, own: usize, found: &mut Found) {
+    match finish_hold(segment, locker, index, own) {
+        Finish::Done { discarded } => {
+            found.discarded += discarded;
+            close(segment, locker, index, own);
+        }
+        Finish::Later => locker.unlock(segment, Place::Entry(index)),
+        Finish::Redeliver(adopted) => found.adopted = Some(adopted),
+    }
 }
 
 /// Decides about the hold of an entry whose lock the caller has.
@@ -182,7 +220,7 @@ pub(crate) fn close(segment: &Segment, locker: &Locker, index: usize, own: usize
     let participant = segment.participant(index);
     participant.clear_hold();
     if index != own {
-        participant.vacate();
+        vacate_if_clear(participant);
         locker.unlock(segment, Place::Entry(index));
     }
 }
@@ -223,17 +261,55 @@ pub(crate) fn finish_for_newcomer(
     }
 }
 
-/// What a new exclusive consumer, which has its side's lock, takes over from those before it: the
-/// first position that nobody had borrowed. Their entries are freed.
-pub(crate) fn succeed_exclusive_consumer(segment: &Segment, locker: &Locker, own: usize) -> u64 {
-    let mut redelivered_below = 0;
-    for index in 0..segment.entries_used() {
+/// What a new exclusive consumer, which has its side's lock and goes on at `next`, takes over from
+/// those before it: the first position that nobody had borrowed. Their entries are freed; what
+/// they held is shown in the new one's own entry first, and stays shown until it is received, so
+/// that a successor that dies or leaves before leaves it marked.
+pub(crate) fn succeed_exclusive_consumer(
+    segment: &Segment,
+    locker: &Locker,
+    own: usize,
+    next: u64,
+) -> u64 {
+    let mine = segment.participant(own);
+    // A hold below `next` says nothing: it was released. No hold is longer than a span.
+    let held_below = |span: Option<Span>| span.map_or(0, Span::end).min(next + MAX_SPAN);
+    let mut redelivered_below = held_below(mine.shown_hold());
+    let show = |end: u64| match end.checked_sub(next) {
+        Some(count @ 1..) => mine.show_hold(Span::new(next, count)),
+        _ => mine.clear_hold(),
+    };
+    if redelivered_below != 0 {
+        show(redelivered_below);
+    }
+    for index in (0..segment.entries_used()).filter(|&index| index != own) {
         let participant = segment.participant(index);
-        let Some(span) = participant.shown_hold() else { continue };
-        if index == own || is_adopted(segment, locker, index) {
-            redelivered_below = span.end().max(redelivered_below);
-            close(segment, locker, index, own);
+        if participant.shown_hold().is_none() || !is_adopted(segment, locker, index) {
+            continue;
         }
+        let end = held_below(participant.shown_hold());
+        if end > redelivered_below {
+            redelivered_below = end;
+            show(end);
+        }
+        close(segment, locker, index, own);
     }
     redelivered_below
+}
+
+/// Announces a shared side's release frontier: the least of `consumer_head`, read first, and all
+/// that consumers hold.
+pub(crate) fn raise_release_frontier(segment: &Segment) {
+    let counters = segment.counters();
+    // Acquire, and before the holds: pairs with the release of each claim, so the hold of whoever
+    // claimed below the head is seen, or a later word of the same line.
+    let head = counters.consumer_head.load(Ordering::Acquire);
+    let frontier = (0..segment.entries_used())
+        .filter_map(|index| segment.participant(index).shown_hold())
+        .map(|span| span.first)
+        .fold(head, u64::min);
+    // Release: pairs with the acquire in `refill`: all reads below come before the producers'
+    // writes. Acquire: pairs with the second look in `read_adopted`. A maximum: another grant may
+    // have seen more.
+    counters.consumer_tail.fetch_max(frontier, Ordering::AcqRel);
 }

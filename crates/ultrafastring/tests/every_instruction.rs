@@ -351,3 +351,36 @@ fn a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing() 
         end
     });
 }
+
+#[test]
+fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_held_marked() {
+    let directory = stage();
+    let builder = two_slots(&directory).exclusive_producer().exclusive_consumer();
+    at_every(1_499, |steps| {
+        let ring = fresh(&builder);
+        ring.exclusive_producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
+        let hold = |ring: &mut UltraFastRing| {
+            let mut consumer = ring.exclusive_consumer().unwrap();
+            std::mem::forget(consumer.borrow().unwrap());
+            std::mem::forget(consumer);
+        };
+        let open = || builder.open(NAME).unwrap();
+        live(
+            || {
+                let mut ring = open();
+                hold(&mut ring);
+                ring
+            },
+            |_| {},
+            0,
+        );
+        let end = live(open, hold, steps);
+        let mut left = Vec::new();
+        still_works(&ring, |message, redelivered| {
+            assert_eq!(redelivered, message == b"one", "{message:?}");
+            left.push(message.to_vec());
+        });
+        assert_eq!(left, [b"one", b"two"]);
+        end
+    });
+}

@@ -282,9 +282,10 @@ impl<P: Mode, C: Mode> Trial<P, C> {
 
     fn reserve(&mut self, by: usize, size: usize, class: PriorityClass, end: End) {
         let message = self.model.message(size);
-        let granted = self.granted();
         let producer = self.producers[by].as_mut().unwrap();
         let result = producer.reserve(size, class);
+        // Afterwards: a producer that is refused for long takes what was released and not granted.
+        let granted = self.ring.positions().consumer_tail;
         if size > INLINE_SIZE {
             assert_eq!(result.unwrap_err(), SendError::TooLarge { size, max: INLINE_SIZE });
             return;

@@ -40,6 +40,8 @@ pub(crate) struct Mapping {
     file: OwnedFd,
     name: String,
     path: PathBuf,
+    /// Of the process that mapped it.
+    generation: u64,
 }
 
 // SAFETY: a mapping stays where it is whichever thread looks; access goes through `Segment`.
@@ -201,7 +203,8 @@ impl Segment {
             return Err(RingError::OutOfMemory { bytes: length });
         };
         fork::note_mapping(base.as_ptr(), length, file.as_raw_fd());
-        let mapping = Mapping { base, length, file, name: name.to_string(), path };
+        let (name, generation) = (name.to_string(), fork::generation());
+        let mapping = Mapping { base, length, file, name, path, generation };
         // SAFETY: the kernel maps whole pages, `length` bytes of them; they are shared with other
         // processes, which is why all is atomics; the mapping stays while `Backing` does.
         Ok(unsafe { Self::from_base(base, geometry, Backing::File(Arc::new(mapping))) })
@@ -298,14 +301,17 @@ impl Drop for LockFile {
 impl Mapping {
     /// A new description of the mapped file, whatever became of its name.
     pub(super) fn lock_file(&self) -> Result<LockFile, RingError> {
+        if self.generation != fork::generation() {
+            // The mapping is a private copy here: what is sent through it, nobody gets.
+            return Err(RingError::Forked { path: self.path.clone() });
+        }
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let opened = match rustix::fs::open(&own, flags, Mode::empty()) {
+        let opened = fork::open_lock_file(|| match rustix::fs::open(&own, flags, Mode::empty()) {
             Err(Errno::NOENT) => self.open_again(flags),
             other => other,
-        };
+        });
         let file = opened.map_err(|errno| failure("open again", &self.path, errno))?;
-        fork::note_lock_file(file.as_raw_fd());
         Ok(LockFile { file })
     }
 

@@ -10,6 +10,8 @@
 //! This works for `fork` of the C library. A child made by a bare `clone` system call, or
 //! `vfork`, must call `exec` (which closes the descriptors) or must outlive nobody.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::AsRawFd;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::vec::Vec;
 
@@ -20,6 +22,15 @@ struct Registry {
 
 static REGISTRY: Mutex<Registry> =
     Mutex::new(Registry { mappings: Vec::new(), lock_files: Vec::new() });
+
+/// How many forks lie between the first process and this one.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+/// A number that is another one in a forked child.
+pub(super) fn generation() -> u64 {
+    // Relaxed: it changes in a child that has one thread, before `fork` returns there.
+    GENERATION.load(Ordering::Relaxed)
+}
 
 fn registry() -> MutexGuard<'static, Registry> {
     static HANDLERS: Once = Once::new();
@@ -39,8 +50,13 @@ pub(super) fn forget_mapping(base: *mut u8) {
     registry().mappings.retain(|&(start, ..)| start != base as usize);
 }
 
-pub(super) fn note_lock_file(file: i32) {
-    registry().lock_files.push(file);
+/// Opens a file that is to hold locks. No fork falls between the opening and the noting: its child
+/// would keep the locks.
+pub(super) fn open_lock_file<F: AsRawFd, E>(open: impl FnOnce() -> Result<F, E>) -> Result<F, E> {
+    let mut registry = registry();
+    let file = open()?;
+    registry.lock_files.push(file.as_raw_fd());
+    Ok(file)
 }
 
 pub(super) fn forget_lock_file(file: i32) {
@@ -68,6 +84,8 @@ extern "C" fn after_fork() {
 }
 
 extern "C" fn in_child() {
+    // Relaxed: see `generation`.
+    GENERATION.fetch_add(1, Ordering::Relaxed);
     let _ = HELD.try_with(|held| {
         let Ok(mut held) = held.try_borrow_mut() else { return };
         let Some(registry) = held.take() else { return };

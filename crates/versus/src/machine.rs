@@ -1,6 +1,7 @@
 //! Which two cores, keeping to them, and what machine this is.
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, ensure};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -44,6 +45,26 @@ pub(crate) fn keep_to_both(cores: Cores) -> anyhow::Result<()> {
     sched_setaffinity(None, &both).context("cannot keep to two cores")
 }
 
+/// How often the cores were taken from threads that have said so and ended.
+static INTERRUPTIONS: AtomicU64 = AtomicU64::new(0);
+
+fn own_interruptions() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let of = |line: &str| line.strip_prefix("nonvoluntary_ctxt_switches:")?.trim().parse().ok();
+    status.lines().find_map(of).unwrap_or(0)
+}
+
+/// How often a core was taken, for somebody else's work, from this thread and those that have
+/// [told](tell_interruptions).
+pub(crate) fn interruptions() -> u64 {
+    own_interruptions() + INTERRUPTIONS.load(Ordering::Relaxed)
+}
+
+/// Counts what the calling thread suffered, before it ends.
+pub(crate) fn tell_interruptions() {
+    INTERRUPTIONS.fetch_add(own_interruptions(), Ordering::Relaxed);
+}
+
 /// What a reader of the figures has to know.
 pub(crate) fn describe(cores: Cores) -> Value {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
@@ -63,11 +84,12 @@ pub(crate) fn describe(cores: Cores) -> Value {
             [field("cpu family"), field("model\t"), field("stepping")],
         "producer_core": cores.producer,
         "consumer_core": cores.consumer,
-        "one_physical_core": siblings(cores.producer) == siblings(cores.consumer),
+        "siblings_of_one_core": siblings(cores.producer) == siblings(cores.consumer),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
         "virtual": has("hypervisor"),
         "governor": if governor.is_empty() { "not shown".to_string() } else { governor },
         "kernel": read("/proc/sys/kernel/osrelease"),
+        "compiler": option_env!("VERSUS_COMPILER").unwrap_or("not known"),
         "ticks_per_second": clock.ticks_per_second,
         "constant_nonstop_tsc": has("constant_tsc") && has("nonstop_tsc"),
         "clock_source": read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),

@@ -1,79 +1,143 @@
 //! UltraFastRing and its peers, measured side by side in one run.
 //!
 //! ```text
-//!  main      the options; rounds; which readings count
-//!  machine   cores, what machine this is
-//!  message   what is sent, and how it is checked
-//!  limits    what the hardware allows: rdtsc, a line there and back, a stream of lines
-//!  own       the ring, mostly between two processes   ──┐
-//!  peers     what others offer                        ──┴─ partner   the second process
-//!  report    medians by distance, targets, table and JSON
+//!  main        the options; what was not built in and why
+//!  measure     rounds; which readings count
+//!  report      medians by distance, ratios, table, JSON          target   what is aimed at
+//!  page        the JSON as a page with plots
+//!  ────────────────────────────────────────────────────────────
+//!  limits      what the hardware allows
+//!  own         the ring            ┐
+//!  threads     between threads     │
+//!  processes   between processes   ├─ each says how a queue is made, sent to, received from
+//!  kernel      pipe, sockets       │
+//!  native      C and C++           │
+//!  tachyon                         ┘
+//!  ────────────────────────────────────────────────────────────
+//!  peer        which patterns a queue is measured in
+//!  pattern     the loops, the same for all                        partner   the second process
+//!  queue       what a queue has to offer
+//!  case        one queue, one pattern, and how much of it
+//!  message     what is sent, and how it is checked                machine   cores, what machine
 //! ```
 //!
 //! A round runs every case once, in an order that rotates from round to round, and measures the
 //! distance of the two cores before and after each case. A reading during which the distance
-//! changed is dropped; the others are grouped by distance.
+//! changed, or a core was taken away for somebody else, is dropped; the others are grouped by
+//! distance.
 
+mod case;
+mod kernel;
 mod limits;
 mod machine;
+mod measure;
 mod message;
+#[cfg(feature = "native")]
+mod native;
 mod own;
+mod page;
 mod partner;
-mod peers;
+mod pattern;
+mod peer;
+#[cfg(feature = "processes")]
+mod processes;
+mod queue;
 mod report;
+#[cfg(feature = "tachyon")]
+mod tachyon;
+mod target;
+mod threads;
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Parser;
 
-use machine::Cores;
-use partner::Partner;
-use report::{Distance, Readings};
+use case::Case;
+use measure::Extent;
+use peer::Peer;
 
 #[derive(Parser)]
 #[command(version, about = "Measure UltraFastRing and its peers side by side")]
 struct Cli {
-    /// Few rounds: under a minute. This is what happens if nothing is asked.
+    /// The most telling cases, for under two minutes. This is what happens if nothing is asked.
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Many rounds: some minutes.
+    /// All cases, for under thirty minutes.
     #[arg(long)]
     full: bool,
-    /// So many rounds.
+    /// So many rounds, however long they take.
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only the cases whose names contain this; may be repeated.
+    /// Only the cases, of all, whose names contain this; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
     /// List the cases and end.
     #[arg(long)]
     list: bool,
-    /// Print one JSON object.
+    /// Print one JSON object instead of tables.
     #[arg(long)]
     json: bool,
+    /// Write results.json, index.html and table.txt there too.
+    #[arg(long, value_name = "DIRECTORY")]
+    out: Option<PathBuf>,
+    /// Measure nothing: make index.html anew from the results.json in that directory.
+    #[arg(long, value_name = "DIRECTORY", exclusive = true)]
+    page: Option<PathBuf>,
     /// The second process.
     #[arg(long, hide = true, value_name = "CORE")]
     partner: Option<usize>,
 }
 
-/// Something to measure.
-struct Case {
-    name: &'static str,
-    /// Messages in one reading.
-    messages: u64,
-    /// Ticks a message.
-    run: fn(&mut Context, u64) -> anyhow::Result<f64>,
+/// All kinds of queue that were built in.
+fn peers() -> Vec<Peer> {
+    let mut peers = own::peers();
+    peers.extend(threads::peers());
+    peers.extend(kernel::peers());
+    #[cfg(feature = "processes")]
+    peers.extend(processes::peers());
+    #[cfg(feature = "native")]
+    peers.extend(native::peers());
+    #[cfg(feature = "tachyon")]
+    peers.extend(tachyon::peers());
+    peers
 }
 
-/// What a case has at hand.
-struct Context {
-    cores: Cores,
-    partner: Partner,
+/// Peers that were not built in, and why.
+fn left_out() -> Vec<(&'static str, &'static str)> {
+    let mut out = vec![];
+    #[cfg(not(feature = "threads"))]
+    out.push(("ringbuf, disruptor, thingbuf, kanal, flume", "built without the feature `threads`"));
+    #[cfg(not(feature = "processes"))]
+    out.push((
+        "ringfire, shaq, cloudtoid, crossbar, iceoryx2, ipc-channel, POSIX message queue",
+        "built without the feature `processes`",
+    ));
+    #[cfg(not(feature = "native"))]
+    out.push((
+        "rte_ring, moodycamel's queues, Boost's queues",
+        "built without the feature `native`",
+    ));
+    #[cfg(feature = "native")]
+    out.extend(native::left_out());
+    #[cfg(not(feature = "tachyon"))]
+    out.push((
+        "tachyon",
+        "built without the feature `tachyon`, which needs libclang and GCC 14 or Clang 17",
+    ));
+    out
 }
 
 fn cases() -> Vec<Case> {
-    [limits::cases(), own::cases(), peers::cases()].into_iter().flatten().collect()
+    let mut cases = limits::cases();
+    cases.extend(peers().into_iter().flat_map(|peer| peer.cases));
+    for case in &mut cases {
+        case.quick = peer::is_quick(case);
+    }
+    cases
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -82,22 +146,41 @@ fn main() -> anyhow::Result<ExitCode> {
         partner::serve(core)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(directory) = &cli.page {
+        let path = directory.join("results.json");
+        let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        fs::write(directory.join("index.html"), page::render(&serde_json::from_str(&text)?))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut cases = cases();
     if !cli.only.is_empty() {
         cases.retain(|case| cli.only.iter().any(|text| case.name.contains(text.as_str())));
+    } else if !cli.full {
+        cases.retain(|case| case.quick);
     }
     if cli.list {
         cases.iter().for_each(|case| println!("{}", case.name));
         return Ok(ExitCode::SUCCESS);
     }
-    ensure!(!cases.is_empty(), "no case has such a name; --list shows them");
-    let rounds = cli.rounds.unwrap_or(if cli.full { 200 } else { 30 });
-    let readings = measure(&cases, rounds)?;
-    let description = machine::describe(readings.cores);
+    ensure!(!cases.is_empty(), "no case has such a name; --list --full shows them");
+    let extent = match (cli.rounds, cli.full) {
+        (Some(rounds), _) => Extent { rounds, time: Duration::MAX },
+        (None, true) => Extent { rounds: 200, time: Duration::from_secs(27 * 60) },
+        (None, false) => Extent { rounds: 60, time: Duration::from_secs(105) },
+    };
+    let readings = measure::measure(cases, &extent)?;
+    let report = report::as_json(&readings, &left_out());
+    let table = report::as_table(&report);
+    if let Some(directory) = &cli.out {
+        fs::create_dir_all(directory)?;
+        fs::write(directory.join("results.json"), format!("{report:#}\n"))?;
+        fs::write(directory.join("index.html"), page::render(&report))?;
+        fs::write(directory.join("table.txt"), &table)?;
+    }
     if cli.json {
-        println!("{:#}", report::as_json(&readings, &description));
+        println!("{report:#}");
     } else {
-        report::print(&readings, &description);
+        print!("{table}");
     }
     if readings.usable() {
         Ok(ExitCode::SUCCESS)
@@ -108,30 +191,4 @@ fn main() -> anyhow::Result<ExitCode> {
         );
         Ok(ExitCode::FAILURE)
     }
-}
-
-fn measure(cases: &[Case], rounds: usize) -> anyhow::Result<Readings> {
-    let cores = machine::cores()?;
-    machine::keep_to(cores.consumer)?;
-    let mut context = Context { cores, partner: Partner::start(cores.producer)? };
-    let mut readings = Readings::new(cores, cases.iter().map(|case| case.name));
-    for round in 0..rounds {
-        eprint!("\rround {} of {rounds}", round + 1);
-        for at in 0..cases.len() {
-            // Rotated, so that none always follows the same other.
-            let at = (at + round) % cases.len();
-            let case = &cases[at];
-            let before = limits::line(&mut context, limits::TRIPS)?;
-            let ticks = (case.run)(&mut context, case.messages)?;
-            let after = limits::line(&mut context, limits::TRIPS)?;
-            readings.line(before);
-            readings.line(after);
-            match (Distance::of(before), Distance::of(after)) {
-                (Some(one), Some(other)) if one == other => readings.add(at, one, ticks),
-                _ => readings.drop_one(at),
-            }
-        }
-    }
-    eprintln!();
-    Ok(readings)
 }

@@ -1,24 +1,34 @@
 //! The second process: it waits for a line that says what to send, sends it, and says when done.
+//!
+//! ```text
+//!  this process                         the partner
+//!  create ─── order, a line of JSON ──► open
+//!  take a handle                        take a handle
+//!             ◄───────────────── ready
+//!  go ────────────────────────────────► produce
+//!  consume                    …
+//!             ◄────────────────── done
+//! ```
 
-use std::fs::File;
-use std::io::{self, BufRead, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, StdinLock, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
-use ultrafastring::{PriorityClass, UltraFastRing};
+use serde_json::{Value, json};
 
+use crate::case::{Case, Pattern};
 use crate::machine;
-use crate::message::{Bytes, message};
 
-const DONE: &[u8; 5] = b"done\n";
+const READY: &[u8; 6] = b"ready\n";
+const DONE: &[u8; 6] = b"done.\n";
 
 /// The second process, as the first sees it.
 pub(crate) struct Partner {
     child: Child,
     orders: ChildStdin,
-    /// A pipe, which is also what `pipe` is measured over; read without a buffer.
-    pub(crate) output: File,
+    answers: File,
 }
 
 impl Partner {
@@ -30,21 +40,55 @@ impl Partner {
             .spawn()
             .context("cannot start the second process")?;
         let orders = child.stdin.take().context("the second process has no input")?;
-        let output = child.stdout.take().context("the second process has no output")?;
-        Ok(Self { child, orders, output: File::from(OwnedFd::from(output)) })
+        let answers = child.stdout.take().context("the second process has no output")?;
+        Ok(Self { child, orders, answers: File::from(OwnedFd::from(answers)) })
     }
 
-    /// Starts work of some kind on the ring or rings so called.
-    pub(crate) fn tell(&mut self, kind: &str, rings: &str, n: u64) -> anyhow::Result<()> {
-        Ok(writeln!(self.orders, "{kind} {n} {rings}")?)
+    /// Starts its part of `case` on the queues at `addresses`.
+    pub(crate) fn tell(&mut self, case: &Case, addresses: [String; 2]) -> anyhow::Result<()> {
+        let (pattern, batch) = match case.pattern {
+            Pattern::Batches(batch) | Pattern::InPlace(batch) => (case.pattern.name(), batch),
+            pattern => (pattern.name(), 1),
+        };
+        let order = json!({
+            "peer": case.peer,
+            "pattern": pattern,
+            "batch": batch,
+            "capacity": case.capacity,
+            "size": case.size,
+            "messages": case.messages,
+            "addresses": addresses,
+        });
+        Ok(writeln!(self.orders, "{order}")?)
+    }
+
+    /// Waits until it has taken its handles.
+    pub(crate) fn is_ready(&mut self) -> anyhow::Result<()> {
+        self.hear(READY)
+    }
+
+    /// Lets it begin to send.
+    pub(crate) fn go(&mut self) -> anyhow::Result<()> {
+        Ok(self.orders.write_all(b"go\n")?)
     }
 
     /// Waits until it has done what it was told.
-    pub(crate) fn done(&mut self) -> anyhow::Result<()> {
-        let mut said = [0; DONE.len()];
-        self.output.read_exact(&mut said).context("the second process has ended")?;
-        ensure!(&said == DONE, "the second process said something else");
+    pub(crate) fn is_done(&mut self) -> anyhow::Result<()> {
+        self.hear(DONE)
+    }
+
+    fn hear(&mut self, word: &[u8; 6]) -> anyhow::Result<()> {
+        let mut said = [0; 6];
+        self.answers.read_exact(&mut said).context("the second process has ended")?;
+        ensure!(&said == word, "the second process said something else");
         Ok(())
+    }
+
+    /// How often its core was taken from it.
+    pub(crate) fn interruptions(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let of = |line: &str| line.strip_prefix("nonvoluntary_ctxt_switches:")?.trim().parse().ok();
+        status.unwrap_or_default().lines().find_map(of).unwrap_or(0)
     }
 }
 
@@ -56,67 +100,79 @@ impl Drop for Partner {
     }
 }
 
-/// Sends the messages 0 to `n` - 1, each as soon as there is room. A function of its own for each
-/// kind of ring, as a program's loop would be.
-#[inline(never)]
-fn stream(n: u64, mut send: impl FnMut(&Bytes) -> bool) {
-    for i in 0..n {
-        let bytes = message(i);
-        while !send(&bytes) {}
+/// What the second process is told to do.
+pub(crate) struct Order {
+    pub(crate) peer: String,
+    pub(crate) pattern: Pattern,
+    pub(crate) capacity: usize,
+    pub(crate) size: usize,
+    pub(crate) messages: u64,
+    pub(crate) addresses: [String; 2],
+}
+
+impl Order {
+    fn read(line: &str) -> anyhow::Result<Self> {
+        let order: Value = serde_json::from_str(line).context("not an order")?;
+        let number = |key: &str| order[key].as_u64().with_context(|| format!("no {key}"));
+        let text = |value: &Value| value.as_str().map(str::to_string).context("no text");
+        let batch = number("batch")? as usize;
+        let pattern = match order["pattern"].as_str() {
+            Some("stream") => Pattern::Stream,
+            Some("batches") => Pattern::Batches(batch),
+            Some("in place") => Pattern::InPlace(batch),
+            Some("round trip") => Pattern::RoundTrip,
+            Some("paced") => Pattern::Paced,
+            Some("idle") => Pattern::Idle,
+            _ => bail!("not a pattern of two processes: {line}"),
+        };
+        Ok(Self {
+            peer: text(&order["peer"])?,
+            pattern,
+            capacity: number("capacity")? as usize,
+            size: number("size")? as usize,
+            messages: number("messages")?,
+            addresses: [text(&order["addresses"][0])?, text(&order["addresses"][1])?],
+        })
+    }
+}
+
+/// What the second process hears and says.
+pub(crate) struct Hands {
+    orders: StdinLock<'static>,
+    answers: File,
+}
+
+impl Hands {
+    fn line(&mut self) -> anyhow::Result<Option<String>> {
+        let mut line = String::new();
+        Ok((io::BufRead::read_line(&mut self.orders, &mut line)? != 0).then_some(line))
+    }
+
+    pub(crate) fn ready(&mut self) -> anyhow::Result<()> {
+        Ok(self.answers.write_all(READY)?)
+    }
+
+    pub(crate) fn wait_for_go(&mut self) -> anyhow::Result<()> {
+        ensure!(self.line()?.as_deref() == Some("go\n"), "told something else than to go");
+        Ok(())
+    }
+
+    pub(crate) fn done(&mut self) -> anyhow::Result<()> {
+        Ok(self.answers.write_all(DONE)?)
     }
 }
 
 /// Does what it is told until there is no more to do.
 pub(crate) fn serve(core: usize) -> anyhow::Result<()> {
     machine::keep_to(core)?;
-    let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    for line in io::stdin().lock().lines() {
-        let line = line?;
-        let words: Vec<_> = line.split(' ').collect();
-        let &[kind, n, ring, ..] = &words[..] else { bail!("not an order: {line}") };
-        let n = n.parse()?;
-        match kind {
-            "exclusive" => {
-                let mut producer = UltraFastRing::open(ring)?.exclusive_producer()?;
-                stream(n, |bytes| producer.send_fast(bytes, PriorityClass::Normal).is_ok());
-            }
-            "batches" => {
-                let mut producer = UltraFastRing::open(ring)?.exclusive_producer()?;
-                for first in (0..n).step_by(16) {
-                    let batch: [_; 16] = std::array::from_fn(|at| message(first + at as u64));
-                    let mut rest = &batch[..(n - first).min(16) as usize];
-                    while !rest.is_empty() {
-                        let sent = producer.send_batch(rest, PriorityClass::Normal).unwrap_or(0);
-                        rest = &rest[sent..];
-                    }
-                }
-            }
-            "shared" => {
-                let mut producer = UltraFastRing::open(ring)?.producer()?;
-                stream(n, |bytes| producer.send_fast(bytes, PriorityClass::Normal).is_ok());
-            }
-            "reference" => {
-                let ring = UltraFastRing::open(ring)?;
-                stream(n, |bytes| ring.send_fast(bytes, PriorityClass::Normal).is_ok());
-            }
-            "echo" => {
-                let back = words.get(3).context("where to?")?;
-                let mut consumer = UltraFastRing::open(ring)?.exclusive_consumer()?;
-                let mut producer = UltraFastRing::open(back)?.exclusive_producer()?;
-                let mut buffer = [0; 40];
-                for _ in 0..n {
-                    while consumer.recv_fast(&mut buffer).is_err() {}
-                    producer.send_fast(&buffer, PriorityClass::Normal)?;
-                }
-            }
-            "pipe" => {
-                for i in 0..n {
-                    output.write_all(&message(i))?;
-                }
-            }
-            _ => bail!("not an order: {line}"),
-        }
-        output.write_all(DONE)?;
+    let answers = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let mut hands = Hands { orders: io::stdin().lock(), answers };
+    let peers = crate::peers();
+    while let Some(line) = hands.line()? {
+        let order = Order::read(&line)?;
+        let peer = peers.iter().find(|peer| peer.serve.is_some() && peer.name == order.peer);
+        let serve = peer.and_then(|peer| peer.serve).context("no such peer")?;
+        serve(&order, &mut hands).with_context(|| format!("{}, second process", order.peer))?;
     }
     Ok(())
 }

@@ -1,15 +1,15 @@
-//! What the readings say: medians by distance, what was aimed at, a table, JSON.
+//! What the readings say: medians by distance, ratios, what was aimed at; as JSON, and as tables
+//! made from it.
 
+use std::fmt::Write;
+
+use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use crate::machine::Cores;
-
-/// How far the two cores are from each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Distance {
-    Near,
-    Far,
-}
+use crate::case::{Across, Case, Pattern};
+use crate::machine;
+use crate::measure::{CaseReadings, Distance, Readings};
+use crate::target::{Of, TARGETS};
 
 /// Fewer readings than this make no median.
 const FEWEST: usize = 5;
@@ -17,29 +17,9 @@ const FEWEST: usize = 5;
 /// A median whose middle half is wider than this part of it is refused.
 const WIDEST: f64 = 0.5;
 
-impl Distance {
-    const ALL: [Self; 2] = [Self::Near, Self::Far];
-
-    /// By the ticks of a line there and back; `None` where it is neither one nor the other.
-    pub(crate) fn of(line: f64) -> Option<Self> {
-        match line {
-            ..600.0 => Some(Self::Near),
-            900.0..3_000.0 => Some(Self::Far),
-            _ => None,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Near => "near",
-            Self::Far => "far",
-        }
-    }
-}
-
 /// A median and its spread.
 #[derive(Clone, Copy, Debug)]
-struct Middle {
+pub(crate) struct Middle {
     quarter: f64,
     half: f64,
     three_quarters: f64,
@@ -47,7 +27,7 @@ struct Middle {
 }
 
 impl Middle {
-    fn of(readings: &[f64]) -> Option<Self> {
+    pub(crate) fn of(readings: &[f64]) -> Option<Self> {
         if readings.is_empty() {
             return None;
         }
@@ -57,226 +37,296 @@ impl Middle {
         Some(Self { quarter: at(1), half: at(2), three_quarters: at(3), readings: sorted.len() })
     }
 
-    fn is_sound(&self) -> bool {
-        self.readings >= FEWEST && self.three_quarters - self.quarter <= WIDEST * self.half
-    }
-}
-
-/// The readings of one case.
-#[derive(Debug)]
-struct Case {
-    name: &'static str,
-    /// By distance.
-    ticks: [Vec<f64>; 2],
-    dropped: usize,
-}
-
-/// All readings of a run.
-#[derive(Debug)]
-pub(crate) struct Readings {
-    pub(crate) cores: Cores,
-    cases: Vec<Case>,
-    lines: Vec<f64>,
-}
-
-impl Readings {
-    pub(crate) fn new(cores: Cores, names: impl Iterator<Item = &'static str>) -> Self {
-        let cases = names.map(|name| Case { name, ticks: [vec![], vec![]], dropped: 0 }).collect();
-        Self { cores, cases, lines: vec![] }
+    pub(crate) fn is_sound(&self) -> bool {
+        self.refusal().is_none()
     }
 
-    pub(crate) fn line(&mut self, ticks: f64) {
-        self.lines.push(ticks);
-    }
-
-    pub(crate) fn add(&mut self, case: usize, distance: Distance, ticks: f64) {
-        self.cases[case].ticks[distance as usize].push(ticks);
-    }
-
-    pub(crate) fn drop_one(&mut self, case: usize) {
-        self.cases[case].dropped += 1;
-    }
-
-    /// Whether there is a figure that is not refused.
-    pub(crate) fn usable(&self) -> bool {
-        Distance::ALL
-            .iter()
-            .any(|&at| self.cases.iter().any(|case| self.sound(case.name, at).is_some()))
-    }
-
-    fn middle(&self, name: &str, distance: Distance) -> Option<Middle> {
-        let case = self.cases.iter().find(|case| case.name == name)?;
-        Middle::of(&case.ticks[distance as usize])
-    }
-
-    fn sound(&self, name: &str, distance: Distance) -> Option<f64> {
-        self.middle(name, distance).filter(Middle::is_sound).map(|middle| middle.half)
-    }
-
-    /// What `of` stands for at `distance`, in ticks.
-    fn value(&self, of: Of, distance: Distance) -> Option<f64> {
-        match of {
-            Of::Case(name) => self.sound(name, distance),
-            Of::Floor(stream) => {
-                Some(self.sound("rdtsc", distance)?.max(self.sound(stream, distance)?))
-            }
-            Of::Timestamps(count) => Some(count * self.sound("rdtsc", distance)?),
+    fn refusal(&self) -> Option<String> {
+        let spread = self.three_quarters - self.quarter;
+        if self.readings < FEWEST {
+            Some(format!("too few readings: {}", self.readings))
+        } else if spread > WIDEST * self.half {
+            Some(format!("too noisy: spread {:.0} %", 100.0 * spread / self.half))
+        } else {
+            None
         }
     }
 }
 
-/// What a case is compared with.
-#[derive(Clone, Copy, Debug)]
-enum Of {
-    Case(&'static str),
-    /// The larger of `rdtsc` and this raw stream.
-    Floor(&'static str),
-    /// So many timestamps.
-    Timestamps(f64),
+fn sound(case: &CaseReadings, distance: Distance) -> Option<f64> {
+    Middle::of(&case.values[distance as usize]).filter(Middle::is_sound).map(|middle| middle.half)
 }
 
-impl Of {
-    fn name(self) -> String {
-        match self {
-            Self::Case(name) => name.to_string(),
-            Self::Floor(stream) => format!("floor (rdtsc, {stream})"),
-            Self::Timestamps(count) => format!("{count} rdtsc"),
-        }
-    }
+fn sound_by_name(readings: &Readings, name: &str, distance: Distance) -> Option<f64> {
+    sound(readings.cases.iter().find(|it| it.case.name == name)?, distance)
 }
 
-/// A ratio that is aimed at.
-struct Target {
-    case: &'static str,
-    to: Of,
-    /// At most, near and far.
-    most: [f64; 2],
-}
-
-const fn target(case: &'static str, to: Of, near: f64, far: f64) -> Target {
-    Target { case, to, most: [near, far] }
-}
-
-const TARGETS: &[Target] = &[
-    target("exclusive 256", Of::Floor("raw stream 256"), 1.6, 1.6),
-    target("exclusive 4096", Of::Floor("raw stream 4096"), 1.2, 1.2),
-    target("exclusive 256", Of::Case("pipe"), 1.0 / 20.0, 1.0 / 20.0),
-    target("exclusive 4096", Of::Case("pipe"), 1.0 / 25.0, 1.0 / 25.0),
-    target("exclusive 256, no timestamps", Of::Case("rtrb 256"), 1.15, 0.4),
-    target("exclusive 4096, no timestamps", Of::Case("rtrb 4096"), 1.15, 0.4),
-    target("shared 256", Of::Case("ArrayQueue 256"), 0.35, 0.35),
-    target("shared 4096", Of::Case("ArrayQueue 4096"), 0.35, 0.35),
-    target("&self 256", Of::Case("shared 256"), 1.3, 1.3),
-    target("shared 256, 4 to 4 threads", Of::Case("shared 256"), 2.0, 2.0),
-    target("round trip", Of::Case("rtrb round trip"), 1.0, 0.8),
-    target("one thread", Of::Timestamps(2.0), 1.15, 1.15),
-];
-
-/// A target at a distance, and what was reached.
-struct Outcome {
-    case: &'static str,
-    to: String,
+/// The peer that does best what `case` does.
+fn best<'r>(
+    readings: &'r Readings,
+    case: &Case,
+    across: Option<Across>,
     distance: Distance,
-    most: f64,
-    reached: f64,
+) -> Option<(&'r str, f64)> {
+    let peers = readings.cases.iter().filter(|other| {
+        other.case.is_of_a_peer()
+            && other.case.is_like(case)
+            && across.is_none_or(|across| other.case.across == across)
+    });
+    let figures = peers.filter_map(|it| Some((&it.case.name[..], sound(it, distance)?)));
+    figures.min_by(|one, other| one.1.total_cmp(&other.1))
 }
 
-fn outcomes(readings: &Readings) -> Vec<Outcome> {
-    let at = |target: &Target, distance| {
-        let reached =
-            readings.sound(target.case, distance)? / readings.value(target.to, distance)?;
-        Some(Outcome {
-            case: target.case,
-            to: target.to.name(),
-            distance,
-            most: target.most[distance as usize],
-            reached,
-        })
+/// The limit of the machine for what `case` does.
+fn limit(readings: &Readings, case: &Case, distance: Distance) -> Option<(String, f64)> {
+    if case.pattern == Pattern::OneThread {
+        return Some(("2 rdtsc".into(), 2.0 * sound_by_name(readings, "rdtsc", distance)?));
+    }
+    let packed = Case { pattern: Pattern::Batches(16), ..case.clone() };
+    let sought = match case.pattern {
+        Pattern::InPlace(16) => &packed,
+        _ => case,
     };
-    Distance::ALL
-        .iter()
-        .flat_map(|&distance| TARGETS.iter().filter_map(move |target| at(target, distance)))
-        .collect()
+    let raw = |it: &&CaseReadings| {
+        it.case.peer == "raw"
+            && it.case.pattern == sought.pattern
+            && (it.case.capacity == sought.capacity || it.case.capacity == 0)
+            && it.case.size == sought.size
+    };
+    let raw = readings.cases.iter().find(raw)?;
+    Some((raw.case.name.clone(), sound(raw, distance)?))
 }
 
-fn cell(middle: Option<Middle>) -> String {
-    match middle {
-        None => "-".to_string(),
-        Some(it) if it.is_sound() => format!(
-            "{:.1} ({:.1} to {:.1}) n={}",
-            it.half, it.quarter, it.three_quarters, it.readings
-        ),
-        Some(it) if it.readings < FEWEST => format!("refused: n={}", it.readings),
-        Some(it) => {
-            format!("refused: spread {:.0} %", 100.0 * (it.three_quarters - it.quarter) / it.half)
+/// What `of` stands for beside `case`, in ticks.
+fn value(readings: &Readings, case: &str, of: Of, distance: Distance) -> Option<f64> {
+    let named = |name: &str| sound_by_name(readings, name, distance);
+    match of {
+        Of::Case(name) => named(name),
+        Of::Floor(stream) => Some(named("rdtsc")?.max(named(stream)?)),
+        Of::Timestamps(count) => Some(count * named("rdtsc")?),
+        Of::Best(across) => {
+            let case = &readings.cases.iter().find(|it| it.case.name == case)?.case;
+            Some(best(readings, case, across, distance)?.1)
         }
     }
 }
 
-pub(crate) fn print(readings: &Readings, description: &Value) {
-    if let Some(fields) = description.as_object() {
-        for (name, value) in fields {
-            println!("{:<24} {value}", name.replace('_', " "));
+fn targets(readings: &Readings) -> Vec<Value> {
+    let seen = |distance: Distance| {
+        readings.cases.iter().any(|case| !case.values[distance as usize].is_empty())
+    };
+    let mut outcomes = vec![];
+    for distance in Distance::ALL.into_iter().filter(|&distance| seen(distance)) {
+        for target in TARGETS {
+            let reached = sound_by_name(readings, target.case, distance)
+                .zip(value(readings, target.case, target.to, distance))
+                .map(|(own, other)| own / other);
+            let most = target.most[distance as usize];
+            outcomes.push(json!({
+                "case": target.case,
+                "to": target.to.name(),
+                "distance": distance.name(),
+                "reached": reached,
+                "target": most,
+                "met": reached.map(|reached| reached <= most),
+            }));
         }
     }
-    println!("\nticks a message: median (middle half) and how many readings\n");
-    println!("{:<32} {:<34} {:<34} dropped", "", "near", "far");
-    for case in &readings.cases {
-        let [near, far] = Distance::ALL.map(|at| cell(Middle::of(&case.ticks[at as usize])));
-        println!("{:<32} {near:<34} {far:<34} {}", case.name, case.dropped);
-    }
-    println!("\n{:<32} {:<30} {:<5} {:>8} {:>8}", "ratio", "to", "", "reached", "target");
-    for it in outcomes(readings) {
-        println!(
-            "{:<32} {:<30} {:<5} {:>8.3} {:>8.3}  {}",
-            it.case,
-            it.to,
-            it.distance.name(),
-            it.reached,
-            it.most,
-            if it.reached <= it.most { "met" } else { "missed" },
-        );
-    }
+    outcomes
 }
 
-pub(crate) fn as_json(readings: &Readings, description: &Value) -> Value {
-    let group = |middle: Option<Middle>| {
-        middle.map(|it| {
-            json!({
-                "median": it.half,
-                "quartiles": [it.quarter, it.three_quarters],
-                "readings": it.readings,
-                "refused": !it.is_sound(),
-            })
-        })
-    };
-    let cases: Map<_, _> = readings
+/// Percentiles in nanoseconds, and points of the curve over them.
+fn latency(histogram: &Histogram<u64>, ticks_per_ns: f64) -> Value {
+    let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / ticks_per_ns;
+    let nines = [
+        0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999,
+        0.99995, 0.99999,
+    ];
+    // Not beyond what there are messages for.
+    let seen = nines.iter().filter(|&&nine| (1.0 - nine) * histogram.len() as f64 >= 1.0);
+    let curve: Vec<_> = seen.map(|&quantile| json!([quantile, at(quantile)])).collect();
+    json!({
+        "messages": histogram.len(),
+        "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99_9": at(0.999), "p99_99": at(0.9999),
+        "max": histogram.max() as f64 / ticks_per_ns,
+        "curve": curve,
+    })
+}
+
+fn figure(readings: &Readings, case: &CaseReadings, distance: Distance, per_ns: f64) -> Value {
+    let Some(middle) = Middle::of(&case.values[distance as usize]) else { return Value::Null };
+    let mut figure = Map::new();
+    figure.insert("readings".into(), middle.readings.into());
+    if let Some(refusal) = middle.refusal() {
+        // No figure: nobody shall use it.
+        figure.insert("refused".into(), refusal.into());
+        return figure.into();
+    }
+    figure.insert("median".into(), middle.half.into());
+    figure.insert("quartiles".into(), json!([middle.quarter, middle.three_quarters]));
+    if let Some((name, ticks)) = limit(readings, &case.case, distance) {
+        figure.insert("limit".into(), json!({ "name": name, "ratio": middle.half / ticks }));
+    }
+    if let Some((name, ticks)) = best(readings, &case.case, None, distance) {
+        figure.insert("best_peer".into(), json!({ "name": name, "ratio": middle.half / ticks }));
+    }
+    if let Some(histogram) = &case.latency[distance as usize] {
+        figure.insert("latency_ns".into(), latency(histogram, per_ns));
+    }
+    figure.into()
+}
+
+/// Everything that a run has to say; `left_out` are peers, and why.
+pub(crate) fn as_json(readings: &Readings, left_out: &[(&str, &str)]) -> Value {
+    let machine = machine::describe(readings.cores);
+    let per_ns = machine["ticks_per_second"].as_f64().unwrap_or(1e9) / 1e9;
+    let cases: Vec<_> = readings
         .cases
         .iter()
-        .map(|case| {
-            let [near, far] = Distance::ALL.map(|at| group(Middle::of(&case.ticks[at as usize])));
-            let case_value = json!({ "near": near, "far": far, "dropped": case.dropped });
-            (case.name.to_string(), case_value)
-        })
-        .collect();
-    let targets: Vec<_> = outcomes(readings)
-        .into_iter()
         .map(|it| {
-            json!({
-                "case": it.case,
-                "to": it.to,
-                "distance": it.distance.name(),
-                "reached": it.reached,
-                "target": it.most,
-                "met": it.reached <= it.most,
-            })
+            let mut case = it.case.describe();
+            for distance in Distance::ALL {
+                case[distance.name()] = figure(readings, it, distance, per_ns);
+            }
+            case["dropped"] = json!({ "moved": it.moved, "disturbed": it.disturbed });
+            case
         })
         .collect();
+    let (mut kept, mut moved, mut disturbed) = (0, 0, 0);
+    for case in &readings.cases {
+        kept += case.values.iter().map(Vec::len).sum::<usize>();
+        moved += case.moved;
+        disturbed += case.disturbed;
+    }
     let lines = Middle::of(&readings.lines).map(|it| [it.quarter, it.half, it.three_quarters]);
+    let failed = readings.failed.iter().map(|(case, why)| json!({ "case": case, "why": why }));
+    let left_out = left_out.iter().map(|(peer, why)| json!({ "peer": peer, "why": why }));
     json!({
-        "machine": description,
-        "line_round_trip_quartiles": lines,
-        "ticks_per_message": cases,
-        "targets": targets,
+        "machine": machine,
+        "run": {
+            "version": env!("CARGO_PKG_VERSION"),
+            "rounds": readings.rounds,
+            "seconds": readings.time.as_secs_f64(),
+            "readings_kept": kept,
+            "readings_dropped": { "moved": moved, "disturbed": disturbed },
+            "line_round_trip_quartiles": lines,
+            "pace_ticks": crate::pattern::PACE,
+        },
+        "cases": cases,
+        "targets": targets(readings),
+        "failed": failed.collect::<Vec<_>>(),
+        "left_out": left_out.collect::<Vec<_>>(),
     })
+}
+
+fn cell(figure: &Value) -> String {
+    let readings = &figure["readings"];
+    if let Some(refusal) = figure["refused"].as_str() {
+        return format!("refused, {refusal}");
+    }
+    let Some(median) = figure["median"].as_f64() else { return "-".into() };
+    let [quarter, three_quarters] =
+        [0, 1].map(|at| figure["quartiles"][at].as_f64().unwrap_or(f64::NAN));
+    let ratio = |key: &str| {
+        let ratio = figure[key]["ratio"].as_f64();
+        ratio.map_or("      -".into(), |ratio| format!("{ratio:7.2}"))
+    };
+    let spread = format!("({quarter:.1} to {three_quarters:.1})");
+    let (limit, best) = (ratio("limit"), ratio("best_peer"));
+    format!("{median:9.1} {spread:<20} {readings:>4} {limit} {best}")
+}
+
+/// The same as tables.
+pub(crate) fn as_table(report: &Value) -> String {
+    let mut text = String::new();
+    write_table(&mut text, report).expect("writing to a string does not fail");
+    text
+}
+
+fn write_table(text: &mut String, report: &Value) -> std::fmt::Result {
+    for (name, value) in report["machine"].as_object().into_iter().flatten() {
+        writeln!(text, "{:<24} {value}", name.replace('_', " "))?;
+    }
+    let run = &report["run"];
+    writeln!(
+        text,
+        "{:<24} {} rounds in {:.0} s, {} readings kept, {} dropped because the distance changed, \
+         {} because a core was taken away",
+        "run",
+        run["rounds"],
+        run["seconds"].as_f64().unwrap_or(0.0),
+        run["readings_kept"],
+        run["readings_dropped"]["moved"],
+        run["readings_dropped"]["disturbed"],
+    )?;
+    let list = |key: &str| report[key].as_array().cloned().unwrap_or_default();
+    let cases = list("cases");
+    let mut units: Vec<_> = cases.iter().filter_map(|case| case["unit"].as_str()).collect();
+    units.sort_unstable();
+    units.dedup();
+    // What is measured most first.
+    units.sort_by_key(|unit| {
+        std::cmp::Reverse(cases.iter().filter(|it| it["unit"] == *unit).count())
+    });
+    for distance in Distance::ALL.map(Distance::name) {
+        if cases.iter().all(|case| case[distance].is_null()) {
+            continue;
+        }
+        for unit in &units {
+            writeln!(
+                text,
+                "\n{distance}, {unit}: median (middle half), readings, times the limit, times the best peer\n"
+            )?;
+            for case in cases.iter().filter(|case| case["unit"] == *unit) {
+                let name = case["name"].as_str().unwrap_or("");
+                writeln!(text, "{name:<46} {}", cell(&case[distance]))?;
+            }
+        }
+    }
+    let paced: Vec<_> = cases.iter().filter(|case| case["pattern"] == "paced").collect();
+    if !paced.is_empty() {
+        writeln!(text, "\nmessages at fixed times, nanoseconds from when each was due\n")?;
+        let heads = ["p50", "p90", "p99", "p99_9", "p99_99", "max"];
+        write!(text, "{:<40} {:<5}", "", "")?;
+        heads.iter().try_for_each(|head| write!(text, " {:>10}", head.replace('_', ".")))?;
+        writeln!(text)?;
+        for case in paced {
+            for distance in Distance::ALL.map(Distance::name) {
+                let latency = &case[distance]["latency_ns"];
+                if latency.is_null() {
+                    continue;
+                }
+                write!(text, "{:<40} {distance:<5}", case["name"].as_str().unwrap_or(""))?;
+                for head in heads {
+                    write!(text, " {:>10.0}", latency[head].as_f64().unwrap_or(f64::NAN))?;
+                }
+                writeln!(text)?;
+            }
+        }
+    }
+    writeln!(text, "\n{:<34} {:<32} {:<5} {:>8} {:>8}", "ratio", "to", "", "reached", "target")?;
+    for it in list("targets") {
+        let [case, to, distance] =
+            ["case", "to", "distance"].map(|key| it[key].as_str().unwrap_or("").to_string());
+        let target = it["target"].as_f64().unwrap_or(f64::NAN);
+        match it["reached"].as_f64() {
+            Some(reached) => {
+                let met = if it["met"] == true { "met" } else { "missed" };
+                writeln!(
+                    text,
+                    "{case:<34} {to:<32} {distance:<5} {reached:>8.3} {target:>8.3}  {met}"
+                )?;
+            }
+            None => {
+                writeln!(text, "{case:<34} {to:<32} {distance:<5} {:>8} {target:>8.3}", "-")?;
+            }
+        }
+    }
+    for (key, subject, word) in [("failed", "case", "failed"), ("left_out", "peer", "left out")] {
+        for it in list(key) {
+            let [subject, why] = [subject, "why"].map(|key| it[key].as_str().unwrap_or(""));
+            writeln!(text, "\n{word}: {subject}: {why}")?;
+        }
+    }
+    Ok(())
 }

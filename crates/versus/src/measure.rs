@@ -1,0 +1,175 @@
+//! Rounds, and which readings count.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::case::{Case, Context, Pattern, Reading};
+use crate::machine::{self, Cores};
+use crate::partner::Partner;
+use crate::{limits, report};
+
+/// When there are enough rounds.
+pub(crate) struct Extent {
+    pub(crate) rounds: usize,
+    pub(crate) time: Duration,
+}
+
+/// How far the two cores are from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Distance {
+    Near,
+    Far,
+}
+
+impl Distance {
+    pub(crate) const ALL: [Self; 2] = [Self::Near, Self::Far];
+
+    /// By the ticks of a line there and back; `None` where it is neither one nor the other.
+    pub(crate) fn of(line: f64) -> Option<Self> {
+        match line {
+            ..600.0 => Some(Self::Near),
+            900.0..3_000.0 => Some(Self::Far),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Near => "near",
+            Self::Far => "far",
+        }
+    }
+}
+
+/// The readings of one case.
+pub(crate) struct CaseReadings {
+    pub(crate) case: Case,
+    /// By distance.
+    pub(crate) values: [Vec<f64>; 2],
+    /// By distance, of all readings together.
+    pub(crate) latency: [Option<Histogram<u64>>; 2],
+    /// Dropped because the distance changed, or was neither near nor far.
+    pub(crate) moved: usize,
+    /// Dropped because a core was taken away.
+    pub(crate) disturbed: usize,
+}
+
+/// All readings of a run.
+pub(crate) struct Readings {
+    pub(crate) cores: Cores,
+    pub(crate) cases: Vec<CaseReadings>,
+    pub(crate) lines: Vec<f64>,
+    pub(crate) rounds: usize,
+    pub(crate) time: Duration,
+    /// Cases that could not be run, and why.
+    pub(crate) failed: Vec<(String, String)>,
+}
+
+impl Readings {
+    /// Whether there is a figure that is not refused, and none of the ring's cases failed.
+    pub(crate) fn usable(&self) -> bool {
+        let sound = |case: &CaseReadings| {
+            case.values.iter().filter_map(|it| report::Middle::of(it)).any(|it| it.is_sound())
+        };
+        let failed = |name: &String| crate::own::NAMES.iter().any(|own| name.starts_with(own));
+        self.cases.iter().any(sound) && !self.failed.iter().any(|(name, _)| failed(name))
+    }
+}
+
+pub(crate) fn measure(cases: Vec<Case>, extent: &Extent) -> anyhow::Result<Readings> {
+    let cores = machine::cores()?;
+    machine::keep_to(cores.consumer)?;
+    let mut context = Context { cores, partner: Partner::start(cores.producer)? };
+    let of = |case| CaseReadings {
+        case,
+        values: [vec![], vec![]],
+        latency: [None, None],
+        moved: 0,
+        disturbed: 0,
+    };
+    let mut readings = Readings {
+        cores,
+        cases: cases.into_iter().map(of).collect(),
+        lines: vec![],
+        rounds: 0,
+        time: Duration::ZERO,
+        failed: vec![],
+    };
+    let watched = std::io::stderr().is_terminal();
+    let start = Instant::now();
+    let mut longest = Duration::ZERO;
+    let mut before = limits::line(cores, limits::TRIPS)?;
+    while readings.rounds < extent.rounds && start.elapsed() + longest < extent.time {
+        let round_start = Instant::now();
+        let mut at = 0;
+        while at < readings.cases.len() {
+            // Rotated, so that none always follows the same other.
+            let rotated = (at + readings.rounds) % readings.cases.len();
+            let case = &mut readings.cases[rotated];
+            if watched {
+                eprint!("\rround {}: {:<48}", readings.rounds + 1, case.case.name);
+            }
+            let (interrupted, begun) = (interruptions(&context), Instant::now());
+            let result = (case.case.run)(&mut context, &case.case);
+            let reading = match result {
+                Ok(reading) => reading,
+                Err(error) => {
+                    // The second process may have ended with it.
+                    context.partner = Partner::start(cores.producer)?;
+                    let case = readings.cases.remove(rotated);
+                    readings.failed.push((case.case.name, format!("{error:#}")));
+                    continue;
+                }
+            };
+            let allowed = allowed(case.case.pattern, begun.elapsed());
+            let disturbed = interruptions(&context) - interrupted > allowed;
+            let after = limits::line(cores, limits::TRIPS)?;
+            readings.lines.push(after);
+            match (Distance::of(before), Distance::of(after)) {
+                (Some(one), Some(other)) if one == other => {
+                    if disturbed {
+                        case.disturbed += 1;
+                    } else {
+                        add(case, one, reading)?;
+                    }
+                }
+                _ => case.moved += 1,
+            }
+            before = after;
+            at += 1;
+        }
+        readings.rounds += 1;
+        longest = longest.max(round_start.elapsed());
+    }
+    readings.time = start.elapsed();
+    if watched {
+        eprint!("\r{:<60}\r", "");
+    }
+    Ok(readings)
+}
+
+fn interruptions(context: &Context) -> u64 {
+    machine::interruptions() + context.partner.interruptions()
+}
+
+/// How often a core may be taken away in a reading that took so long: threads that share cores
+/// take them from each other, and the system has something to do now and then.
+fn allowed(pattern: Pattern, time: Duration) -> u64 {
+    match pattern {
+        Pattern::Crowd(..) | Pattern::Idle => u64::MAX,
+        _ => (time.as_millis() / 10) as u64,
+    }
+}
+
+fn add(case: &mut CaseReadings, distance: Distance, reading: Reading) -> anyhow::Result<()> {
+    case.values[distance as usize].push(reading.value);
+    if let Some(latency) = reading.latency {
+        match &mut case.latency[distance as usize] {
+            Some(all) => all.add(latency)?,
+            none => *none = Some(latency),
+        }
+    }
+    Ok(())
+}

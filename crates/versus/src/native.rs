@@ -1,0 +1,328 @@
+//! Queues in C and C++, those whose headers were there when this was built; only with the feature
+//! `native`.
+//!
+//! Streams and round trips run in loops in C++ (`native/loops.hpp`, the same as those in
+//! `pattern`), so that their calls are inlined as the others' are. In the other patterns there is
+//! a call across languages for each message, some ticks of it.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::marker::PhantomData;
+
+use anyhow::{Context as _, ensure};
+
+use crate::case::{Case, Context, Pattern, Reading};
+use crate::message::{Bytes, SMALL};
+use crate::pattern::{self, duo};
+use crate::peer::Peer;
+use crate::queue::{Queue, Receiver, Sender};
+
+/// Peers whose headers were not there, or could not be compiled.
+pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
+    let all = [
+        (cfg!(has_dpdk), "DPDK rte_ring", "no libdpdk-dev when this was built"),
+        (
+            cfg!(has_moodycamel_spsc),
+            "moodycamel ReaderWriterQueue",
+            "no libreaderwriterqueue-dev when this was built",
+        ),
+        (
+            cfg!(has_moodycamel_mpmc),
+            "moodycamel ConcurrentQueue",
+            "no libconcurrentqueue-dev when this was built",
+        ),
+        (cfg!(has_boost_lockfree), "Boost lockfree", "no libboost-dev when this was built"),
+        (cfg!(has_boost_ipc), "Boost message_queue", "no libboost-dev when this was built"),
+    ];
+    all.into_iter().filter(|it| !it.0).map(|(_, peer, why)| (peer, why)).collect()
+}
+
+pub(crate) fn peers() -> Vec<Peer> {
+    #[allow(unused_mut, reason = "none may have been there")]
+    let mut peers = vec![];
+    #[cfg(has_dpdk)]
+    {
+        peers.push(one_to_one(peer::<DpdkSingle>("DPDK rte_ring", 400_000)));
+        peers.push(many(peer::<DpdkMany>("DPDK rte_ring MP/MC", 100_000)));
+        peers.push(many(peer::<DpdkRelaxed>("DPDK rte_ring RTS", 100_000)));
+    }
+    #[cfg(has_moodycamel_spsc)]
+    peers.push(one_to_one(peer::<ReaderWriter>("ReaderWriterQueue", 400_000)));
+    #[cfg(has_moodycamel_mpmc)]
+    peers.push(many(peer::<Concurrent>("ConcurrentQueue", 100_000)));
+    #[cfg(has_boost_lockfree)]
+    {
+        peers.push(one_to_one(peer::<BoostSingle>("Boost spsc_queue", 400_000)));
+        peers.push(many(peer::<BoostMany>("Boost lockfree queue", 100_000)));
+    }
+    #[cfg(has_boost_ipc)]
+    peers.push(
+        Peer::processes::<BoostMessages, BoostMessages>("Boost message_queue", 20_000)
+            .stream(&[256, 4096])
+            .round_trip()
+            .idle(),
+    );
+    peers
+}
+
+fn peer<K: Kind>(name: &'static str, messages: u64) -> Peer {
+    Peer::threads::<Foreign<K>, Foreign<K>>(name, messages).run_by(run::<K>)
+}
+
+fn one_to_one(peer: Peer) -> Peer {
+    peer.stream(&[256, 4096]).small().round_trip()
+}
+
+fn many(peer: Peer) -> Peer {
+    peer.stream(&[256, 4096]).crowds(|_, _| true)
+}
+
+/// A queue in C++: what can be done with one, for messages of one size.
+#[repr(C)]
+struct Table {
+    /// Null if it cannot be made.
+    create: extern "C" fn(capacity: usize) -> *mut c_void,
+    destroy: unsafe extern "C" fn(*mut c_void),
+    send: unsafe extern "C" fn(*mut c_void, *const u8) -> bool,
+    receive: unsafe extern "C" fn(*mut c_void, *mut u8) -> bool,
+    send_stream: unsafe extern "C" fn(*mut c_void, u64),
+    /// Ticks from the first eighth on, or 0 if a message was wrong; so `ping`.
+    receive_stream: unsafe extern "C" fn(*mut c_void, u64) -> u64,
+    ping: unsafe extern "C" fn(*mut c_void, *mut c_void, u64) -> u64,
+    echo: unsafe extern "C" fn(*mut c_void, *mut c_void, u64),
+}
+
+/// Which queue in C++.
+trait Kind: 'static {
+    fn table(size: usize) -> &'static Table;
+}
+
+macro_rules! kind {
+    ($cfg:ident, $kind:ident, $small:ident, $whole:ident) => {
+        #[cfg($cfg)]
+        struct $kind;
+
+        #[cfg($cfg)]
+        impl Kind for $kind {
+            fn table(size: usize) -> &'static Table {
+                // SAFETY: constants of this layout, in `native/`.
+                unsafe extern "C" {
+                    safe static $small: Table;
+                    safe static $whole: Table;
+                }
+                if size == SMALL { &$small } else { &$whole }
+            }
+        }
+    };
+}
+
+kind!(has_dpdk, DpdkSingle, dpdk_spsc_8, dpdk_spsc_40);
+kind!(has_dpdk, DpdkMany, dpdk_mpmc_8, dpdk_mpmc_40);
+kind!(has_dpdk, DpdkRelaxed, dpdk_rts_8, dpdk_rts_40);
+kind!(has_moodycamel_spsc, ReaderWriter, moodycamel_spsc_8, moodycamel_spsc_40);
+kind!(has_moodycamel_mpmc, Concurrent, moodycamel_mpmc_8, moodycamel_mpmc_40);
+kind!(has_boost_lockfree, BoostSingle, boost_spsc_8, boost_spsc_40);
+kind!(has_boost_lockfree, BoostMany, boost_mpmc_8, boost_mpmc_40);
+
+/// A queue in C++ that was made.
+struct Foreign<K: Kind> {
+    queue: *mut c_void,
+    size: usize,
+    kind: PhantomData<K>,
+}
+
+// SAFETY: the queues are made to be used by several threads, as many of either side as the cases
+// ask of them; they are created and destroyed by one.
+unsafe impl<K: Kind> Sync for Foreign<K> {}
+
+impl<K: Kind> Foreign<K> {
+    fn new(capacity: usize, size: usize) -> anyhow::Result<Self> {
+        let queue = (K::table(size).create)(capacity);
+        ensure!(!queue.is_null(), "it could not be made");
+        Ok(Self { queue, size, kind: PhantomData })
+    }
+}
+
+impl<K: Kind> Drop for Foreign<K> {
+    fn drop(&mut self) {
+        // SAFETY: made by this table, and nobody uses it any more.
+        unsafe { (K::table(self.size).destroy)(self.queue) };
+    }
+}
+
+/// Either end of a queue in C++.
+struct End<'q> {
+    table: &'static Table,
+    queue: *mut c_void,
+    borrowed: PhantomData<&'q ()>,
+}
+
+impl<K: Kind, const N: usize> Queue<N> for Foreign<K> {
+    type Sender<'q> = End<'q>;
+    type Receiver<'q> = End<'q>;
+
+    fn create(_: &str, capacity: usize) -> anyhow::Result<Self> {
+        Self::new(capacity, N)
+    }
+
+    fn sender(&self) -> anyhow::Result<End<'_>> {
+        Ok(End { table: K::table(self.size), queue: self.queue, borrowed: PhantomData })
+    }
+
+    fn receiver(&self) -> anyhow::Result<End<'_>> {
+        Ok(End { table: K::table(self.size), queue: self.queue, borrowed: PhantomData })
+    }
+}
+
+impl<const N: usize> Sender<N> for End<'_> {
+    #[inline(always)]
+    fn send(&mut self, bytes: &Bytes<N>) -> anyhow::Result<bool> {
+        // SAFETY: the queue lives, and takes messages of `N` bytes: it was made by the table of
+        // that size.
+        Ok(unsafe { (self.table.send)(self.queue, bytes.as_ptr()) })
+    }
+}
+
+impl<const N: usize> Receiver<N> for End<'_> {
+    #[inline(always)]
+    fn receive(&mut self, buffer: &mut Bytes<N>) -> anyhow::Result<bool> {
+        // SAFETY: as in `send`.
+        Ok(unsafe { (self.table.receive)(self.queue, buffer.as_mut_ptr()) })
+    }
+}
+
+/// A queue in C++ as one of its ends is about to use it in another thread.
+struct Used<'q, K: Kind>(&'q Foreign<K>);
+
+impl<K: Kind> Used<'_, K> {
+    fn queue(&self) -> *mut c_void {
+        self.0.queue
+    }
+}
+
+fn run<K: Kind>(context: &mut Context, case: &Case) -> anyhow::Result<Reading> {
+    let (n, table) = (case.messages, K::table(case.size));
+    let new = || Foreign::<K>::new(case.capacity, case.size);
+    let ticks = match case.pattern {
+        Pattern::Stream => {
+            let queue = new()?;
+            let queue = Used(&queue);
+            duo(
+                context.cores,
+                // SAFETY: as in `End::send`; one thread sends and one receives.
+                || Ok(unsafe { (table.send_stream)(queue.queue(), n) }),
+                // SAFETY: the same.
+                || Ok(unsafe { (table.receive_stream)(queue.queue(), n) }),
+            )?
+        }
+        Pattern::RoundTrip => {
+            let (there, back) = (new()?, new()?);
+            let (there, back) = (Used(&there), Used(&back));
+            duo(
+                context.cores,
+                // SAFETY: as in `End::send`; each is sent to by one thread and received from by
+                // the other.
+                || Ok(unsafe { (table.echo)(there.queue(), back.queue(), n) }),
+                // SAFETY: the same.
+                || Ok(unsafe { (table.ping)(there.queue(), back.queue(), n) }),
+            )?
+        }
+        _ => return pattern::threads::<Foreign<K>, Foreign<K>>(context, case),
+    };
+    ensure!(ticks != 0, "a message came changed or out of order");
+    Ok((ticks as f64 / (n - n / 8) as f64).into())
+}
+
+// SAFETY: the declarations are those of `native/boost_ipc.cpp`.
+#[cfg(has_boost_ipc)]
+unsafe extern "C" {
+    /// Null if it cannot be had; so `boost_ipc_open`.
+    fn boost_ipc_create(name: *const c_char, capacity: usize, size: usize) -> *mut c_void;
+    fn boost_ipc_open(name: *const c_char) -> *mut c_void;
+    /// Removes the name too, if there is one.
+    fn boost_ipc_close(queue: *mut c_void, name: *const c_char);
+    /// 1 sent, 0 no room, -1 error.
+    fn boost_ipc_send(queue: *mut c_void, bytes: *const u8, size: usize) -> c_int;
+    /// 1 received, 0 none, -1 error.
+    fn boost_ipc_receive(queue: *mut c_void, bytes: *mut u8, size: usize, wait: bool) -> c_int;
+}
+
+/// Boost's message queue between processes.
+#[cfg(has_boost_ipc)]
+struct BoostMessages {
+    queue: *mut c_void,
+    /// Of the one that created it.
+    name: Option<CString>,
+}
+
+#[cfg(has_boost_ipc)]
+struct BoostEnd<'q>(&'q BoostMessages);
+
+#[cfg(has_boost_ipc)]
+impl Drop for BoostMessages {
+    fn drop(&mut self) {
+        let name = self.name.as_ref().map_or(std::ptr::null(), |name| name.as_ptr());
+        // SAFETY: made by `create` or `open`, and used no more; the name lives.
+        unsafe { boost_ipc_close(self.queue, name) };
+    }
+}
+
+#[cfg(has_boost_ipc)]
+impl<const N: usize> Queue<N> for BoostMessages {
+    type Sender<'q> = BoostEnd<'q>;
+    type Receiver<'q> = BoostEnd<'q>;
+
+    fn create(name: &str, capacity: usize) -> anyhow::Result<Self> {
+        let name = CString::new(name)?;
+        // SAFETY: the name lives.
+        let queue = unsafe { boost_ipc_create(name.as_ptr(), capacity, N) };
+        ensure!(!queue.is_null(), "it could not be made");
+        Ok(Self { queue, name: Some(name) })
+    }
+
+    fn open(address: &str, _: usize) -> anyhow::Result<Self> {
+        let name = CString::new(address)?;
+        // SAFETY: the name lives.
+        let queue = unsafe { boost_ipc_open(name.as_ptr()) };
+        ensure!(!queue.is_null(), "it could not be opened");
+        Ok(Self { queue, name: None })
+    }
+
+    fn sender(&self) -> anyhow::Result<BoostEnd<'_>> {
+        Ok(BoostEnd(self))
+    }
+
+    fn receiver(&self) -> anyhow::Result<BoostEnd<'_>> {
+        Ok(BoostEnd(self))
+    }
+}
+
+#[cfg(has_boost_ipc)]
+fn done(result: c_int) -> anyhow::Result<bool> {
+    ensure!(result >= 0, "the message queue failed");
+    Ok(result == 1)
+}
+
+#[cfg(has_boost_ipc)]
+impl<const N: usize> Sender<N> for BoostEnd<'_> {
+    #[inline(always)]
+    fn send(&mut self, bytes: &Bytes<N>) -> anyhow::Result<bool> {
+        // SAFETY: the queue is open, and there are `N` bytes.
+        done(unsafe { boost_ipc_send(self.0.queue, bytes.as_ptr(), N) })
+    }
+}
+
+#[cfg(has_boost_ipc)]
+impl<const N: usize> Receiver<N> for BoostEnd<'_> {
+    #[inline(always)]
+    fn receive(&mut self, buffer: &mut Bytes<N>) -> anyhow::Result<bool> {
+        // SAFETY: the queue is open, and there is room for `N` bytes.
+        done(unsafe { boost_ipc_receive(self.0.queue, buffer.as_mut_ptr(), N, false) })
+    }
+
+    fn wait(&mut self, buffer: &mut Bytes<N>) -> anyhow::Result<()> {
+        // SAFETY: the same.
+        let received =
+            done(unsafe { boost_ipc_receive(self.0.queue, buffer.as_mut_ptr(), N, true) })?;
+        received.then_some(()).context("no message came")
+    }
+}

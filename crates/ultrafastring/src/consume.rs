@@ -27,6 +27,7 @@ use crate::recover::{self, Adopted};
 use crate::segment::Segment;
 use crate::slot::{Meta, Payload, SlotState};
 use crate::sync::Ordering;
+use crate::wait::{self, WaitStrategy};
 use crate::{
     CoalesceController, CoalesceMode, LaneStats, PriorityClass, RecvError, RingError,
     prefetch_read, rdtsc,
@@ -54,7 +55,7 @@ const PREFETCH_AHEAD: u64 = 32;
 ///
 /// Taken from a ring with [`UltraFastRing::consumer`](crate::UltraFastRing::consumer) or
 /// [`exclusive_consumer`](crate::UltraFastRing::exclusive_consumer); it keeps the segment alive by
-/// itself. All calls return at once.
+/// itself. Calls return at once, but for those that say that they wait.
 ///
 /// The copying calls ([`try_recv`](Self::try_recv), [`recv_fast`](Self::recv_fast),
 /// [`recv_batch`](Self::recv_batch)) release a message before they return: a process killed just
@@ -78,11 +79,11 @@ const PREFETCH_AHEAD: u64 = 32;
 /// ```
 #[derive(Debug)]
 pub struct Consumer<S: Mode> {
-    entry: Entry,
+    pub(crate) entry: Entry,
     /// The next position: an exclusive side's own; on a shared side where the head was last seen.
-    position: u64,
+    pub(crate) position: u64,
     /// Messages received through this handle.
-    received: u64,
+    pub(crate) received: u64,
     /// At how many of them it grants.
     grant_at: u64,
     /// Time after which to grant with the next message that carries a timestamp.
@@ -90,7 +91,7 @@ pub struct Consumer<S: Mode> {
     run: ReceivedRun,
     /// Whether `holding`, or something is `adopted`, or what comes next was in a predecessor's
     /// hands: the one thing that a receive looks at first.
-    special: bool,
+    pub(crate) special: bool,
     /// Calls that found nothing.
     fruitless: u32,
     /// How often such a call pauses.
@@ -107,7 +108,15 @@ pub struct Consumer<S: Mode> {
     /// Messages below were in an exclusive predecessor's hands when it died.
     redelivered_below: u64,
     /// A dead consumer's messages that this handle delivers again.
-    adopted: Option<Adopted>,
+    pub(crate) adopted: Option<Adopted>,
+    /// How this handle waits for messages.
+    pub(crate) strategy: WaitStrategy,
+    /// Whether a wait ends when producers have been and none is left.
+    pub(crate) ends_deserted: bool,
+    /// Whether there has been one, and what had been sent when that was first asked.
+    pub(crate) seen_producers: bool,
+    /// As above.
+    pub(crate) sent_before: u64,
     /// The position at which nothing was found by the last look around.
     found_nothing_at: u64,
     /// Since when, in ticks, nothing was found at `position` by looks at the clock; 0: no look.
@@ -126,7 +135,7 @@ struct Taken {
 }
 
 impl<S: Mode> Consumer<S> {
-    const SHARED: bool = matches!(S::SHARING, Sharing::Shared);
+    pub(crate) const SHARED: bool = matches!(S::SHARING, Sharing::Shared);
 
     pub(crate) fn attach(segment: &Segment, identity: &Identity) -> Result<Self, RingError> {
         let role = Role { side: Side::Consumer, sharing: S::SHARING };
@@ -154,6 +163,10 @@ impl<S: Mode> Consumer<S> {
             holding: false,
             redelivered_below,
             adopted,
+            strategy: WaitStrategy::default(),
+            ends_deserted: false,
+            seen_producers: false,
+            sent_before: 0,
             found_nothing_at: u64::MAX,
             stuck_since: 0,
             mode: PhantomData,
@@ -349,7 +362,7 @@ impl<S: Mode> Consumer<S> {
     /// What to do when the next position is not committed: `Ok` to look again, elsewhere. Most
     /// often nothing is there yet, and most of those calls end here.
     #[inline(always)]
-    fn not_committed(&mut self, sequence: u64) -> Result<(), RecvError> {
+    pub(crate) fn not_committed(&mut self, sequence: u64) -> Result<(), RecvError> {
         self.fruitless = self.fruitless.wrapping_add(1);
         if sequence <= self.position && !self.fruitless.is_multiple_of(CALLS_PER_LOOK) {
             for _ in 0..self.pauses {
@@ -591,14 +604,14 @@ impl<S: Mode> Consumer<S> {
     }
 
     #[inline(always)]
-    fn note_special(&mut self) {
+    pub(crate) fn note_special(&mut self) {
         self.special = self.holding
             || self.adopted.is_some()
             || !Self::SHARED && self.position < self.redelivered_below;
     }
 
     /// Releases what a guard holds, or held when it was forgotten.
-    fn release_lent(&mut self) {
+    pub(crate) fn release_lent(&mut self) {
         if self.holding {
             self.release(Span::new(self.position - 1, 1));
         }
@@ -622,7 +635,7 @@ impl<S: Mode> Consumer<S> {
     /// Announces the release frontier, which gives credit back, and stores the counters.
     #[cold]
     #[inline(never)]
-    fn grant(&mut self, timestamp: u64) {
+    pub(crate) fn grant(&mut self, timestamp: u64) {
         let now = if timestamp == 0 { rdtsc() } else { timestamp };
         let segment = self.entry.segment();
         if Self::SHARED {
@@ -633,6 +646,9 @@ impl<S: Mode> Consumer<S> {
             // Release: pairs with the acquire in `refill`: our reads of these slots come before
             // the producers' writes into them.
             counters.consumer_tail.store(released, Ordering::Release);
+            if wait::is_alert(segment, Side::Producer) {
+                wait::ring(segment, Side::Producer);
+            }
         }
         self.store_lanes();
         let mode = self.coalesce.record_arrivals(self.ungranted(), now);
@@ -644,7 +660,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     /// Messages released through this handle since it granted.
-    fn ungranted(&self) -> u64 {
+    pub(crate) fn ungranted(&self) -> u64 {
         self.received.wrapping_sub(self.granted)
     }
 
@@ -680,7 +696,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     /// Passes over an abandoned slot.
-    fn skip(&mut self) {
+    pub(crate) fn skip(&mut self) {
         let position = self.position;
         let head = &self.entry.segment().counters().consumer_head;
         if Self::SHARED {
@@ -720,6 +736,9 @@ impl<S: Mode> Consumer<S> {
 
     /// The ring is empty as far as this handle can tell: the time for what was put off.
     fn nothing_there(&mut self) -> Result<(), RecvError> {
+        if wait::is_closed(self.entry.segment()) {
+            return self.closed();
+        }
         if self.position != self.found_nothing_at {
             self.found_nothing_at = self.position;
             self.stuck_since = 0;
@@ -751,9 +770,36 @@ impl<S: Mode> Consumer<S> {
             < counters.consumer_head.load(Ordering::Relaxed)
     }
 
+    /// The ring was closed: whether everything in it is received.
+    pub(crate) fn closed(&mut self) -> Result<(), RecvError> {
+        let segment = self.entry.segment();
+        // It was found closed by an acquire, so what was sent before is seen.
+        let drained = match segment.geometry().producer_sharing {
+            Sharing::Shared => {
+                segment.counters().producers_claimed(Ordering::Acquire) <= self.position
+            }
+            Sharing::Exclusive => {
+                segment.slot(self.position).state(self.position) == SlotState::NotYet
+            }
+        };
+        if self.ungranted() != 0 {
+            self.grant(0);
+        }
+        // What the dead had claimed or held is theirs who drain the ring, too.
+        if self.help() || (!drained && self.is_committed(self.position)) {
+            return Ok(());
+        }
+        Err(if drained { RecvError::Closed } else { RecvError::Empty })
+    }
+
+    /// Whether there is something at `position` to receive or to pass over.
+    pub(crate) fn is_committed(&self, position: u64) -> bool {
+        self.entry.segment().slot(position).state(position) != SlotState::NotYet
+    }
+
     /// Looks whether a dead peer is in the way, and finishes its work. Says whether to look for a
     /// message again.
-    fn help(&mut self) -> bool {
+    pub(crate) fn help(&mut self) -> bool {
         let segment = self.entry.segment();
         let counters = segment.counters();
         let geometry = segment.geometry();
@@ -761,7 +807,7 @@ impl<S: Mode> Consumer<S> {
         let mut again = false;
         if geometry.producer_sharing == Sharing::Shared
             // Acquire: pairs with the release of the claim, so that its intent is seen.
-            && counters.producer_head.load(Ordering::Acquire) > self.position
+            && counters.producers_claimed(Ordering::Acquire) > self.position
         {
             let abandoned = recover::abandon_for_the_dead(segment, locker, index, self.position);
             self.entry.participant().count(Event::Abandoned, abandoned);
@@ -949,6 +995,9 @@ pub(crate) fn raise_release_frontier(segment: &Segment) {
     // writes. Acquire: pairs with the second look in `read_adopted`. A maximum: another grant may
     // have seen more.
     counters.consumer_tail.fetch_max(frontier, Ordering::AcqRel);
+    if wait::is_alert(segment, Side::Producer) {
+        wait::ring(segment, Side::Producer);
+    }
 }
 
 impl<S: Mode> Drop for Consumer<S> {

@@ -13,6 +13,8 @@ extern crate std;
 #[cfg(all(loom, feature = "std"))]
 compile_error!("the loom models are of memory segments: --no-default-features --features alloc");
 
+#[cfg(any(feature = "std", loom))]
+mod block;
 mod builder;
 pub mod clock;
 pub mod coalesce;
@@ -34,6 +36,7 @@ mod seat;
 mod segment;
 pub mod slot;
 mod sync;
+mod wait;
 
 pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_PARTICIPANTS};
 pub use clock::rdtsc;
@@ -53,6 +56,9 @@ pub use produce::{Exclusive, Mode, Producer, Reservation, Shared};
 pub use ring::{Positions, RingStats, UltraFastRing};
 #[cfg(not(loom))]
 pub use segment::Page;
+#[cfg(any(feature = "std", loom))]
+pub use wait::LONGEST_PARK;
+pub use wait::WaitStrategy;
 pub use slot::{INLINE_SIZE, TimestampedSlot};
 
 /// Where named rings live unless a directory is given.

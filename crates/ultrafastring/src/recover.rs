@@ -84,7 +84,7 @@ pub(crate) fn finish_intent(segment: &Segment, locker: &Locker, index: usize) ->
     let participant = segment.participant(index);
     let Some(span) = participant.shown_intent() else { return Some(0) };
     // Acquire: pairs with the release of the claims: whoever won a position below shows it.
-    let head = segment.counters().producer_head.load(Ordering::Acquire);
+    let head = segment.counters().producers_claimed(Ordering::Acquire);
     let mut abandoned = 0;
     // A claim moves the head over the whole span at once: a head inside it is somebody else's.
     if span.end() <= head {

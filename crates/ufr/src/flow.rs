@@ -10,7 +10,7 @@ use ultrafastring::{
     Builder, Consumer, INLINE_SIZE, Mode, PriorityClass, Producer, RecvError, SendError, Sharing,
 };
 
-use crate::wait::{Input, Stop, STOP_DELAY, a_while};
+use crate::wait::{Input, STOP_DELAY, Stop, a_while};
 
 /// Options of `ufr send`.
 ///
@@ -140,11 +140,7 @@ impl Recv {
         }
     }
 
-    fn receive<S: Mode>(
-        &self,
-        mut consumer: Consumer<S>,
-        stop: &Stop,
-    ) -> anyhow::Result<ExitCode> {
+    fn receive<S: Mode>(&self, mut consumer: Consumer<S>, stop: &Stop) -> anyhow::Result<ExitCode> {
         let outcome = self.drain(&mut consumer, stop);
         if outcome.is_err() {
             // The last message may not have been written: as if killed, so that the next to
@@ -154,11 +150,7 @@ impl Recv {
         outcome
     }
 
-    fn drain<S: Mode>(
-        &self,
-        consumer: &mut Consumer<S>,
-        stop: &Stop,
-    ) -> anyhow::Result<ExitCode> {
+    fn drain<S: Mode>(&self, consumer: &mut Consumer<S>, stop: &Stop) -> anyhow::Result<ExitCode> {
         // Not `io::stdout`, which would write a line at a time.
         let output = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let mut output = io::BufWriter::with_capacity(1 << 16, output);

@@ -79,7 +79,7 @@ impl<S: Mode> Sleeper for Consumer<S> {
                     Err(RecvError::Empty) => return Ok(false),
                     Err(error) => return Err(error),
                 },
-                _ if self.ends_deserted && self.is_deserted() => {
+                _ if self.waiting.ends_deserted && self.is_deserted() => {
                     // They may have sent between our look at the slot and at the table.
                     if self.is_committed(self.position) {
                         continue;
@@ -106,7 +106,11 @@ impl<S: Mode> Sleeper for Consumer<S> {
     }
 
     fn manner(&self) -> (u64, WaitStrategy) {
-        (self.coalesce().interval(), self.strategy)
+        (self.coalesce().interval(), self.waiting.strategy)
+    }
+
+    fn note_missed(&mut self) {
+        self.waiting.missed += 1;
     }
 
     fn timed_out() -> RecvError {
@@ -190,7 +194,7 @@ impl<S: Mode> Consumer<S> {
 
     /// How this handle waits from now on.
     pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
-        self.strategy = strategy;
+        self.waiting.strategy = strategy;
     }
 
     /// Whether calls that wait end with [`RecvError::Deserted`] when the ring is empty, producers
@@ -200,9 +204,9 @@ impl<S: Mode> Consumer<S> {
     /// A producer that leaves is noticed at once, one that is killed within
     /// [`LONGEST_PARK`](crate::LONGEST_PARK).
     pub fn end_when_deserted(&mut self, ends: bool) {
-        self.ends_deserted = ends;
-        self.sent_before = self.all_sent();
-        self.seen_producers = self.received != 0;
+        self.waiting.ends_deserted = ends;
+        self.waiting.sent_before = self.all_sent();
+        self.waiting.seen_producers = self.received != 0;
     }
 
     /// How many handles of producers are held by the living.
@@ -216,23 +220,24 @@ impl<S: Mode> Consumer<S> {
             .count()
     }
 
-    /// Closes the ring; see [`UltraFastRing::close`](crate::UltraFastRing::close).
-    pub fn close(&mut self) {
-        self.flush();
-        wait::close(self.entry.segment());
+    /// How often this handle slept for [`LONGEST_PARK`](crate::LONGEST_PARK) and then found a
+    /// message for which nobody had woken it. Its sender was killed, or stopped, before it could.
+    pub fn missed_wakes(&self) -> u64 {
+        self.waiting.missed
     }
 
     fn all_sent(&self) -> u64 {
         let segment = self.entry.segment();
-        let lanes = (0..segment.entries_used()).flat_map(|index| segment.participant(index).lanes());
+        let lanes =
+            (0..segment.entries_used()).flat_map(|index| segment.participant(index).lanes());
         lanes.fold(0, |sum, lane| sum.wrapping_add(lane.sent))
     }
 
     fn is_deserted(&mut self) -> bool {
         let living = self.living_producers() != 0;
-        self.seen_producers |=
-            living || self.received != 0 || self.all_sent() != self.sent_before;
-        self.seen_producers && !living
+        self.waiting.seen_producers |=
+            living || self.received != 0 || self.all_sent() != self.waiting.sent_before;
+        self.waiting.seen_producers && !living
     }
 }
 
@@ -296,7 +301,11 @@ impl<S: Mode> Sleeper for Producer<S> {
     }
 
     fn manner(&self) -> (u64, WaitStrategy) {
-        (self.coalesce().interval(), self.strategy)
+        (self.coalesce().interval(), self.waiting.strategy)
+    }
+
+    fn note_missed(&mut self) {
+        self.waiting.missed += 1;
     }
 
     fn timed_out() -> SendError {
@@ -394,13 +403,13 @@ impl<S: Mode> Producer<S> {
 
     /// How this handle waits from now on.
     pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
-        self.strategy = strategy;
+        self.waiting.strategy = strategy;
     }
 
-    /// Ends the stream; see [`UltraFastRing::close`](crate::UltraFastRing::close).
-    pub fn close(&mut self) {
-        self.flush();
-        wait::close(self.entry.segment());
-        self.credits.suspend();
+    /// How often this handle slept for [`LONGEST_PARK`](crate::LONGEST_PARK) and then found room
+    /// for which nobody had woken it: a consumer had released messages and gone to other work
+    /// before it granted them, or was killed or stopped.
+    pub fn missed_wakes(&self) -> u64 {
+        self.waiting.missed
     }
 }

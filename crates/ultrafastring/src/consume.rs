@@ -27,7 +27,7 @@ use crate::recover::{self, Adopted};
 use crate::segment::Segment;
 use crate::slot::{Meta, Payload, SlotState};
 use crate::sync::Ordering;
-use crate::wait::{self, WaitStrategy};
+use crate::wait;
 use crate::{
     CoalesceController, CoalesceMode, LaneStats, PriorityClass, RecvError, RingError,
     prefetch_read, rdtsc,
@@ -109,14 +109,8 @@ pub struct Consumer<S: Mode> {
     redelivered_below: u64,
     /// A dead consumer's messages that this handle delivers again.
     pub(crate) adopted: Option<Adopted>,
-    /// How this handle waits for messages.
-    pub(crate) strategy: WaitStrategy,
-    /// Whether a wait ends when producers have been and none is left.
-    pub(crate) ends_deserted: bool,
-    /// Whether there has been one, and what had been sent when that was first asked.
-    pub(crate) seen_producers: bool,
-    /// As above.
-    pub(crate) sent_before: u64,
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) waiting: wait::Waiting,
     /// The position at which nothing was found by the last look around.
     found_nothing_at: u64,
     /// Since when, in ticks, nothing was found at `position` by looks at the clock; 0: no look.
@@ -163,10 +157,8 @@ impl<S: Mode> Consumer<S> {
             holding: false,
             redelivered_below,
             adopted,
-            strategy: WaitStrategy::default(),
-            ends_deserted: false,
-            seen_producers: false,
-            sent_before: 0,
+            #[cfg(any(feature = "std", loom))]
+            waiting: wait::Waiting::default(),
             found_nothing_at: u64::MAX,
             stuck_since: 0,
             mode: PhantomData,
@@ -288,6 +280,27 @@ impl<S: Mode> Consumer<S> {
         let (about, taken_at) = self.count(&taken);
         let message = Message::new(taken.payload, taken.timestamp, about);
         Ok(Borrowed { consumer: self, message, position: taken.position, taken_at })
+    }
+
+    /// Receives the next message, and calls `relax` again and again while there is none: for
+    /// programs without an operating system to wait in, or with one of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`].
+    pub fn recv_spinning(&mut self, mut relax: impl FnMut()) -> Result<Message, RecvError> {
+        loop {
+            match self.try_recv() {
+                Err(RecvError::Empty) => relax(),
+                done => return done,
+            }
+        }
+    }
+
+    /// Closes the ring; see [`UltraFastRing::close`](crate::UltraFastRing::close).
+    pub fn close(&mut self) {
+        self.flush();
+        wait::close(self.entry.segment());
     }
 
     /// Receives what is there, one message after the other, and ends when the ring is found

@@ -412,7 +412,9 @@ impl fmt::Display for RecvError {
             ),
             Self::Closed => f.write_str("the ring is closed and all of it received"),
             Self::TimedOut => f.write_str("no message came in time"),
-            Self::Deserted => f.write_str("the last producer has left, and all it sent is received"),
+            Self::Deserted => {
+                f.write_str("the last producer has left, and all it sent is received")
+            }
         }
     }
 }

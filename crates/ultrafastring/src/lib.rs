@@ -56,10 +56,9 @@ pub use produce::{Exclusive, Mode, Producer, Reservation, Shared};
 pub use ring::{Positions, RingStats, UltraFastRing};
 #[cfg(not(loom))]
 pub use segment::Page;
-#[cfg(any(feature = "std", loom))]
-pub use wait::LONGEST_PARK;
-pub use wait::WaitStrategy;
 pub use slot::{INLINE_SIZE, TimestampedSlot};
+#[cfg(any(feature = "std", loom))]
+pub use wait::{LONGEST_PARK, WaitStrategy};
 
 /// Where named rings live unless a directory is given.
 #[cfg(feature = "std")]

@@ -19,7 +19,7 @@ use crate::participant::{Entry, Identity, Role};
 use crate::segment::Segment;
 use crate::slot::{Meta, Payload, SlotState, Stores};
 use crate::sync::Ordering;
-use crate::wait::{self, WaitStrategy};
+use crate::wait;
 use crate::{
     CoalesceController, CreditController, INLINE_SIZE, LaneStats, PriorityClass, RingError,
     SendError, TrySendError, prefetch_write, rdtsc,
@@ -128,10 +128,10 @@ pub struct Producer<S: Mode> {
     most_unannounced: u64,
     /// Position of a reservation that may have been forgotten (shared).
     reserved: Option<u64>,
-    /// How this handle waits for room.
-    pub(crate) strategy: WaitStrategy,
     /// The class that was last refused.
     pub(crate) refused: PriorityClass,
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) waiting: wait::Waiting,
     mode: PhantomData<S>,
 }
 
@@ -177,8 +177,9 @@ impl<S: Mode> Producer<S> {
             announced: position,
             most_unannounced: geometry.capacity as u64,
             reserved: None,
-            strategy: WaitStrategy::default(),
             refused: PriorityClass::Normal,
+            #[cfg(any(feature = "std", loom))]
+            waiting: wait::Waiting::default(),
             mode: PhantomData,
             entry,
         })
@@ -297,6 +298,33 @@ impl<S: Mode> Producer<S> {
             self.reserved = Some(position);
         }
         Ok(Reservation { producer: self, position, class, size, bytes: [0; INLINE_SIZE] })
+    }
+
+    /// Sends `data`, and calls `relax` again and again while there is no room: for programs
+    /// without an operating system to wait in, or with one of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooLarge`] or [`SendError::Closed`]; nothing of the message was sent.
+    pub fn send_spinning(
+        &mut self,
+        data: &[u8],
+        class: PriorityClass,
+        mut relax: impl FnMut(),
+    ) -> Result<(), SendError> {
+        loop {
+            match self.send_fast(data, class) {
+                Err(SendError::Full | SendError::OutOfCredit) => relax(),
+                done => return done,
+            }
+        }
+    }
+
+    /// Ends the stream; see [`UltraFastRing::close`](crate::UltraFastRing::close).
+    pub fn close(&mut self) {
+        self.flush();
+        wait::close(self.entry.segment());
+        self.credits.suspend();
     }
 
     /// Announces the commit frontier and stores the statistics now. A commit itself is visible

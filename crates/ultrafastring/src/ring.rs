@@ -6,7 +6,7 @@ use crate::builder::Builder;
 #[cfg(any(feature = "alloc", loom))]
 use crate::builder::DEFAULT_CAPACITY;
 use crate::lane::LaneStats;
-use crate::layout::{Redelivery, Sharing, Side, Timestamps};
+use crate::layout::{Bell, Redelivery, Sharing, Side, Timestamps};
 use crate::message::Batch;
 use crate::participant::{Identity, ParticipantInfo, ParticipantName};
 use crate::seat::Seats;
@@ -294,6 +294,12 @@ impl UltraFastRing {
         wait::is_closed(&self.segment)
     }
 
+    /// Whether somebody of `side` sleeps until the other side wakes it, or did when last somebody
+    /// looked.
+    pub fn is_asleep(&self, side: Side) -> bool {
+        self.segment.control().bell(side).state.load(Ordering::Relaxed) & Bell::ASLEEP != 0
+    }
+
     /// How many handles of `side` are held by the living, seats of the calls on
     /// `&UltraFastRing` included: what tells a dead or departed peer from a silent one.
     pub fn living(&self, side: Side) -> usize {
@@ -394,6 +400,57 @@ impl UltraFastRing {
         self.segment.infos()
     }
 }
+
+/// The calls that wait.
+#[cfg(feature = "std")]
+impl UltraFastRing {
+    /// As [`recv_fast`](Self::recv_fast), and waits for a message if there is none. It has a
+    /// participant entry for as long as it waits.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`], [`RecvError::BufferTooSmall`] or [`RecvError::NoEntry`].
+    pub fn recv_blocking(
+        &self,
+        buffer: &mut [u8],
+    ) -> Result<(usize, PriorityClass, u64), RecvError> {
+        loop {
+            let received = self.receiving(|consumer| {
+                loop {
+                    match consumer.recv_fast(buffer) {
+                        Err(RecvError::Empty) => consumer.wait(None)?,
+                        done => return done,
+                    }
+                }
+            });
+            match received {
+                // As many threads wait as there are seats.
+                Err(RecvError::Empty) => std::thread::sleep(NO_SEAT),
+                done => return done,
+            }
+        }
+    }
+
+    /// As [`send_fast`](Self::send_fast), and waits while there is no room. It has a participant
+    /// entry for as long as it waits.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooLarge`], [`SendError::Closed`] or [`SendError::NoEntry`].
+    pub fn send_blocking(&self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
+        loop {
+            match self.sending(|producer| producer.send_blocking(data, class)) {
+                // As many threads wait as there are seats.
+                Err(SendError::Full) => std::thread::sleep(NO_SEAT),
+                done => return done,
+            }
+        }
+    }
+}
+
+/// How long a waiting call sleeps when all seats are taken.
+#[cfg(feature = "std")]
+const NO_SEAT: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// What only processes need.
 #[cfg(feature = "std")]

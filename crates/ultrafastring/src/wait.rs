@@ -33,12 +33,27 @@ use crate::layout::{Bell, CLOSED, Sharing, Side};
 use crate::segment::Segment;
 use crate::sync::{Ordering, fence};
 
+/// What a handle keeps for its waits.
+#[cfg(any(feature = "std", loom))]
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) strategy: WaitStrategy,
+    /// Times that nobody had rung for what was there.
+    pub(crate) missed: u64,
+    /// Whether a consumer's wait ends when producers have been and none is left.
+    pub(crate) ends_deserted: bool,
+    /// Whether there has been one since that was asked for.
+    pub(crate) seen_producers: bool,
+    /// What had been sent by then.
+    pub(crate) sent_before: u64,
+}
+
 /// How a handle waits; its calls that return at once do not care.
+#[cfg(any(feature = "std", loom))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum WaitStrategy {
-    /// Tries again at once, for ever: the lowest latency, and a core of its own. Also what is left
-    /// without the standard library.
+    /// Tries again at once, for ever: the lowest latency, and a core of its own.
     Spin,
     /// Spins for a while and then offers its core to others between tries.
     SpinThenYield,
@@ -216,6 +231,9 @@ pub(crate) trait Sleeper {
     /// Ticks between arrivals, and how to wait.
     fn manner(&self) -> (u64, WaitStrategy);
 
+    /// Counts a time that nobody rang for what was there.
+    fn note_missed(&mut self);
+
     /// That nothing came in time.
     fn timed_out() -> Self::Stop;
 }
@@ -247,8 +265,13 @@ pub(crate) fn wait<S: Sleeper>(sleeper: &mut S, deadline: Option<Instant>) -> Re
             return leaving.ready();
         }
         let Some(most) = remaining(deadline) else { return Err(S::timed_out()) };
-        kernel::park(leaving.sleeper.segment().control().bell(S::SIDE), ticket, most);
+        let segment = leaving.sleeper.segment();
+        let slept_out = kernel::park(segment.control().bell(S::SIDE), ticket, most);
+        let missed = slept_out && most == LONGEST_PARK && !is_rung(segment, S::SIDE);
         if leaving.sleeper.glance()? {
+            if missed {
+                leaving.sleeper.note_missed();
+            }
             return leaving.ready();
         }
     }
@@ -356,6 +379,7 @@ pub(crate) mod kernel {
 
     use crate::layout::Bell;
 
+    use rustix::io::Errno;
     use rustix::thread::futex::{self, Flags, Timespec};
     use rustix::thread::{MembarrierCommand, membarrier};
 
@@ -372,15 +396,15 @@ pub(crate) mod kernel {
     }
 
     /// Sleeps while `bell` was not rung since `ticket`, and at most so long. It may wake for no
-    /// reason.
-    pub(crate) fn park(bell: &Bell, ticket: u32, most: Duration) {
+    /// reason. Says whether the time went by.
+    pub(crate) fn park(bell: &Bell, ticket: u32, most: Duration) -> bool {
         let most = Timespec {
             tv_sec: most.as_secs() as i64,
             tv_nsec: i64::from(most.subsec_nanos()) as _,
         };
         // Not private: the word is shared between processes. Whatever ends the sleep (the bell, the
         // time, a signal, a word that has changed), the caller looks again.
-        let _ = futex::wait(&bell.rings, Flags::empty(), ticket, Some(&most));
+        futex::wait(&bell.rings, Flags::empty(), ticket, Some(&most)) == Err(Errno::TIMEDOUT)
     }
 
     /// Wakes up to `count` of those who sleep by `bell`.
@@ -405,12 +429,13 @@ pub(crate) mod kernel {
     use crate::layout::Bell;
     use crate::sync::Ordering;
 
-    pub(crate) fn park(bell: &Bell, ticket: u32, _: Duration) {
+    pub(crate) fn park(bell: &Bell, ticket: u32, _: Duration) -> bool {
         let guard = bell.queue.lock.lock().unwrap();
         // Acquire: as the kernel's comparison, which its lock orders.
         if bell.rings.load(Ordering::Acquire) == ticket {
             drop(bell.queue.condition.wait(guard).unwrap());
         }
+        false
     }
 
     pub(super) fn wake(bell: &Bell, count: u32) {

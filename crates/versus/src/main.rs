@@ -7,6 +7,7 @@
 //!  limits    what the hardware allows: rdtsc, a line there and back, a stream of lines
 //!  own       the ring, mostly between two processes   ──┐
 //!  peers     what others offer                        ──┴─ partner   the second process
+//!  waiting   sides that sleep, or may
 //!  report    medians by distance, targets, table and JSON
 //! ```
 //!
@@ -21,6 +22,7 @@ mod own;
 mod partner;
 mod peers;
 mod report;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -55,6 +57,9 @@ struct Cli {
     /// The second process.
     #[arg(long, hide = true, value_name = "CORE")]
     partner: Option<usize>,
+    /// The second process of a case in which sides wait.
+    #[arg(long, hide = true, value_name = "WORK")]
+    waiter: Option<String>,
 }
 
 /// Something to measure.
@@ -73,13 +78,20 @@ struct Context {
 }
 
 fn cases() -> Vec<Case> {
-    [limits::cases(), own::cases(), peers::cases()].into_iter().flatten().collect()
+    [limits::cases(), own::cases(), peers::cases(), waiting::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     if let Some(core) = cli.partner {
         partner::serve(core)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(work) = cli.waiter {
+        waiting::serve(&work)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut cases = cases();

@@ -8,10 +8,9 @@ use anyhow::bail;
 use clap::Args;
 use ultrafastring::{
     Builder, Consumer, INLINE_SIZE, Mode, PriorityClass, Producer, RecvError, SendError, Sharing,
-    Side, UltraFastRing,
 };
 
-use crate::wait::{Input, Patience, Stop};
+use crate::wait::{Input, STOP_DELAY, Stop, a_while};
 
 /// Options of `ufr send`.
 ///
@@ -91,16 +90,17 @@ fn send<S: Mode>(
     class: PriorityClass,
     stop: &Stop,
 ) -> anyhow::Result<Option<ExitCode>> {
-    let mut patience = Patience::default();
     loop {
         match producer.send_fast(message, class) {
             Ok(()) => return Ok(None),
-            Err(SendError::Full | SendError::OutOfCredit) => {
-                if let Some(code) = stop.asked() {
-                    return Ok(Some(code));
-                }
-                patience.wait();
-            }
+            Err(SendError::Full | SendError::OutOfCredit) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(code) = stop.asked() {
+            return Ok(Some(code));
+        }
+        match producer.wait(class, a_while()) {
+            Ok(()) | Err(SendError::TimedOut) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -108,7 +108,7 @@ fn send<S: Mode>(
 
 /// Options of `ufr recv`.
 ///
-/// Ends when producers have been, none is left, and the ring is empty. Output is gathered while
+/// Ends when the ring is empty and either closed, or its producers have left. Output is gathered while
 /// messages keep coming: a `recv` that is killed with SIGKILL takes up to 64 KiB with it, unless
 /// it is unbuffered.
 #[derive(Args)]
@@ -118,7 +118,7 @@ pub(crate) struct Recv {
     /// Write messages one after the other, with no line ends between.
     #[arg(long)]
     raw: bool,
-    /// Go on when the last producer has left.
+    /// Go on when the last producer has left, or the ring is closed.
     #[arg(short, long)]
     follow: bool,
     /// Write each message before it is released: a `recv` that is killed loses none, and the next
@@ -135,18 +135,13 @@ impl Recv {
         let stop = Stop::on_signals()?;
         let ring = builder.open_or_create(&self.name)?;
         match ring.consumer_side() {
-            Sharing::Shared => self.receive(&ring, ring.consumer()?, &stop),
-            Sharing::Exclusive => self.receive(&ring, ring.exclusive_consumer()?, &stop),
+            Sharing::Shared => self.receive(ring.consumer()?, &stop),
+            Sharing::Exclusive => self.receive(ring.exclusive_consumer()?, &stop),
         }
     }
 
-    fn receive<S: Mode>(
-        &self,
-        ring: &UltraFastRing,
-        mut consumer: Consumer<S>,
-        stop: &Stop,
-    ) -> anyhow::Result<ExitCode> {
-        let outcome = self.drain(ring, &mut consumer, stop);
+    fn receive<S: Mode>(&self, mut consumer: Consumer<S>, stop: &Stop) -> anyhow::Result<ExitCode> {
+        let outcome = self.drain(&mut consumer, stop);
         if outcome.is_err() {
             // The last message may not have been written: as if killed, so that the next to
             // receive gets it again.
@@ -155,19 +150,11 @@ impl Recv {
         outcome
     }
 
-    fn drain<S: Mode>(
-        &self,
-        ring: &UltraFastRing,
-        consumer: &mut Consumer<S>,
-        stop: &Stop,
-    ) -> anyhow::Result<ExitCode> {
+    fn drain<S: Mode>(&self, consumer: &mut Consumer<S>, stop: &Stop) -> anyhow::Result<ExitCode> {
         // Not `io::stdout`, which would write a line at a time.
         let output = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let mut output = io::BufWriter::with_capacity(1 << 16, output);
-        let mut patience = Patience::default();
-        let sent_before = ring.stats().sent;
-        let mut seen_producers = false;
-        let mut last_look = false;
+        consumer.end_when_deserted(!self.follow);
         let mut received = 0;
         while self.count.is_none_or(|count| received < count) {
             if let Some(code) = stop.asked() {
@@ -181,24 +168,16 @@ impl Recv {
                         return Err(error.into());
                     }
                     received += 1;
-                    last_look = false;
-                    patience.reset();
+                    continue;
                 }
-                Err(RecvError::Empty) => {
-                    output.flush()?;
-                    if last_look {
-                        break;
-                    }
-                    if patience.is_long() && !self.follow {
-                        let producing =
-                            ring.participants().any(|it| it.alive && it.side == Side::Producer);
-                        seen_producers |=
-                            producing || received > 0 || ring.stats().sent > sent_before;
-                        // They may have sent between our look at the ring and at the table.
-                        last_look = seen_producers && !producing;
-                    }
-                    patience.wait();
-                }
+                Err(RecvError::Empty | RecvError::Closed) => output.flush()?,
+                Err(error) => return Err(error.into()),
+            }
+            match consumer.wait(a_while()) {
+                Ok(()) | Err(RecvError::TimedOut) => {}
+                // Until somebody opens it again.
+                Err(RecvError::Closed) if self.follow => std::thread::sleep(STOP_DELAY),
+                Err(RecvError::Closed | RecvError::Deserted) => break,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -1,4 +1,4 @@
-//! Waiting: for a peer, for standard input, and for the user who wants to stop.
+//! Waiting for standard input, and for the user who wants to stop; for a peer the ring waits.
 
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
@@ -6,40 +6,18 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
-/// Tries in a row that spin, and after those, that yield; beyond, each sleeps.
-const SPINS: u32 = 200;
-const YIELDS: u32 = 2_000;
+/// How long a wait for a peer goes on before it is looked whether the user wants to stop.
+pub(crate) const STOP_DELAY: Duration = Duration::from_millis(50);
 
-/// Waits longer the longer nothing has come.
-#[derive(Default)]
-pub(crate) struct Patience {
-    fruitless: u32,
-}
-
-impl Patience {
-    pub(crate) fn reset(&mut self) {
-        self.fruitless = 0;
-    }
-
-    pub(crate) fn wait(&mut self) {
-        self.fruitless = self.fruitless.saturating_add(1);
-        match self.fruitless {
-            ..SPINS => std::hint::spin_loop(),
-            SPINS..YIELDS => std::thread::yield_now(),
-            _ => std::thread::sleep(Duration::from_micros(500)),
-        }
-    }
-
-    /// Whether nothing has come for long enough to look at things that cost something.
-    pub(crate) fn is_long(&self) -> bool {
-        self.fruitless >= YIELDS
-    }
+/// Until when to wait for a peer, this time.
+pub(crate) fn a_while() -> Option<Instant> {
+    Some(Instant::now() + STOP_DELAY)
 }
 
 /// Notes the first SIGINT or SIGTERM, so that what is begun can be ended in order; a second one

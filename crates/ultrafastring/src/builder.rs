@@ -8,6 +8,7 @@ use std::{string::String, vec::Vec};
 use crate::layout::{Geometry, Redelivery, Sharing, Timestamps};
 use crate::participant::ParticipantName;
 use crate::segment::Segment;
+use crate::wait;
 use crate::{PriorityClass, RingError, UltraFastRing};
 
 /// Slots of a ring whose capacity nobody chose.
@@ -46,6 +47,7 @@ pub struct Builder {
     credit_limit: Option<u64>,
     reserves: [u64; PriorityClass::COUNT],
     name: ParticipantName,
+    fences: bool,
     #[cfg(feature = "std")]
     directory: PathBuf,
 }
@@ -70,6 +72,7 @@ impl Builder {
             credit_limit: None,
             reserves: [0; PriorityClass::COUNT],
             name: ParticipantName::default(),
+            fences: false,
             #[cfg(feature = "std")]
             directory: crate::segment::file::DEFAULT_DIRECTORY.into(),
         }
@@ -141,6 +144,22 @@ impl Builder {
         self
     }
 
+    /// Has producers and consumers of this ring fence before they look whether somebody sleeps,
+    /// some fifty ticks a message, instead of being fenced by those who are about to
+    /// (`membarrier`). It comes about by itself when somebody takes part who cannot use
+    /// `membarrier`, where the kernel or a sandbox does not have it.
+    pub fn fences(mut self) -> Self {
+        self.fences = true;
+        self
+    }
+
+    fn over(&self, segment: Segment) -> UltraFastRing {
+        if self.fences {
+            wait::demand_fences(&segment);
+        }
+        UltraFastRing::over(segment, self.name)
+    }
+
     fn geometry(&self) -> Geometry {
         Geometry {
             capacity: self.capacity,
@@ -165,7 +184,7 @@ impl Builder {
     /// [`RingError::Invalid`] if a number is out of range, [`RingError::OutOfMemory`].
     #[cfg(any(feature = "alloc", loom))]
     pub fn heap(&self) -> Result<UltraFastRing, RingError> {
-        Ok(UltraFastRing::over(Segment::heap(self.geometry())?, self.name))
+        Ok(self.over(Segment::heap(self.geometry())?))
     }
 
     /// Makes a ring in `memory` that is lent for ever, for programs without an allocator: as many
@@ -190,7 +209,7 @@ impl Builder {
         &self,
         memory: &'static mut [crate::segment::Page],
     ) -> Result<UltraFastRing, RingError> {
-        Ok(UltraFastRing::over(Segment::lent(memory, self.geometry())?, self.name))
+        Ok(self.over(Segment::lent(memory, self.geometry())?))
     }
 
     /// Pages of 4096 bytes that a ring of this kind takes.
@@ -230,7 +249,7 @@ impl Builder {
     /// [`RingError::NoSpace`], [`RingError::PermissionDenied`], [`RingError::Io`].
     pub fn create(&self, name: &str) -> Result<UltraFastRing, RingError> {
         let segment = Segment::create(&self.directory, name, self.named_geometry())?;
-        Ok(UltraFastRing::over(segment, self.name))
+        Ok(self.over(segment))
     }
 
     /// Opens the ring called `name`. What was chosen when it was made holds; of this builder's

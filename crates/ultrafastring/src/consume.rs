@@ -27,6 +27,7 @@ use crate::recover::{self, Adopted, STUCK_TICKS};
 use crate::segment::Segment;
 use crate::slot::{Meta, Payload, SlotState};
 use crate::sync::Ordering;
+use crate::wait;
 use crate::{
     CoalesceController, CoalesceMode, LaneStats, PriorityClass, RecvError, RingError,
     prefetch_read, rdtsc,
@@ -51,7 +52,7 @@ const PREFETCH_AHEAD: u64 = 32;
 ///
 /// Taken from a ring with [`UltraFastRing::consumer`](crate::UltraFastRing::consumer) or
 /// [`exclusive_consumer`](crate::UltraFastRing::exclusive_consumer); it keeps the segment alive by
-/// itself. All calls return at once.
+/// itself. Calls return at once, but for those that say that they wait.
 ///
 /// The copying calls ([`try_recv`](Self::try_recv), [`recv_fast`](Self::recv_fast),
 /// [`recv_batch`](Self::recv_batch)) release a message before they return: a process killed just
@@ -75,11 +76,11 @@ const PREFETCH_AHEAD: u64 = 32;
 /// ```
 #[derive(Debug)]
 pub struct Consumer<S: Mode> {
-    entry: Entry,
+    pub(crate) entry: Entry,
     /// The next position: an exclusive side's own; on a shared side where the head was last seen.
-    position: u64,
+    pub(crate) position: u64,
     /// Messages received through this handle.
-    received: u64,
+    pub(crate) received: u64,
     /// At how many of them it grants.
     grant_at: u64,
     /// Time after which to grant with the next message that carries a timestamp.
@@ -87,7 +88,7 @@ pub struct Consumer<S: Mode> {
     run: ReceivedRun,
     /// Whether `holding`, or something is `adopted`, or what comes next was in a predecessor's
     /// hands: the one thing that a receive looks at first.
-    special: bool,
+    pub(crate) special: bool,
     /// Calls that found nothing.
     fruitless: u32,
     /// How often such a call pauses.
@@ -108,10 +109,12 @@ pub struct Consumer<S: Mode> {
     /// Messages below were in an exclusive predecessor's hands when it died.
     redelivered_below: u64,
     /// A dead consumer's messages that this handle delivers again.
-    adopted: Option<Adopted>,
+    pub(crate) adopted: Option<Adopted>,
     /// The entry of a dead consumer some of whose messages this handle has delivered, to go on
     /// with by the next call, unless somebody else does before.
     handed_on: Option<usize>,
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) waiting: wait::Waiting,
     /// The position at which nothing was found by the last look around.
     found_nothing_at: u64,
     /// Where the release frontier of a shared side stands still, and since when, in ticks.
@@ -132,7 +135,7 @@ struct Taken {
 }
 
 impl<S: Mode> Consumer<S> {
-    const SHARED: bool = matches!(S::SHARING, Sharing::Shared);
+    pub(crate) const SHARED: bool = matches!(S::SHARING, Sharing::Shared);
 
     pub(crate) fn attach(segment: &Segment, identity: &Identity) -> Result<Self, RingError> {
         let role = Role { side: Side::Consumer, sharing: S::SHARING };
@@ -164,6 +167,8 @@ impl<S: Mode> Consumer<S> {
             adopted,
             handed_on: None,
             behind: (u64::MAX, 0),
+            #[cfg(any(feature = "std", loom))]
+            waiting: wait::Waiting::default(),
             found_nothing_at: u64::MAX,
             stuck_since: 0,
             mode: PhantomData,
@@ -293,6 +298,27 @@ impl<S: Mode> Consumer<S> {
         Ok(Borrowed { consumer: self, message, position: taken.position, taken_at })
     }
 
+    /// Receives the next message, and calls `relax` again and again while there is none: for
+    /// programs without an operating system to wait in, or with one of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`].
+    pub fn recv_spinning(&mut self, mut relax: impl FnMut()) -> Result<Message, RecvError> {
+        loop {
+            match self.try_recv() {
+                Err(RecvError::Empty) => relax(),
+                done => return done,
+            }
+        }
+    }
+
+    /// Closes the ring; see [`UltraFastRing::close`](crate::UltraFastRing::close).
+    pub fn close(&mut self) {
+        self.flush();
+        wait::close(self.entry.segment());
+    }
+
     /// Receives what is there, one message after the other, and ends when the ring is found
     /// empty.
     pub fn try_iter(&mut self) -> TryIter<'_, S> {
@@ -368,7 +394,7 @@ impl<S: Mode> Consumer<S> {
     /// What to do when the next position is not committed: `Ok` to look again, elsewhere. Most
     /// often nothing is there yet, and most of those calls end here.
     #[inline(always)]
-    fn not_committed(&mut self, sequence: u64) -> Result<(), RecvError> {
+    pub(crate) fn not_committed(&mut self, sequence: u64) -> Result<(), RecvError> {
         self.fruitless = self.fruitless.wrapping_add(1);
         if sequence <= self.position && self.fruitless & self.look_mask != 0 {
             for _ in 0..self.pauses {
@@ -615,7 +641,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     #[inline(always)]
-    fn note_special(&mut self) {
+    pub(crate) fn note_special(&mut self) {
         self.special = self.holding
             || self.adopted.is_some()
             || self.handed_on.is_some()
@@ -632,7 +658,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     /// Releases what a guard holds, or held when it was forgotten.
-    fn release_lent(&mut self) {
+    pub(crate) fn release_lent(&mut self) {
         if self.holding {
             self.release(Span::new(self.position - 1, 1));
         }
@@ -657,7 +683,7 @@ impl<S: Mode> Consumer<S> {
     /// Announces the release frontier, which gives credit back, and stores the counters.
     #[cold]
     #[inline(never)]
-    fn grant(&mut self, timestamp: u64) {
+    pub(crate) fn grant(&mut self, timestamp: u64) {
         let now = if timestamp == 0 { rdtsc() } else { timestamp };
         let segment = self.entry.segment();
         if Self::SHARED {
@@ -669,6 +695,9 @@ impl<S: Mode> Consumer<S> {
             // Release: pairs with the acquire in `refill`: our reads of these slots come before
             // the producers' writes into them.
             counters.consumer_tail.store(released, Ordering::Release);
+            if wait::is_alert(segment, Side::Producer) {
+                wait::ring(segment, Side::Producer);
+            }
         }
         self.store_lanes();
         let mode = self.coalesce.record_arrivals(self.ungranted(), now);
@@ -698,7 +727,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     /// Messages released through this handle since it granted.
-    fn ungranted(&self) -> u64 {
+    pub(crate) fn ungranted(&self) -> u64 {
         self.received.wrapping_sub(self.granted)
     }
 
@@ -744,7 +773,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     /// Passes over an abandoned slot.
-    fn skip(&mut self) -> Result<(), RecvError> {
+    pub(crate) fn skip(&mut self) -> Result<(), RecvError> {
         let position = self.position;
         let head = &self.entry.segment().counters().consumer_head;
         if Self::SHARED {
@@ -785,6 +814,9 @@ impl<S: Mode> Consumer<S> {
 
     /// The ring is empty as far as this handle can tell: the time for what was put off.
     fn nothing_there(&mut self) -> Result<(), RecvError> {
+        if wait::is_closed(self.entry.segment()) {
+            return self.closed();
+        }
         let now = rdtsc();
         // Wrapping, here and below: a clock that was set back is a reason to look, not to wait for
         // it. Not in a model, which must not depend on the clock.
@@ -819,9 +851,36 @@ impl<S: Mode> Consumer<S> {
             < counters.consumer_head.load(Ordering::Relaxed)
     }
 
+    /// The ring was closed: whether everything in it is received.
+    pub(crate) fn closed(&mut self) -> Result<(), RecvError> {
+        let segment = self.entry.segment();
+        // It was found closed by an acquire, so what was sent before is seen.
+        let drained = match segment.geometry().producer_sharing {
+            Sharing::Shared => {
+                segment.counters().producers_claimed(Ordering::Acquire) <= self.position
+            }
+            Sharing::Exclusive => {
+                segment.slot(self.position).state(self.position) == SlotState::NotYet
+            }
+        };
+        if self.ungranted() != 0 {
+            self.grant(0);
+        }
+        // What the dead had claimed or held is theirs who drain the ring, too.
+        if self.help() || (!drained && self.is_committed(self.position)) {
+            return Ok(());
+        }
+        Err(if drained { RecvError::Closed } else { RecvError::Empty })
+    }
+
+    /// Whether there is something at `position` to receive or to pass over.
+    pub(crate) fn is_committed(&self, position: u64) -> bool {
+        self.entry.segment().slot(position).state(position) != SlotState::NotYet
+    }
+
     /// Looks whether a dead peer is in the way, and finishes its work. Says whether to look for a
     /// message again.
-    fn help(&mut self) -> bool {
+    pub(crate) fn help(&mut self) -> bool {
         let segment = self.entry.segment();
         let counters = segment.counters();
         let geometry = segment.geometry();
@@ -829,7 +888,7 @@ impl<S: Mode> Consumer<S> {
         let mut again = false;
         if geometry.producer_sharing == Sharing::Shared
             // Acquire: pairs with the release of the claim, so that its intent is seen.
-            && counters.producer_head.load(Ordering::Acquire) > self.position
+            && counters.producers_claimed(Ordering::Acquire) > self.position
         {
             let abandoned = recover::abandon_for_the_dead(segment, locker, index, self.position);
             self.entry.participant().count(Event::Abandoned, abandoned);

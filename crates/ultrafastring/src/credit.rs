@@ -137,14 +137,20 @@ impl CreditController {
     pub(crate) fn observe(&mut self, frontier: u64) {
         if frontier > self.granted && frontier <= self.consumed {
             self.granted = frontier;
-            self.rebound();
         }
+        // Whatever was seen: what `suspend` took away is given back.
+        self.rebound();
         let available = self.available();
         if available <= self.low {
             self.pressure = true;
         } else if available >= self.high {
             self.pressure = false;
         }
+    }
+
+    /// Takes all credit away until the frontier is next looked at.
+    pub(crate) fn suspend(&mut self) {
+        self.bounds = [0; PriorityClass::COUNT];
     }
 
     /// Learns how far a shared side has come, whoever sent it.

@@ -220,7 +220,7 @@ fn finish(segment: &Segment, locker: &Locker, index: usize, repair: &mut Repair)
 fn producers_at(segment: &Segment) -> u64 {
     let counters = segment.counters();
     // Acquire, both: slots below are seen as they are.
-    let head = counters.producer_head.load(Ordering::Acquire);
+    let head = counters.producers_claimed(Ordering::Acquire);
     if segment.geometry().producer_sharing == Sharing::Shared {
         return head;
     }
@@ -295,7 +295,7 @@ fn dead(segment: &Segment, locker: &Locker) -> Vec<Finding> {
 fn orphans(segment: &Segment, locker: &Locker) -> impl Iterator<Item = u64> {
     let counters = segment.counters();
     let start = counters.consumer_head.load(Ordering::Acquire).min(MAX_POSITION);
-    let end = counters.producer_head.load(Ordering::Acquire);
+    let end = counters.producers_claimed(Ordering::Acquire);
     let end = end.min(start + segment.geometry().capacity as u64);
     let is_producer = |index: &usize| {
         segment.participant(*index).role().is_none_or(|role| role.side == Side::Producer)

@@ -319,6 +319,10 @@ pub enum SendError {
     /// The calls on `&UltraFastRing` found no participant entry to borrow, because the table is
     /// full or the producer side exclusive. Take a handle from the ring, which says why.
     NoEntry,
+    /// The ring is closed: the stream has ended. A new producer handle opens it again.
+    Closed,
+    /// There was no room in time. Only calls that wait say so.
+    TimedOut,
 }
 
 impl fmt::Display for SendError {
@@ -335,6 +339,10 @@ impl fmt::Display for SendError {
                 "no participant entry can be borrowed for this call; take a producer handle, \
                  which says why",
             ),
+            Self::Closed => f.write_str(
+                "the ring is closed; a new producer handle, or reopen(), opens it for another stream",
+            ),
+            Self::TimedOut => f.write_str("there was no room in the ring in time"),
         }
     }
 }
@@ -392,6 +400,14 @@ pub enum RecvError {
     /// The calls on `&UltraFastRing` found no participant entry to borrow, because the table is
     /// full or the consumer side exclusive. Take a handle from the ring, which says why.
     NoEntry,
+    /// The ring is closed and everything in it received: the stream has ended. A call that does
+    /// not wait may say [`Empty`](Self::Empty) some times before it says this.
+    Closed,
+    /// Nothing came in time. Only calls that wait say so.
+    TimedOut,
+    /// Producers have been, none is left, and the ring is empty. Only calls that wait say so, and
+    /// only if asked to: see `Consumer::end_when_deserted`.
+    Deserted,
 }
 
 impl fmt::Display for RecvError {
@@ -407,6 +423,11 @@ impl fmt::Display for RecvError {
                 "no participant entry can be borrowed for this call; take a consumer handle, \
                  which says why",
             ),
+            Self::Closed => f.write_str("the ring is closed and all of it received"),
+            Self::TimedOut => f.write_str("no message came in time"),
+            Self::Deserted => {
+                f.write_str("the last producer has left, and all it sent is received")
+            }
         }
     }
 }

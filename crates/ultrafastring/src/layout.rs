@@ -9,7 +9,7 @@
 //!            │ consumer_head   ·                                              │
 //!            │ consumer_tail   ·                                              │
 //!       4608 ├────────────────────────────────────────────────────────────────┤
-//!            │ control: entries used, closed, side locks of memory segments   │
+//!            │ control: entries used, side locks of memory segments, bells    │
 //!       8192 ├────────────────────────────────────────────────────────────────┤
 //!            │ participant table: entries of 1024 bytes (participant.rs)      │
 //!            ├──────────────────────────────────────────── page boundary ─────┤
@@ -23,7 +23,7 @@
 
 use crate::PriorityClass;
 use crate::error::Invalid;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// First word of every ring: `UFRring` and a zero byte, little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"UFRring\0");
@@ -59,6 +59,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Counters, consumer_head) == 256);
     assert!(core::mem::offset_of!(Counters, consumer_tail) == 384);
     assert!(CONTROL_OFFSET == 4_608);
+    assert!(core::mem::offset_of!(Control, bells) == 128 && size_of::<Bell>() == 128);
     assert!(CONTROL_OFFSET + size_of::<Control>() <= PARTICIPANTS_OFFSET);
     assert!(size_of::<crate::participant::Participant>() == PARTICIPANT_SIZE);
     assert!(size_of::<crate::TimestampedSlot>() == SLOT_SIZE);
@@ -109,8 +110,9 @@ impl core::ops::Deref for CacheLineU64 {
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub(crate) struct Counters {
-    /// The next position that producers claim. On a shared side it moves by compare-and-swap; on
-    /// an exclusive one it is stored with the announcements, for observers.
+    /// The next position that producers claim. On a shared side it moves by compare-and-swap, and
+    /// [`CLOSED`] in it makes every one of them fail; on an exclusive one it is stored with the
+    /// announcements, for observers.
     pub(crate) producer_head: CacheLineU64,
     _gap_0: Line,
     /// Commit frontier as last announced by a producer: all below was committed or abandoned.
@@ -128,6 +130,18 @@ pub(crate) struct Counters {
     _gap_3: Line,
 }
 
+/// The highest bit of `producer_head`, set while the ring of a shared producer side is closed: no
+/// compare-and-swap of a producer succeeds, so nothing is claimed after it.
+pub(crate) const CLOSED: u64 = 1 << 63;
+
+impl Counters {
+    /// The next position that producers claim, whether or not the ring is closed.
+    #[inline]
+    pub(crate) fn producers_claimed(&self, order: Ordering) -> u64 {
+        self.producer_head.load(order) & !CLOSED
+    }
+}
+
 /// A line of nothing after each counter, since some processors fetch lines in pairs (Intel's
 /// spatial prefetcher: Optimization Reference Manual, "Data Prefetching").
 #[derive(Debug)]
@@ -142,7 +156,7 @@ impl Default for Line {
 
 /// Words that change seldom.
 #[derive(Debug, Default)]
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(crate) struct Control {
     /// Entries of the participant table below this number have been used: scans stop here. It
     /// only grows.
@@ -150,8 +164,35 @@ pub(crate) struct Control {
     /// For memory segments only, whose participants cannot die alone: 1 while an exclusive
     /// handle of that side lives. In a file the kernel's lock on the word's place says it.
     pub(crate) side_locks: [AtomicU64; 2],
-    /// Room for closing and for waiting.
     _reserved: [AtomicU64; 5],
+    _gap: Line,
+    /// What wakes those of each side who sleep, by [`Side`].
+    pub(crate) bells: [Bell; 2],
+}
+
+/// What wakes the sleepers of one side; see [`wait`](crate::wait) for the protocol. On lines of its
+/// own, which nobody writes while nobody sleeps: the busy side looks at `state` after each message
+/// (producers) or grant (consumers).
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct Bell {
+    /// The bits below.
+    pub(crate) state: AtomicU32,
+    /// How often it was rung: the word on which sleepers wait in the kernel.
+    pub(crate) rings: AtomicU32,
+    _room: [u64; 15],
+    /// Stands in the model for what the kernel keeps.
+    #[cfg(loom)]
+    pub(crate) queue: crate::wait::kernel::Queue,
+}
+
+impl Bell {
+    /// Somebody of this side sleeps, or is about to.
+    pub(crate) const ASLEEP: u32 = 1;
+    /// In the consumers' bell, for an exclusive producer: the ring is closed.
+    pub(crate) const CLOSED: u32 = 2;
+    /// Somebody who takes part cannot use `membarrier`: the busy side fences before it looks.
+    pub(crate) const FENCES: u32 = 4;
 }
 
 /// A few consecutive positions in one word, as a participant shows them in its entry: what it is
@@ -219,6 +260,14 @@ pub enum Side {
 }
 
 impl Side {
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Producer => Self::Consumer,
+            Self::Consumer => Self::Producer,
+        }
+    }
+
     /// `producer` or `consumer`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -480,6 +529,12 @@ pub(crate) enum BadHeader {
 }
 
 impl Control {
+    /// What wakes the sleepers of `side`.
+    #[inline(always)]
+    pub(crate) fn bell(&self, side: Side) -> &Bell {
+        &self.bells[side as usize]
+    }
+
     /// Takes the lock word of a memory segment's side; says whether it was free.
     pub(crate) fn try_lock_side(&self, side: Side) -> bool {
         // Acquire on success: pairs with the release in `unlock_side`, so that a new exclusive

@@ -13,6 +13,8 @@ extern crate std;
 #[cfg(all(loom, feature = "std"))]
 compile_error!("the loom models are of memory segments: --no-default-features --features alloc");
 
+#[cfg(any(feature = "std", loom))]
+mod block;
 mod builder;
 pub mod clock;
 pub mod coalesce;
@@ -34,6 +36,7 @@ mod seat;
 mod segment;
 pub mod slot;
 mod sync;
+mod wait;
 
 pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_PARTICIPANTS};
 pub use clock::rdtsc;
@@ -54,6 +57,8 @@ pub use ring::{Positions, RingStats, UltraFastRing};
 #[cfg(not(loom))]
 pub use segment::Page;
 pub use slot::{INLINE_SIZE, TimestampedSlot};
+#[cfg(any(feature = "std", loom))]
+pub use wait::{LONGEST_PARK, WaitStrategy};
 
 /// Where named rings live unless a directory is given.
 #[cfg(feature = "std")]

@@ -432,6 +432,7 @@ impl Entry {
             return Err(RingError::WrongSharing { side: role.side, actual });
         }
         let locker = segment.locker()?;
+        crate::wait::join(segment);
         if role.sharing == Sharing::Exclusive
             && !locker.try_lock(segment, Place::Side(role.side))?
         {
@@ -519,5 +520,7 @@ impl Drop for Entry {
         if self.role.sharing == Sharing::Exclusive {
             self.locker.unlock(&self.segment, Place::Side(self.role.side));
         }
+        // Those who wait for this side may want to know that one less is here.
+        crate::wait::ring_all(&self.segment, self.role.side.other());
     }
 }

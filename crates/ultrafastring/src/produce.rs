@@ -20,6 +20,7 @@ use crate::recover::{self, STUCK_TICKS};
 use crate::segment::Segment;
 use crate::slot::{Meta, Payload, SlotState, Stores};
 use crate::sync::Ordering;
+use crate::wait;
 use crate::{
     CoalesceController, CreditController, INLINE_SIZE, LaneStats, PriorityClass, RingError,
     SendError, TrySendError, prefetch_write, rdtsc,
@@ -89,7 +90,7 @@ impl Stamps {
 ///
 /// Taken from a ring with [`UltraFastRing::producer`](crate::UltraFastRing::producer) or
 /// [`exclusive_producer`](crate::UltraFastRing::exclusive_producer); it keeps the segment alive by
-/// itself. All calls return at once.
+/// itself. Calls return at once, but for those that say that they wait.
 ///
 /// ```
 /// # #[cfg(feature = "alloc")] {
@@ -107,9 +108,9 @@ impl Stamps {
 /// ```
 #[derive(Debug)]
 pub struct Producer<S: Mode> {
-    entry: Entry,
+    pub(crate) entry: Entry,
     /// Its `consumed` is the next position: an exclusive side's own, a shared side's as last seen.
-    credits: CreditController,
+    pub(crate) credits: CreditController,
     stamps: Stamps,
     stores: Stores,
     run: SentRun,
@@ -130,12 +131,24 @@ pub struct Producer<S: Mode> {
     refused: (u64, u64),
     /// Position of a reservation that may have been forgotten (shared).
     reserved: Option<u64>,
+    /// The class that was last refused.
+    pub(crate) refused_class: PriorityClass,
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) waiting: wait::Waiting,
     mode: PhantomData<S>,
 }
 
 impl<S: Mode> Producer<S> {
-    const SHARED: bool = matches!(S::SHARING, Sharing::Shared);
+    pub(crate) const SHARED: bool = matches!(S::SHARING, Sharing::Shared);
 
+    /// A new handle, for a new stream: a closed ring is opened again.
+    pub(crate) fn begin(segment: &Segment, identity: &Identity) -> Result<Self, RingError> {
+        let this = Self::attach(segment, identity)?;
+        wait::reopen(segment);
+        Ok(this)
+    }
+
+    /// A new handle, on an open or a closed ring.
     pub(crate) fn attach(segment: &Segment, identity: &Identity) -> Result<Self, RingError> {
         let role = Role { side: Side::Producer, sharing: S::SHARING };
         let (entry, _) = Entry::attach(segment, role, identity)?;
@@ -144,7 +157,7 @@ impl<S: Mode> Producer<S> {
         // Acquire: pairs with the release of whoever announced it: the slots below are free.
         let granted = counters.consumer_tail.load(Ordering::Acquire).min(MAX_POSITION);
         let position = if Self::SHARED {
-            counters.producer_head.load(Ordering::Relaxed)
+            counters.producers_claimed(Ordering::Relaxed)
         } else {
             Self::next_position(segment)
         };
@@ -168,6 +181,9 @@ impl<S: Mode> Producer<S> {
             most_unannounced: geometry.capacity as u64,
             refused: (u64::MAX, 0),
             reserved: None,
+            refused_class: PriorityClass::Normal,
+            #[cfg(any(feature = "std", loom))]
+            waiting: wait::Waiting::default(),
             mode: PhantomData,
             entry,
         })
@@ -191,8 +207,8 @@ impl<S: Mode> Producer<S> {
     ///
     /// # Errors
     ///
-    /// [`SendError::TooLarge`], [`SendError::Full`] or [`SendError::OutOfCredit`]; nothing of the
-    /// message was sent.
+    /// [`SendError::TooLarge`], [`SendError::Full`], [`SendError::OutOfCredit`] or
+    /// [`SendError::Closed`]; nothing of the message was sent.
     #[inline(always)]
     pub fn send_fast(&mut self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
         if data.len() > INLINE_SIZE {
@@ -286,6 +302,33 @@ impl<S: Mode> Producer<S> {
             self.reserved = Some(position);
         }
         Ok(Reservation { producer: self, position, class, size, bytes: [0; INLINE_SIZE] })
+    }
+
+    /// Sends `data`, and calls `relax` again and again while there is no room: for programs
+    /// without an operating system to wait in, or with one of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooLarge`] or [`SendError::Closed`]; nothing of the message was sent.
+    pub fn send_spinning(
+        &mut self,
+        data: &[u8],
+        class: PriorityClass,
+        mut relax: impl FnMut(),
+    ) -> Result<(), SendError> {
+        loop {
+            match self.send_fast(data, class) {
+                Err(SendError::Full | SendError::OutOfCredit) => relax(),
+                done => return done,
+            }
+        }
+    }
+
+    /// Ends the stream; see [`UltraFastRing::close`](crate::UltraFastRing::close).
+    pub fn close(&mut self) {
+        self.flush();
+        wait::close(self.entry.segment());
+        self.credits.suspend();
     }
 
     /// Announces the commit frontier and stores the statistics now. A commit itself is visible
@@ -385,11 +428,14 @@ impl<S: Mode> Producer<S> {
         self.run = SentRun::begin(Meta::new(class, size, self.entry.index() as u32), count);
     }
 
-    /// Announces if enough messages, or enough time, have gone by.
+    /// Announces if enough messages, or enough time, have gone by; wakes consumers if some sleep.
     #[inline(always)]
     fn announce_if_due(&mut self, timestamp: u64) {
         if self.count() >= self.announce_at || timestamp > self.announce_by {
             self.announce(timestamp);
+        }
+        if wait::is_alert(self.entry.segment(), Side::Consumer) {
+            self.attend();
         }
     }
 
@@ -414,21 +460,50 @@ impl<S: Mode> Producer<S> {
         first.map(|first| (first, count))
     }
 
+    /// Consumers sleep, or the ring was closed by somebody else, or fences are needed.
+    #[cold]
+    #[inline(never)]
+    fn attend(&mut self) {
+        let segment = self.entry.segment();
+        if !Self::SHARED && wait::is_closed(segment) {
+            // The next call asks again and is told.
+            self.credits.suspend();
+        }
+        wait::ring(segment, Side::Consumer);
+    }
+
     /// Looks how far consumers have come, when the credit known of is spent.
     #[cold]
     #[inline(never)]
-    fn refill(&mut self, class: PriorityClass, count: u64) -> Result<(), SendError> {
+    pub(crate) fn refill(&mut self, class: PriorityClass, count: u64) -> Result<(), SendError> {
         let counters = self.entry.segment().counters();
         // Acquire: pairs with the release of the grant: the reads of the released slots come
         // before our writes into them.
         let frontier = counters.consumer_tail.load(Ordering::Acquire);
+        self.refused_class = class;
+        self.refill_from(frontier, class, count)
+    }
+
+    /// As `refill`, with the release frontier read already.
+    pub(crate) fn refill_from(
+        &mut self,
+        frontier: u64,
+        class: PriorityClass,
+        count: u64,
+    ) -> Result<(), SendError> {
+        let segment = self.entry.segment();
         if Self::SHARED {
             // After the frontier, so that the frontier is not beyond it.
-            let head = counters.producer_head.load(Ordering::Relaxed);
+            let head = segment.counters().producers_claimed(Ordering::Relaxed);
             if head > MAX_POSITION {
                 return self.no_credit();
             }
             self.credits.advance_to(head);
+        }
+        if wait::is_closed(segment) {
+            self.credits.suspend();
+            let _ = self.no_credit();
+            return Err(SendError::Closed);
         }
         self.credits.observe(frontier);
         if self.credits.covers(self.credits.consumed(), class, count)
@@ -531,6 +606,8 @@ impl<S: Mode> Producer<S> {
             let slot = self.entry.segment().slot(position);
             slot.abandon(slot.sequence(), position);
             self.credits.advance_to(position + 1);
+            // Consumers can pass it now, and what others committed behind it is next.
+            wait::ring_all(self.entry.segment(), Side::Consumer);
         }
         // An exclusive side has told nobody: the next message takes the position.
     }
@@ -556,7 +633,7 @@ fn announce_commit_frontier(segment: &Segment) {
     let counters = segment.counters();
     // Acquire: pairs with the release of the claim: the intents of all who claimed below the
     // head are seen.
-    let head = counters.producer_head.load(Ordering::Acquire);
+    let head = counters.producers_claimed(Ordering::Acquire);
     let frontier = (0..segment.entries_used())
         .filter_map(|index| segment.participant(index).shown_intent())
         .map(|span| span.first)

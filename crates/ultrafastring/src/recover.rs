@@ -18,6 +18,7 @@ use crate::participant::{Event, Participant};
 use crate::segment::{Locker, Place, Segment};
 use crate::slot::SlotState;
 use crate::sync::Ordering;
+use crate::wait;
 
 /// Ticks (about 100 microseconds) that somebody is stuck before looking whether a dead peer is in
 /// the way.
@@ -96,7 +97,7 @@ pub(crate) fn finish_intent(segment: &Segment, locker: &Locker, index: usize) ->
     let participant = segment.participant(index);
     let Some(span) = participant.shown_intent() else { return Some(0) };
     // Acquire: pairs with the release of the claims: whoever won a position below shows it.
-    let head = segment.counters().producer_head.load(Ordering::Acquire);
+    let head = segment.counters().producers_claimed(Ordering::Acquire);
     let mut abandoned = 0;
     // A claim moves the head over the whole span at once: a head inside it is somebody else's.
     if span.end() <= head {
@@ -312,4 +313,7 @@ pub(crate) fn raise_release_frontier(segment: &Segment) {
     // writes. Acquire: pairs with the second look in `read_adopted`. A maximum: another grant may
     // have seen more.
     counters.consumer_tail.fetch_max(frontier, Ordering::AcqRel);
+    if wait::is_alert(segment, Side::Producer) {
+        wait::ring(segment, Side::Producer);
+    }
 }

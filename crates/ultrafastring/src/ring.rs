@@ -6,13 +6,14 @@ use crate::builder::Builder;
 #[cfg(any(feature = "alloc", loom))]
 use crate::builder::DEFAULT_CAPACITY;
 use crate::lane::LaneStats;
-use crate::layout::{Redelivery, Sharing, Timestamps};
+use crate::layout::{Bell, Redelivery, Sharing, Side, Timestamps};
 use crate::message::Batch;
 use crate::participant::{Identity, ParticipantInfo, ParticipantName};
 use crate::seat::Seats;
 use crate::segment::Segment;
 use crate::slot::SlotState;
 use crate::sync::Ordering;
+use crate::wait;
 use crate::{
     Consumer, Exclusive, PriorityClass, Producer, RecvError, RingError, SendError, Shared,
 };
@@ -137,8 +138,8 @@ impl UltraFastRing {
     ///
     /// # Errors
     ///
-    /// [`SendError::TooLarge`], [`SendError::Full`], [`SendError::OutOfCredit`], or
-    /// [`SendError::NoEntry`] if the producer side is exclusive or the participant table full;
+    /// [`SendError::TooLarge`], [`SendError::Full`], [`SendError::OutOfCredit`],
+    /// [`SendError::Closed`], or [`SendError::NoEntry`] if the producer side is exclusive or the participant table full;
     /// nothing of the message was sent.
     #[inline(always)]
     pub fn send_fast(&self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
@@ -230,24 +231,25 @@ impl UltraFastRing {
         stats
     }
 
-    /// A shared producer.
+    /// A shared producer. If the ring is closed, this opens it again, for a new stream.
     ///
     /// # Errors
     ///
     /// [`RingError::WrongSharing`] if the producer side is exclusive, [`RingError::TableFull`],
     /// or what the system says.
     pub fn producer(&self) -> Result<Producer<Shared>, RingError> {
-        Producer::attach(&self.segment, &self.identity())
+        Producer::begin(&self.segment, &self.identity())
     }
 
-    /// The producer of an exclusive producer side.
+    /// The producer of an exclusive producer side. If the ring is closed, this opens it again, for
+    /// a new stream.
     ///
     /// # Errors
     ///
     /// [`RingError::SideTaken`], which says who holds it; [`RingError::WrongSharing`] if the side
     /// is shared, [`RingError::TableFull`], or what the system says.
     pub fn exclusive_producer(&self) -> Result<Producer<Exclusive>, RingError> {
-        Producer::attach(&self.segment, &self.identity())
+        Producer::begin(&self.segment, &self.identity())
     }
 
     /// A shared consumer.
@@ -266,6 +268,42 @@ impl UltraFastRing {
     /// As [`exclusive_producer`](Self::exclusive_producer), for the consumer side.
     pub fn exclusive_consumer(&self) -> Result<Consumer<Exclusive>, RingError> {
         Consumer::attach(&self.segment, &self.identity())
+    }
+
+    /// Closes the ring: the stream ends. Calls that send give [`SendError::Closed`]; those that
+    /// receive give what is left in the ring and then [`RecvError::Closed`]. Whoever waits is
+    /// woken.
+    ///
+    /// A named ring stays closed until somebody takes a producer handle or calls
+    /// [`reopen`](Self::reopen). On a shared producer side nothing is sent after this. An exclusive
+    /// producer that somebody else closes may have sent one message more before it notices; it
+    /// stays in the ring.
+    pub fn close(&self) {
+        // What lies in seats is announced first, so that the counters are whole at the end.
+        self.producers.for_each_idle(Producer::flush);
+        wait::close(&self.segment);
+    }
+
+    /// Opens a closed ring again, as taking a producer handle does.
+    pub fn reopen(&self) {
+        wait::reopen(&self.segment);
+    }
+
+    /// Whether the ring is closed.
+    pub fn is_closed(&self) -> bool {
+        wait::is_closed(&self.segment)
+    }
+
+    /// Whether somebody of `side` sleeps until the other side wakes it, or did when last somebody
+    /// looked.
+    pub fn is_asleep(&self, side: Side) -> bool {
+        self.segment.control().bell(side).state.load(Ordering::Relaxed) & Bell::ASLEEP != 0
+    }
+
+    /// How many handles of `side` are held by the living, seats of the calls on
+    /// `&UltraFastRing` included: what tells a dead or departed peer from a silent one.
+    pub fn living(&self, side: Side) -> usize {
+        self.segment.infos().filter(|info| info.side == side && info.alive).count()
     }
 
     #[cfg(feature = "alloc")]
@@ -313,7 +351,7 @@ impl UltraFastRing {
         let consumer_tail = counters.consumer_tail.load(Ordering::Acquire);
         let consumer_head = counters.consumer_head.load(Ordering::Acquire);
         let producer_tail = counters.producer_tail.load(Ordering::Acquire);
-        let producer_head = counters.producer_head.load(Ordering::Acquire);
+        let producer_head = counters.producers_claimed(Ordering::Acquire);
         Positions { producer_head, producer_tail, consumer_head, consumer_tail }
     }
 
@@ -362,6 +400,57 @@ impl UltraFastRing {
         self.segment.infos()
     }
 }
+
+/// The calls that wait.
+#[cfg(feature = "std")]
+impl UltraFastRing {
+    /// As [`recv_fast`](Self::recv_fast), and waits for a message if there is none. It has a
+    /// participant entry for as long as it waits.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`], [`RecvError::BufferTooSmall`] or [`RecvError::NoEntry`].
+    pub fn recv_blocking(
+        &self,
+        buffer: &mut [u8],
+    ) -> Result<(usize, PriorityClass, u64), RecvError> {
+        loop {
+            let received = self.receiving(|consumer| {
+                loop {
+                    match consumer.recv_fast(buffer) {
+                        Err(RecvError::Empty) => consumer.wait(None)?,
+                        done => return done,
+                    }
+                }
+            });
+            match received {
+                // As many threads wait as there are seats.
+                Err(RecvError::Empty) => std::thread::sleep(NO_SEAT),
+                done => return done,
+            }
+        }
+    }
+
+    /// As [`send_fast`](Self::send_fast), and waits while there is no room. It has a participant
+    /// entry for as long as it waits.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooLarge`], [`SendError::Closed`] or [`SendError::NoEntry`].
+    pub fn send_blocking(&self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
+        loop {
+            match self.sending(|producer| producer.send_blocking(data, class)) {
+                // As many threads wait as there are seats.
+                Err(SendError::Full) => std::thread::sleep(NO_SEAT),
+                done => return done,
+            }
+        }
+    }
+}
+
+/// How long a waiting call sleeps when all seats are taken.
+#[cfg(feature = "std")]
+const NO_SEAT: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// What only processes need.
 #[cfg(feature = "std")]

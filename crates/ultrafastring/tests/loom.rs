@@ -13,6 +13,10 @@
 //! participant in memory cannot die alone, so adoption, and the orderings that only it needs, are
 //! left to the tests with processes.
 //!
+//! Where handles park, the kernel's futex is a lock and a condition, no time passes, and the ring is
+//! one whose busy sides fence: what `membarrier` does is as if they had. A wake-up that is lost is a
+//! deadlock, which loom reports. Handles outlive the scene, since one that leaves wakes all others.
+//!
 //! Timestamps are off and the rings so small that every message is announced by itself, since
 //! nothing in a model may depend on the clock.
 
@@ -404,4 +408,114 @@ fn threads_that_call_the_ring_share_its_seats() {
         let stats = ring.stats();
         assert_eq!((stats.sent, stats.received), (2, 2));
     });
+}
+
+/// Receives one message, and parks until there is one.
+fn receive_parking<S: Mode>(mut consumer: Consumer<S>) -> (u8, Consumer<S>) {
+    let received = number(&consumer.recv_blocking().unwrap());
+    (received, consumer)
+}
+
+#[test]
+fn a_consumer_that_parks_is_woken_by_each_message() {
+    check(|| {
+        let ring = two_slots().fences().exclusive_producer().exclusive_consumer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let mut consumer = ring.exclusive_consumer().unwrap();
+        let sending = spawn(move || {
+            send_all(&mut producer, 1..=2);
+            producer
+        });
+        for expected in 1..=2 {
+            assert_eq!(number(&consumer.recv_blocking().unwrap()), expected);
+        }
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn two_consumers_that_park_are_both_woken_though_the_bell_may_ring_once() {
+    check(|| {
+        let ring = two_slots().fences().exclusive_producer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let (first, second) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        let one = spawn(move || receive_parking(first));
+        let other = spawn(move || receive_parking(second));
+        send_all(&mut producer, 1..=2);
+        let (one, other) = (one.join().unwrap(), other.join().unwrap());
+        check_all([vec![one.0, other.0]], 1..=2);
+    });
+}
+
+#[test]
+fn a_producer_that_parks_is_woken_when_room_is_granted() {
+    check(|| {
+        let ring = two_slots().fences().exclusive_producer().exclusive_consumer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let mut consumer = ring.exclusive_consumer().unwrap();
+        send_all(&mut producer, 1..=2);
+        let sending = spawn(move || {
+            producer.send_blocking(&message(3), NORMAL).unwrap();
+            producer
+        });
+        let first = number(&consumer.try_recv().unwrap());
+        let producer = sending.join().unwrap();
+        let rest = consumer.try_iter().map(|message| number(&message)).collect();
+        check_all([vec![first], rest], 1..=3);
+        drop(producer);
+    });
+}
+
+#[test]
+fn two_producers_that_park_are_both_woken() {
+    // Many steps: claims race, and each sleep looks at everything.
+    check_with(Some(1), || {
+        let ring = two_slots().fences().exclusive_consumer().heap().unwrap();
+        let (mut first, mut second) = (ring.producer().unwrap(), ring.producer().unwrap());
+        let mut consumer = ring.exclusive_consumer().unwrap();
+        send_all(&mut first, 1..=2);
+        let one = spawn(move || {
+            first.send_blocking(&message(3), NORMAL).unwrap();
+            first
+        });
+        let other = spawn(move || {
+            second.send_blocking(&message(4), NORMAL).unwrap();
+            second
+        });
+        let mut seen: Vec<_> = consumer.try_iter().map(|message| number(&message)).collect();
+        let (one, other) = (one.join().unwrap(), other.join().unwrap());
+        seen.extend(consumer.try_iter().map(|message| number(&message)));
+        check_all([seen], 1..=4);
+        drop((one, other));
+    });
+}
+
+#[test]
+fn closing_wakes_a_consumer_that_parks_and_what_was_sent_before_is_received() {
+    for shared in [false, true] {
+        check(move || {
+            let builder = two_slots().fences().exclusive_consumer();
+            let builder = if shared { builder } else { builder.exclusive_producer() };
+            let ring = builder.heap().unwrap();
+            let mut consumer = ring.exclusive_consumer().unwrap();
+            let closing = if shared {
+                let mut producer = ring.producer().unwrap();
+                spawn(move || {
+                    send_all(&mut producer, [1]);
+                    producer.close();
+                    mem::forget(producer);
+                })
+            } else {
+                let mut producer = ring.exclusive_producer().unwrap();
+                spawn(move || {
+                    send_all(&mut producer, [1]);
+                    producer.close();
+                    mem::forget(producer);
+                })
+            };
+            assert_eq!(number(&consumer.recv_blocking().unwrap()), 1);
+            assert_eq!(consumer.recv_blocking().unwrap_err(), RecvError::Closed);
+            closing.join().unwrap();
+        });
+    }
 }

@@ -4,6 +4,7 @@
 //!  main        the options; what was not built in and why
 //!  measure     rounds; which readings count
 //!  report      medians by distance, ratios, table, JSON          target   what is aimed at
+//!  waiting     sides that sleep, or may
 //!  page        the JSON as a page with plots
 //!  ────────────────────────────────────────────────────────────
 //!  limits      what the hardware allows
@@ -47,6 +48,7 @@ mod report;
 mod tachyon;
 mod target;
 mod threads;
+mod waiting;
 
 use std::fs;
 use std::path::PathBuf;
@@ -90,6 +92,9 @@ struct Cli {
     /// The second process.
     #[arg(long, hide = true, value_name = "CORE")]
     partner: Option<usize>,
+    /// The second process of a case in which sides wait.
+    #[arg(long, hide = true, value_name = "WORK")]
+    waiter: Option<String>,
 }
 
 /// All kinds of queue that were built in.
@@ -107,6 +112,7 @@ fn peers() -> Vec<Peer> {
 }
 
 /// Peers that were not built in, and why.
+#[allow(clippy::vec_init_then_push, reason = "each is pushed or not by what was built in")]
 fn left_out() -> Vec<(&'static str, &'static str)> {
     let mut out = vec![];
     #[cfg(not(feature = "threads"))]
@@ -134,6 +140,7 @@ fn left_out() -> Vec<(&'static str, &'static str)> {
 fn cases() -> Vec<Case> {
     let mut cases = limits::cases();
     cases.extend(peers().into_iter().flat_map(|peer| peer.cases));
+    cases.extend(waiting::cases());
     for case in &mut cases {
         case.quick = peer::is_quick(case);
     }
@@ -150,6 +157,10 @@ fn main() -> anyhow::Result<ExitCode> {
         let path = directory.join("results.json");
         let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
         fs::write(directory.join("index.html"), page::render(&serde_json::from_str(&text)?))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(work) = cli.waiter {
+        waiting::serve(&work)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut cases = cases();

@@ -1,0 +1,465 @@
+//! Waiting: how one side sleeps, and how the other wakes it.
+//!
+//! ```text
+//!  the sleeper                              the busy side
+//!  ticket = rings                           commit the slot   (or: grant)
+//!  state |= ASLEEP                          state & ASLEEP?   one relaxed load, no fence
+//!  membarrier                                 │ seldom: state &= !ASLEEP
+//!  look once more                             └─────────  rings += 1, wake in the kernel
+//!  sleep while rings == ticket
+//! ```
+//!
+//! Between its store and its load the busy side has no fence. The sleeper's expedited `membarrier`
+//! (membarrier(2)) gives it one: when that call returns, every thread of every process that has
+//! joined a ring has passed a full fence. So either the busy side's load comes after the fence and
+//! sees ASLEEP, or its store comes before it and the sleeper's last look sees the message. Where a
+//! process cannot use `membarrier`, or the ring was made so, FENCES in the same word sends the busy
+//! side to the slow path after each message, where it fences and looks again.
+//!
+//! One ring of the bell wakes one consumer, or all producers (their classes have different credit,
+//! so any one of them may be the one that can go on). Until the woken one sleeps again nobody is
+//! rung, however many messages come: that, and the coalescing controller on which spinning and
+//! grants depend, is how wake-ups are folded. A consumer of a shared side that was woken looks
+//! whether there is work for another one, and wakes it.
+//!
+//! Nobody sleeps longer than [`LONGEST_PARK`] at a time: a peer that is killed between its commit
+//! and its ring, or that was woken and is killed before it looks, delays the others by that much
+//! at most.
+
+#[cfg(any(feature = "std", loom))]
+use std::time::{Duration, Instant};
+
+use crate::layout::{Bell, CLOSED, Sharing, Side};
+use crate::segment::Segment;
+use crate::sync::{Ordering, fence};
+
+/// What a handle keeps for its waits.
+#[cfg(any(feature = "std", loom))]
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) strategy: WaitStrategy,
+    /// Times that nobody had rung for what was there.
+    pub(crate) missed: u64,
+    /// Whether a consumer's wait ends when producers have been and none is left.
+    pub(crate) ends_deserted: bool,
+    /// Whether there has been one since that was asked for.
+    pub(crate) seen_producers: bool,
+    /// What had been sent by then.
+    pub(crate) sent_before: u64,
+}
+
+/// How a handle waits; its calls that return at once do not care.
+#[cfg(any(feature = "std", loom))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum WaitStrategy {
+    /// Tries again at once, for ever: the lowest latency, and a core of its own.
+    Spin,
+    /// Spins for a while and then offers its core to others between tries.
+    SpinThenYield,
+    /// Spins for some of the usual time between messages, as the coalescing controller sees it (3
+    /// to 50 microseconds), and then sleeps in the kernel.
+    #[default]
+    SpinThenPark,
+    /// Sleeps in the kernel at once: the least time of the processor.
+    Park,
+}
+
+/// Nobody sleeps longer at a time: so long, at most, does a sleeper not see what no living peer
+/// has told it of.
+#[cfg(any(feature = "std", loom))]
+pub const LONGEST_PARK: Duration = Duration::from_millis(100);
+
+/// Joins those who are fenced by sleepers, before a handle is first used.
+pub(crate) fn join(segment: &Segment) {
+    #[cfg(feature = "std")]
+    if !kernel::register() {
+        demand_fences(segment);
+    }
+    #[cfg(not(feature = "std"))]
+    let _ = segment;
+}
+
+/// Makes both busy sides fence before they look for sleepers.
+pub(crate) fn demand_fences(segment: &Segment) {
+    for side in [Side::Producer, Side::Consumer] {
+        // Relaxed: until a busy peer sees it, LONGEST_PARK bounds what can be missed.
+        segment.control().bell(side).state.fetch_or(Bell::FENCES, Ordering::Relaxed);
+    }
+}
+
+/// Whether the busy side has to do something about those of `side`: most often not.
+#[inline(always)]
+pub(crate) fn is_alert(segment: &Segment, side: Side) -> bool {
+    // Relaxed: that it comes after our commit or grant is the work of the sleeper's membarrier, or
+    // of the fence in `ring`.
+    segment.control().bell(side).state.load(Ordering::Relaxed) != 0
+}
+
+/// Wakes those of `side` if some sleep: one consumer, or all producers.
+#[cold]
+#[inline(never)]
+pub(crate) fn ring(segment: &Segment, side: Side) {
+    let bell = segment.control().bell(side);
+    let mut state = bell.state.load(Ordering::Relaxed);
+    if state & Bell::FENCES != 0 {
+        // SeqCst: pairs with the fence in `arm`: this load comes after our commit or grant.
+        fence(Ordering::SeqCst);
+        state = bell.state.load(Ordering::Relaxed);
+    }
+    // AcqRel: of several who find it set, one rings; what it committed comes before.
+    if state & Bell::ASLEEP != 0
+        && bell.state.fetch_and(!Bell::ASLEEP, Ordering::AcqRel) & Bell::ASLEEP != 0
+    {
+        sound(bell, side == Side::Producer);
+    }
+}
+
+/// Wakes all of `side` that sleep: something has changed that each must look at.
+#[cold]
+pub(crate) fn ring_all(segment: &Segment, side: Side) {
+    let bell = segment.control().bell(side);
+    // SeqCst: pairs with the fence in `arm`: a sleeper that armed before is found, one that arms
+    // later sees what has changed.
+    fence(Ordering::SeqCst);
+    if bell.state.fetch_and(!Bell::ASLEEP, Ordering::AcqRel) & Bell::ASLEEP != 0 {
+        sound(bell, true);
+    }
+}
+
+fn sound(bell: &Bell, all: bool) {
+    // Release: a sleeper that finds its ticket out of date sees what it is woken for.
+    bell.rings.fetch_add(1, Ordering::Release);
+    #[cfg(any(feature = "std", loom))]
+    kernel::wake(bell, if all { i32::MAX as u32 } else { 1 });
+    #[cfg(not(any(feature = "std", loom)))]
+    let _ = all;
+}
+
+/// Announces a sleeper of `side`. It must look once more before it sleeps on the ticket.
+#[cfg(any(feature = "std", loom))]
+pub(crate) fn arm(segment: &Segment, side: Side) -> u32 {
+    let bell = segment.control().bell(side);
+    // Acquire, and first: whoever takes our mark away rings later, and the ticket is out of date.
+    let ticket = bell.rings.load(Ordering::Acquire);
+    bell.state.fetch_or(Bell::ASLEEP, Ordering::AcqRel);
+    // SeqCst: pairs with the fence in `ring`, where the busy side fences for itself.
+    fence(Ordering::SeqCst);
+    #[cfg(feature = "std")]
+    kernel::fence_everybody();
+    ticket
+}
+
+/// Takes the mark of the only sleeper of `side` away.
+#[cfg(any(feature = "std", loom))]
+pub(crate) fn disarm(segment: &Segment, side: Side) {
+    // Relaxed: a bell that is rung in vain costs a system call and nothing else.
+    segment.control().bell(side).state.fetch_and(!Bell::ASLEEP, Ordering::Relaxed);
+}
+
+/// Whether a bell was rung since the last sleeper of `side` announced itself.
+#[cfg(any(feature = "std", loom))]
+pub(crate) fn is_rung(segment: &Segment, side: Side) -> bool {
+    segment.control().bell(side).state.load(Ordering::Relaxed) & Bell::ASLEEP == 0
+}
+
+/// Closes the ring and wakes everybody.
+pub(crate) fn close(segment: &Segment) {
+    // Release, both: whoever sees it closed sees what its closer sent before.
+    match segment.geometry().producer_sharing {
+        Sharing::Shared => {
+            segment.counters().producer_head.fetch_or(CLOSED, Ordering::AcqRel);
+        }
+        Sharing::Exclusive => {
+            let bell = segment.control().bell(Side::Consumer);
+            bell.state.fetch_or(Bell::CLOSED, Ordering::AcqRel);
+        }
+    }
+    ring_all(segment, Side::Consumer);
+    ring_all(segment, Side::Producer);
+}
+
+/// Opens a closed ring again.
+pub(crate) fn reopen(segment: &Segment) {
+    if !is_closed(segment) {
+        return;
+    }
+    // AcqRel, both: a word in which others count or mark as well.
+    match segment.geometry().producer_sharing {
+        Sharing::Shared => {
+            segment.counters().producer_head.fetch_and(!CLOSED, Ordering::AcqRel);
+        }
+        Sharing::Exclusive => {
+            let bell = segment.control().bell(Side::Consumer);
+            bell.state.fetch_and(!Bell::CLOSED, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Whether the ring is closed.
+#[inline]
+pub(crate) fn is_closed(segment: &Segment) -> bool {
+    // Acquire, both: pairs with the release in `close`: what its closer sent is seen.
+    match segment.geometry().producer_sharing {
+        Sharing::Shared => segment.counters().producer_head.load(Ordering::Acquire) & CLOSED != 0,
+        Sharing::Exclusive => {
+            let state = segment.control().bell(Side::Consumer).state.load(Ordering::Acquire);
+            state & Bell::CLOSED != 0
+        }
+    }
+}
+
+/// A handle that can wait for something.
+#[cfg(any(feature = "std", loom))]
+pub(crate) trait Sleeper {
+    /// The side whose bell it hears.
+    const SIDE: Side;
+    /// Why it stops waiting, other than for what it waits for.
+    type Stop;
+
+    fn segment(&self) -> &Segment;
+
+    /// Whether to go on, by the same look as a call that returns at once.
+    fn glance(&mut self) -> Result<bool, Self::Stop>;
+
+    /// Whether to go on, with everything looked at: closed rings, dead peers, what was put off.
+    fn look(&mut self) -> Result<bool, Self::Stop>;
+
+    /// Takes back what `arm` announced: `ready` if it goes on with what it waited for.
+    fn leave(&mut self, ready: bool);
+
+    /// Ticks between arrivals, and how to wait.
+    fn manner(&self) -> (u64, WaitStrategy);
+
+    /// Counts a time that nobody rang for what was there.
+    fn note_missed(&mut self);
+
+    /// That nothing came in time.
+    fn timed_out() -> Self::Stop;
+}
+
+/// Ticks (about 100 microseconds) of spinning between looks at everything.
+#[cfg(any(feature = "std", loom))]
+const LOOK_TICKS: u64 = 1 << 18;
+
+/// Tries without a pause before those with one.
+#[cfg(any(feature = "std", loom))]
+const EAGER: u32 = 32;
+
+/// Waits until `sleeper` can go on, or must stop, or `deadline` has passed.
+#[cfg(any(feature = "std", loom))]
+pub(crate) fn wait<S: Sleeper>(sleeper: &mut S, deadline: Option<Instant>) -> Result<(), S::Stop> {
+    let (interval, strategy) = sleeper.manner();
+    if spin(sleeper, spin_ticks(interval, strategy), deadline)? {
+        return Ok(());
+    }
+    let mut leaving = Leaving { sleeper, armed: false };
+    loop {
+        // Everything that was put off is done before sleeping, and what is due after it.
+        if leaving.sleeper.look()? {
+            return leaving.ready();
+        }
+        let ticket = arm(leaving.sleeper.segment(), S::SIDE);
+        leaving.armed = true;
+        if leaving.sleeper.look()? {
+            return leaving.ready();
+        }
+        let Some(most) = remaining(deadline) else { return Err(S::timed_out()) };
+        let segment = leaving.sleeper.segment();
+        let slept_out = kernel::park(segment.control().bell(S::SIDE), ticket, most);
+        let missed = slept_out && most == LONGEST_PARK && !is_rung(segment, S::SIDE);
+        if leaving.sleeper.glance()? {
+            if missed {
+                leaving.sleeper.note_missed();
+            }
+            return leaving.ready();
+        }
+    }
+}
+
+/// How long to sleep at most; `None` if `deadline` has passed.
+#[cfg(any(feature = "std", loom))]
+pub(crate) fn remaining(deadline: Option<Instant>) -> Option<Duration> {
+    let Some(deadline) = deadline else { return Some(LONGEST_PARK) };
+    let left = deadline.saturating_duration_since(Instant::now());
+    (!left.is_zero()).then(|| left.min(LONGEST_PARK))
+}
+
+/// Whoever leaves with nothing, by a panic too, hands on what it may have been woken for.
+#[cfg(any(feature = "std", loom))]
+struct Leaving<'a, S: Sleeper> {
+    sleeper: &'a mut S,
+    armed: bool,
+}
+
+#[cfg(any(feature = "std", loom))]
+impl<S: Sleeper> Leaving<'_, S> {
+    fn ready(mut self) -> Result<(), S::Stop> {
+        if core::mem::take(&mut self.armed) {
+            self.sleeper.leave(true);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(any(feature = "std", loom))]
+impl<S: Sleeper> Drop for Leaving<'_, S> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.sleeper.leave(false);
+        }
+    }
+}
+
+/// How long to spin before sleeping; `None`: for ever.
+#[cfg(any(feature = "std", loom))]
+fn spin_ticks(interval: u64, strategy: WaitStrategy) -> Option<(u64, bool)> {
+    /// About 3 and 50 microseconds. The first is what a sleep and a wake-up cost.
+    const LEAST: u64 = 1 << 13;
+    const MOST: u64 = 1 << 17;
+    /// Above this the controller's average says no more than that messages are rare.
+    const RARE: u64 = 1 << 14;
+    match strategy {
+        WaitStrategy::Park => None,
+        WaitStrategy::SpinThenPark if kernel::is_alone() => None,
+        WaitStrategy::SpinThenPark if interval >= RARE => Some((LEAST, false)),
+        // Eight times the usual: a gap of that length is seldom one of the stream.
+        WaitStrategy::SpinThenPark => Some(((8 * interval).clamp(LEAST, MOST), false)),
+        WaitStrategy::SpinThenYield => Some((u64::MAX, true)),
+        WaitStrategy::Spin => Some((u64::MAX, false)),
+    }
+}
+
+/// Tries for a while. Says whether to go on; `false`: to sleep.
+#[cfg(any(feature = "std", loom))]
+fn spin<S: Sleeper>(
+    sleeper: &mut S,
+    how: Option<(u64, bool)>,
+    deadline: Option<Instant>,
+) -> Result<bool, S::Stop> {
+    let Some((ticks, yields)) = how else { return Ok(false) };
+    let start = crate::rdtsc();
+    let mut looked = start;
+    let mut tries = 0u32;
+    loop {
+        if sleeper.glance()? {
+            return Ok(true);
+        }
+        tries = tries.saturating_add(1);
+        if tries < EAGER {
+            continue;
+        }
+        let now = crate::rdtsc();
+        if now.saturating_sub(start) > ticks {
+            return Ok(false);
+        }
+        if now.saturating_sub(looked) > LOOK_TICKS {
+            looked = now;
+            if sleeper.look()? {
+                return Ok(true);
+            }
+        }
+        if yields && tries > 4 * EAGER {
+            std::thread::yield_now();
+        } else {
+            core::hint::spin_loop();
+        }
+        // The clock of the system costs more than a try.
+        if tries.is_multiple_of(16) && remaining(deadline).is_none() {
+            return Err(S::timed_out());
+        }
+    }
+}
+
+/// What the kernel does for those who wait.
+#[cfg(feature = "std")]
+pub(crate) mod kernel {
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    use crate::layout::Bell;
+
+    use rustix::io::Errno;
+    use rustix::thread::futex::{self, Flags, Timespec};
+    use rustix::thread::{MembarrierCommand, membarrier};
+
+    /// Has this process fenced by the sleepers of others; `false` if that cannot be. Asked for
+    /// each handle, since a forked child may not inherit it; it is one short system call.
+    pub(super) fn register() -> bool {
+        membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
+    }
+
+    /// A fence in every running thread of every process that is registered.
+    pub(super) fn fence_everybody() {
+        // Who cannot has demanded fences of the others, when it joined.
+        let _ = membarrier(MembarrierCommand::GlobalExpedited);
+    }
+
+    /// Sleeps while `bell` was not rung since `ticket`, and at most so long. It may wake for no
+    /// reason. Says whether the time went by.
+    pub(crate) fn park(bell: &Bell, ticket: u32, most: Duration) -> bool {
+        let most = Timespec {
+            tv_sec: most.as_secs() as i64,
+            tv_nsec: i64::from(most.subsec_nanos()) as _,
+        };
+        // Not private: the word is shared between processes. Whatever ends the sleep (the bell, the
+        // time, a signal, a word that has changed), the caller looks again.
+        futex::wait(&bell.rings, Flags::empty(), ticket, Some(&most)) == Err(Errno::TIMEDOUT)
+    }
+
+    /// Wakes up to `count` of those who sleep by `bell`.
+    pub(super) fn wake(bell: &Bell, count: u32) {
+        // It fails for a bad address only.
+        let _ = futex::wake(&bell.rings, Flags::empty(), count);
+    }
+
+    /// Whether there is but one core, where spinning keeps the peer from running.
+    pub(super) fn is_alone() -> bool {
+        static ALONE: OnceLock<bool> = OnceLock::new();
+        *ALONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
+    }
+}
+
+/// The kernel's part in the model: a futex is a word that is compared under a lock, and a lock and
+/// a condition to wait by. No time passes, so a wake-up that is lost is a deadlock, which loom finds.
+#[cfg(loom)]
+pub(crate) mod kernel {
+    use std::time::Duration;
+
+    use crate::layout::Bell;
+    use crate::sync::Ordering;
+
+    pub(crate) fn park(bell: &Bell, ticket: u32, _: Duration) -> bool {
+        let guard = bell.queue.lock.lock().unwrap();
+        // Acquire: as the kernel's comparison, which its lock orders.
+        if bell.rings.load(Ordering::Acquire) == ticket {
+            drop(bell.queue.condition.wait(guard).unwrap());
+        }
+        false
+    }
+
+    pub(super) fn wake(bell: &Bell, count: u32) {
+        let _guard = bell.queue.lock.lock().unwrap();
+        match count {
+            1 => bell.queue.condition.notify_one(),
+            _ => bell.queue.condition.notify_all(),
+        }
+    }
+
+    pub(super) fn is_alone() -> bool {
+        true
+    }
+
+    /// Where those sleep who sleep by a bell.
+    #[derive(Debug)]
+    pub(crate) struct Queue {
+        lock: loom::sync::Mutex<()>,
+        condition: loom::sync::Condvar,
+    }
+
+    impl Default for Queue {
+        fn default() -> Self {
+            Self { lock: loom::sync::Mutex::new(()), condition: loom::sync::Condvar::new() }
+        }
+    }
+}

@@ -1,0 +1,590 @@
+//! Waiting: parking, waking, closing, running out of time, between threads and between processes.
+//!
+//! What a lost wake-up would cost is [`LONGEST_PARK`](ultrafastring::LONGEST_PARK), and a handle
+//! counts it (`missed_wakes`): so these tests see what would otherwise be a delay.
+//!
+//! `UFR_WAKES=100000000 cargo test --release -p ultrafastring --test waiting stress -- --nocapture`
+//! decides as often.
+
+#![cfg(all(feature = "std", target_os = "linux", not(loom)))]
+
+mod common;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::{Numbered, patiently};
+use tempfile::TempDir;
+use ultrafastring::{
+    Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Side, UltraFastRing,
+    WaitStrategy,
+};
+
+const NORMAL: PriorityClass = PriorityClass::Normal;
+const NAME: &str = "waiting";
+
+/// Longer than any test waits for what comes at once.
+const LONG: Duration = Duration::from_secs(120);
+
+fn stage() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
+    tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap()
+}
+
+fn at(directory: &TempDir) -> Builder {
+    Builder::new().directory(directory.path())
+}
+
+fn exclusive() -> Builder {
+    Builder::new().exclusive_producer().exclusive_consumer()
+}
+
+fn asleep(ring: &UltraFastRing, side: Side) {
+    patiently("somebody sleeps", || ring.is_asleep(side).then_some(()));
+}
+
+/// Another process, that does its work and ends, or is killed.
+struct Child(libc::pid_t);
+
+impl Child {
+    fn start(work: impl FnOnce()) -> Self {
+        // SAFETY: the child uses the C library and the ring only, which mind forks, and ends
+        // without returning.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+        if child == 0 {
+            // Whatever becomes of the parent, nobody stays behind.
+            // SAFETY: touches no memory.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            // SAFETY: ends the process and runs nothing of the parent's.
+            unsafe { libc::_exit(i32::from(done.is_err())) };
+        }
+        Self(child)
+    }
+
+    fn wait(&self) -> i32 {
+        let mut status = 0;
+        // SAFETY: `status` is written and nothing else.
+        assert_eq!(unsafe { libc::waitpid(self.0, &raw mut status, 0) }, self.0);
+        status
+    }
+
+    fn kill(self) {
+        // SAFETY: a signal to our own child, which is waited for below.
+        unsafe { libc::kill(self.0, libc::SIGKILL) };
+        assert!(libc::WIFSIGNALED(self.wait()));
+    }
+
+    fn finish(self) {
+        let status = self.wait();
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
+    }
+}
+
+/// Sends all of `count`, and lets the other side fall asleep in between now and then.
+fn send_all<S: Mode>(mut producer: Producer<S>, sender: u32, count: u64, gaps: &[u64]) -> u64 {
+    for number in 0..count {
+        producer.send_blocking(Numbered::new(sender, number).as_ref(), NORMAL).unwrap();
+        let gap = gaps[number as usize % gaps.len()];
+        for _ in 0..gap {
+            std::hint::spin_loop();
+        }
+    }
+    producer.missed_wakes()
+}
+
+/// Receives until the ring is closed; says how many came and how many wakes were missed.
+fn receive_all<S: Mode>(consumer: &mut Consumer<S>) -> (u64, u64) {
+    let mut received = 0;
+    loop {
+        match consumer.recv_blocking() {
+            Ok(message) => {
+                Numbered::read(&message);
+                received += 1;
+            }
+            Err(RecvError::Closed) => return (received, consumer.missed_wakes()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Pauses of several lengths, so that the other side is met at every stage of falling asleep.
+const GAPS: [u64; 9] = [0, 0, 40, 0, 300, 0, 700, 100, 2_000];
+
+fn each_strategy(mut scene: impl FnMut(WaitStrategy, bool)) {
+    use WaitStrategy::{Park, Spin, SpinThenPark, SpinThenYield};
+    for fences in [false, true] {
+        for strategy in [Park, SpinThenPark, SpinThenYield, Spin] {
+            scene(strategy, fences);
+        }
+    }
+}
+
+fn with_fences(builder: Builder, fences: bool) -> Builder {
+    if fences { builder.fences() } else { builder }
+}
+
+#[test]
+fn each_strategy_brings_every_message_between_exclusive_sides_and_is_woken_for_each() {
+    each_strategy(|strategy, fences| {
+        let ring = with_fences(exclusive().capacity(4), fences).heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let mut consumer = ring.exclusive_consumer().unwrap();
+        producer.set_wait_strategy(strategy);
+        consumer.set_wait_strategy(strategy);
+        let sending = std::thread::spawn(move || send_all(producer, 0, 2_000, &GAPS));
+        let received = std::thread::spawn(move || receive_all(&mut consumer));
+        assert_eq!(sending.join().unwrap(), 0, "wakes of the producer were missed");
+        ring.close();
+        assert_eq!(received.join().unwrap(), (2_000, 0));
+    });
+}
+
+#[test]
+fn each_strategy_brings_every_message_between_shared_sides_and_all_are_woken() {
+    each_strategy(|strategy, fences| {
+        let ring = with_fences(Builder::new().capacity(4), fences).heap().unwrap();
+        let sending: Vec<_> = (0..3)
+            .map(|sender| {
+                let mut producer = ring.producer().unwrap();
+                producer.set_wait_strategy(strategy);
+                std::thread::spawn(move || send_all(producer, sender, 700, &GAPS))
+            })
+            .collect();
+        let receiving: Vec<_> = (0..3)
+            .map(|_| {
+                let mut consumer = ring.consumer().unwrap();
+                consumer.set_wait_strategy(strategy);
+                std::thread::spawn(move || receive_all(&mut consumer))
+            })
+            .collect();
+        let missed: u64 = sending.into_iter().map(|it| it.join().unwrap()).sum();
+        ring.close();
+        let received: Vec<_> = receiving.into_iter().map(|it| it.join().unwrap()).collect();
+        assert_eq!(received.iter().map(|it| it.0).sum::<u64>(), 2_100);
+        assert_eq!((missed, received.iter().map(|it| it.1).sum::<u64>()), (0, 0));
+    });
+}
+
+/// A burst wakes as many consumers as it has work for, though the bell is rung once.
+#[test]
+fn consumers_that_sleep_wake_each_other_for_a_burst() {
+    let ring = Builder::new().capacity(8).heap().unwrap();
+    let mut producer = ring.producer().unwrap();
+    let at_work = std::sync::Barrier::new(4);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let mut consumer = ring.consumer().unwrap();
+            consumer.set_wait_strategy(WaitStrategy::Park);
+            let at_work = &at_work;
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    consumer.recv_blocking().unwrap();
+                    // Nobody goes on before all four have a message.
+                    at_work.wait();
+                }
+                assert_eq!(consumer.missed_wakes(), 0);
+            });
+        }
+        for _ in 0..50 {
+            asleep(&ring, Side::Consumer);
+            assert_eq!(producer.send_batch(&[b"work"; 4], NORMAL), Ok(4));
+            patiently("all is taken", || ring.is_empty().then_some(()));
+        }
+    });
+}
+
+#[test]
+fn the_calls_on_the_ring_itself_wait_too() {
+    let ring = std::sync::Arc::new(UltraFastRing::new(2));
+    let receiving = {
+        let ring = std::sync::Arc::clone(&ring);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 40];
+            let mut sum = 0;
+            while let Ok((size, ..)) = ring.recv_blocking(&mut buffer) {
+                sum += Numbered::read(&buffer[..size]).1;
+            }
+            sum
+        })
+    };
+    for number in 0..100 {
+        ring.send_blocking(Numbered::new(0, number).as_ref(), NORMAL).unwrap();
+    }
+    ring.close();
+    assert_eq!(receiving.join().unwrap(), (0..100).sum());
+}
+
+#[test]
+fn nothing_in_time_is_said_to_be_so() {
+    for strategy in [WaitStrategy::Spin, WaitStrategy::SpinThenYield, WaitStrategy::SpinThenPark] {
+        let ring = UltraFastRing::new(1);
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        producer.set_wait_strategy(strategy);
+        consumer.set_wait_strategy(strategy);
+        let soon = Duration::from_millis(20);
+        assert_eq!(consumer.recv_timeout(soon).unwrap_err(), RecvError::TimedOut);
+        let start = Instant::now();
+        assert_eq!(consumer.recv_deadline(start + soon).unwrap_err(), RecvError::TimedOut);
+        assert!(start.elapsed() >= soon, "it did not wait");
+        producer.send_timeout(b"fits", NORMAL, soon).unwrap();
+        let start = Instant::now();
+        assert_eq!(producer.send_timeout(b"full", NORMAL, soon), Err(SendError::TimedOut));
+        assert!(start.elapsed() >= soon, "it did not wait");
+        // A moment that has passed still finds what is there.
+        assert_eq!(&*consumer.recv_deadline(start).unwrap(), b"fits");
+        assert_eq!(producer.send_deadline(b"room", NORMAL, start), Ok(()));
+    }
+}
+
+/// Closes `ring` of two slots while a consumer sleeps, and while a producer does; then drains it.
+fn close_and_drain<P: Mode, C: Mode>(
+    ring: &UltraFastRing,
+    take_producer: fn(&UltraFastRing) -> Producer<P>,
+    mut consumer: Consumer<C>,
+) {
+    std::thread::scope(|scope| {
+        let receiving = scope.spawn(|| consumer.recv_timeout(LONG).unwrap_err());
+        asleep(ring, Side::Consumer);
+        ring.close();
+        assert_eq!(receiving.join().unwrap(), RecvError::Closed);
+    });
+    ring.reopen();
+    let mut producer = take_producer(ring);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            [b"1", b"2", b"3"].map(|message| producer.send_timeout(message, NORMAL, LONG))
+        });
+        asleep(ring, Side::Producer);
+        ring.close();
+        assert_eq!(sending.join().unwrap(), [Ok(()), Ok(()), Err(SendError::Closed)]);
+    });
+    assert_eq!(&*consumer.recv_blocking().unwrap(), b"1");
+    assert_eq!(&*consumer.recv_blocking().unwrap(), b"2");
+    assert_eq!(consumer.recv_blocking().unwrap_err(), RecvError::Closed);
+}
+
+#[test]
+fn closing_wakes_who_waits_and_lets_consumers_drain() {
+    let ring = UltraFastRing::new(2);
+    close_and_drain(&ring, |ring| ring.producer().unwrap(), ring.consumer().unwrap());
+    let ring = exclusive().capacity(2).heap().unwrap();
+    let consumer = ring.exclusive_consumer().unwrap();
+    close_and_drain(&ring, |ring| ring.exclusive_producer().unwrap(), consumer);
+}
+
+#[test]
+fn nothing_is_sent_to_a_closed_ring_and_a_new_producer_opens_it() {
+    let ring = UltraFastRing::new(4);
+    let (mut first, mut second) = (ring.producer().unwrap(), ring.producer().unwrap());
+    let mut consumer = ring.consumer().unwrap();
+    second.send_fast(b"last", NORMAL).unwrap();
+    first.close();
+    assert!(ring.is_closed());
+    assert_eq!(first.send_fast(b"late", NORMAL), Err(SendError::Closed));
+    assert_eq!(second.send_fast(b"late", NORMAL), Err(SendError::Closed));
+    assert_eq!(second.send_batch(&[b"late"], NORMAL), Err(SendError::Closed));
+    assert_eq!(second.reserve(4, NORMAL).unwrap_err(), SendError::Closed);
+    assert_eq!(ring.send_fast(b"late", NORMAL), Err(SendError::Closed));
+    assert_eq!(ring.len(), 1);
+    assert!(ring.examine().unwrap().is_empty(), "{:?}", ring.examine());
+    assert_eq!(&*consumer.recv_blocking().unwrap(), b"last");
+    assert_eq!(consumer.recv_blocking().unwrap_err(), RecvError::Closed);
+    patiently("the end is found by calls that return at once", || {
+        (consumer.try_recv().unwrap_err() == RecvError::Closed).then_some(())
+    });
+    let mut third = ring.producer().unwrap();
+    assert!(!ring.is_closed());
+    third.send_fast(b"anew", NORMAL).unwrap();
+    second.send_fast(b"also", NORMAL).unwrap();
+    assert_eq!(&*consumer.recv_blocking().unwrap(), b"anew");
+    assert_eq!(&*consumer.recv_blocking().unwrap(), b"also");
+}
+
+#[test]
+fn an_exclusive_producer_learns_that_its_consumer_has_closed_and_may_come_again() {
+    let ring = exclusive().capacity(4).heap().unwrap();
+    let mut producer = ring.exclusive_producer().unwrap();
+    let mut consumer = ring.exclusive_consumer().unwrap();
+    consumer.close();
+    let _ = producer.send_fast(b"may go", NORMAL);
+    assert_eq!(producer.send_fast(b"late", NORMAL), Err(SendError::Closed));
+    ring.reopen();
+    producer.send_fast(b"anew", NORMAL).unwrap();
+    producer.close();
+    assert_eq!(producer.send_fast(b"late", NORMAL), Err(SendError::Closed));
+    let mut left = Vec::new();
+    while let Ok(message) = consumer.recv_blocking() {
+        left.push(message.to_vec());
+    }
+    assert_eq!(left, [&b"may go"[..], b"anew"]);
+    drop(producer);
+    ring.exclusive_producer().unwrap().send_fast(b"next stream", NORMAL).unwrap();
+    assert_eq!(&*consumer.recv_blocking().unwrap(), b"next stream");
+}
+
+#[test]
+fn the_last_producer_that_leaves_or_is_killed_is_told_from_one_that_is_silent() {
+    for killed in [false, true] {
+        let directory = stage();
+        let ring = at(&directory).create(NAME).unwrap();
+        let mut consumer = ring.consumer().unwrap();
+        consumer.end_when_deserted(true);
+        // Nobody has been here.
+        let soon = Duration::from_millis(20);
+        assert_eq!(consumer.recv_timeout(soon).unwrap_err(), RecvError::TimedOut);
+        let builder = at(&directory);
+        let orders = builder.create("orders").unwrap();
+        let child = Child::start(|| {
+            let mut producer = builder.open(NAME).unwrap().producer().unwrap();
+            producer.send_fast(b"here", NORMAL).unwrap();
+            let mut orders = builder.open("orders").unwrap().consumer().unwrap();
+            orders.recv_blocking().unwrap();
+            producer.send_fast(b"gone", NORMAL).unwrap();
+        });
+        assert_eq!(&*consumer.recv_blocking().unwrap(), b"here");
+        assert_eq!(consumer.recv_timeout(soon).unwrap_err(), RecvError::TimedOut);
+        assert_eq!((consumer.living_producers(), ring.living(Side::Producer)), (1, 1));
+        if killed {
+            child.kill();
+        } else {
+            orders.send_fast(b"go", NORMAL).unwrap();
+            assert_eq!(&*consumer.recv_blocking().unwrap(), b"gone");
+        }
+        assert_eq!(consumer.recv_blocking().unwrap_err(), RecvError::Deserted);
+        assert_eq!(ring.living(Side::Producer), 0);
+        // The next one goes on with the stream.
+        ring.producer().unwrap().send_fast(b"next", NORMAL).unwrap();
+        assert_eq!(&*consumer.recv_blocking().unwrap(), b"next");
+    }
+}
+
+/// A consumer is killed that holds what the others wait for: whoever sleeps finds it.
+#[test]
+fn sleepers_go_on_when_a_consumer_dies_that_held_all_credit() {
+    let directory = stage();
+    let ring = at(&directory).capacity(2).create(NAME).unwrap();
+    let mut producer = ring.producer().unwrap();
+    assert_eq!(producer.send_batch(&[b"one", b"two"], NORMAL), Ok(2));
+    let builder = at(&directory);
+    let child = Child::start(|| {
+        let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
+        std::mem::forget(consumer.borrow().unwrap());
+        loop {
+            std::thread::park();
+        }
+    });
+    patiently("the child holds the first", || {
+        ring.participants().any(|it| it.hold.is_some()).then_some(())
+    });
+    let mut consumer = ring.consumer().unwrap();
+    consumer.set_wait_strategy(WaitStrategy::Park);
+    producer.set_wait_strategy(WaitStrategy::Park);
+    assert_eq!(&*consumer.recv_blocking().unwrap(), b"two");
+    std::thread::scope(|scope| {
+        let receiving = scope.spawn(|| {
+            let again = consumer.recv_timeout(LONG).unwrap();
+            assert!(again.is_redelivered() && *again == *b"one");
+            consumer.recv_timeout(LONG).unwrap().to_vec()
+        });
+        let sending = scope.spawn(|| producer.send_timeout(b"three", NORMAL, LONG));
+        asleep(&ring, Side::Consumer);
+        asleep(&ring, Side::Producer);
+        child.kill();
+        sending.join().unwrap().unwrap();
+        assert_eq!(receiving.join().unwrap(), b"three");
+    });
+}
+
+/// Where what the dead held is dropped, the producer that waits for it needs no consumer.
+#[test]
+fn a_producer_that_sleeps_takes_back_itself_what_a_dead_consumer_held() {
+    let directory = stage();
+    let policy = at(&directory).redelivery(ultrafastring::Redelivery::Discard);
+    let ring = policy.capacity(1).create(NAME).unwrap();
+    let mut producer = ring.producer().unwrap();
+    producer.send_fast(b"held", NORMAL).unwrap();
+    let builder = at(&directory);
+    let child = Child::start(|| {
+        let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
+        std::mem::forget(consumer.borrow().unwrap());
+        loop {
+            std::thread::park();
+        }
+    });
+    patiently("the child holds it", || {
+        ring.participants().any(|it| it.hold.is_some()).then_some(())
+    });
+    let sending = std::thread::spawn(move || producer.send_timeout(b"next", NORMAL, LONG));
+    asleep(&ring, Side::Producer);
+    child.kill();
+    sending.join().unwrap().unwrap();
+    assert_eq!(ring.stats().discarded, 1);
+}
+
+/// A consumer has released and not granted, and is away: the producer looks for itself.
+#[test]
+fn a_producer_that_sleeps_finds_what_was_released_and_not_granted() {
+    for shared in [false, true] {
+        let builder = Builder::new().capacity(64).timestamps(ultrafastring::Timestamps::Off);
+        let builder = if shared { builder } else { builder.exclusive_consumer() };
+        let ring = builder.heap().unwrap();
+        let mut producer = ring.producer().unwrap();
+        let fill = |producer: &mut Producer<_>| while producer.send_fast(b"x", NORMAL).is_ok() {};
+        fn take<S: Mode>(consumer: &mut Consumer<S>, count: usize) {
+            for _ in 0..count {
+                consumer.try_recv().unwrap();
+            }
+        }
+        // After a fast lap a consumer grants once in eight.
+        fill(&mut producer);
+        if shared {
+            let mut consumer = ring.consumer().unwrap();
+            take(&mut consumer, 64);
+            consumer.flush();
+            fill(&mut producer);
+            take(&mut consumer, 1);
+            producer.send_timeout(b"room", NORMAL, LONG).unwrap();
+        } else {
+            let mut consumer = ring.exclusive_consumer().unwrap();
+            take(&mut consumer, 64);
+            consumer.flush();
+            fill(&mut producer);
+            take(&mut consumer, 1);
+            producer.send_timeout(b"room", NORMAL, LONG).unwrap();
+        }
+    }
+}
+
+/// Kills the calling process if it makes a system call other than to end.
+fn forbid_system_calls() {
+    const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+    let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut program = [
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_exit_group as u32),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, ALLOW),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the program is whole and outlives the calls, which copy it.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter, 0, 0), 0);
+    }
+}
+
+/// The kernel itself checks: a process that is busy is killed by its first system call.
+#[test]
+fn a_busy_side_makes_no_system_call_though_the_other_may_sleep() {
+    const COUNT: u64 = 300_000;
+    let directory = stage();
+    let builder = at(&directory).exclusive_producer().exclusive_consumer();
+    for sender in [true, false] {
+        let ring = builder.create(NAME).unwrap();
+        let child = if sender {
+            Child::start(|| {
+                let mut producer = builder.open(NAME).unwrap().exclusive_producer().unwrap();
+                producer.set_wait_strategy(WaitStrategy::Spin);
+                forbid_system_calls();
+                for number in 0..COUNT {
+                    producer.send_blocking(&number.to_le_bytes(), NORMAL).unwrap();
+                }
+                // SAFETY: ends the process; the handle's locks end with it.
+                unsafe { libc::_exit(0) };
+            })
+        } else {
+            Child::start(|| {
+                let mut consumer = builder.open(NAME).unwrap().exclusive_consumer().unwrap();
+                consumer.set_wait_strategy(WaitStrategy::Spin);
+                forbid_system_calls();
+                for number in 0..COUNT {
+                    assert_eq!(*consumer.recv_blocking().unwrap(), number.to_le_bytes());
+                }
+                // SAFETY: as above.
+                unsafe { libc::_exit(0) };
+            })
+        };
+        // This side does not sleep either; that it may is what the other must not pay for.
+        if sender {
+            let mut consumer = ring.exclusive_consumer().unwrap();
+            consumer.set_wait_strategy(WaitStrategy::Spin);
+            for number in 0..COUNT {
+                assert_eq!(*consumer.recv_blocking().unwrap(), number.to_le_bytes());
+            }
+        } else {
+            let mut producer = ring.exclusive_producer().unwrap();
+            producer.set_wait_strategy(WaitStrategy::Spin);
+            for number in 0..COUNT {
+                producer.send_blocking(&number.to_le_bytes(), NORMAL).unwrap();
+            }
+        }
+        child.finish();
+        at(&directory).remove(NAME).unwrap();
+    }
+}
+
+/// Messages there and back between two processes, each of which sleeps until it is woken, or goes
+/// to sleep just when it would be: every one is a decision on both sides. None may be missed.
+#[test]
+fn a_stress_of_decisions_to_sleep_and_to_wake_between_processes_misses_none() {
+    let wanted: u64 = std::env::var("UFR_WAKES").map_or(40_000, |count| count.parse().unwrap());
+    let directory = stage();
+    let builder = at(&directory).exclusive_producer().exclusive_consumer().capacity(2);
+    let (there, back) = (builder.create("there").unwrap(), builder.create("back").unwrap());
+    let trips = wanted / 4;
+    let child = Child::start(|| {
+        let mut consumer = builder.open("there").unwrap().exclusive_consumer().unwrap();
+        let mut producer = builder.open("back").unwrap().exclusive_producer().unwrap();
+        let mut number = 0u64;
+        loop {
+            consumer.set_wait_strategy(strategy(number / 5));
+            producer.set_wait_strategy(strategy(number / 3));
+            match consumer.recv_blocking() {
+                Ok(message) => producer.send_blocking(&message, NORMAL).unwrap(),
+                Err(RecvError::Closed) => break,
+                Err(error) => panic!("{error}"),
+            }
+            dawdle(number.wrapping_mul(7));
+            number += 1;
+        }
+        assert_eq!((consumer.missed_wakes(), producer.missed_wakes()), (0, 0));
+    });
+    let mut producer = there.exclusive_producer().unwrap();
+    let mut consumer = back.exclusive_consumer().unwrap();
+    let started = Instant::now();
+    // Up to four are on their way, so that both sides also wait for room.
+    let (mut sent, mut received) = (0u64, 0u64);
+    while received < trips {
+        consumer.set_wait_strategy(strategy(received));
+        producer.set_wait_strategy(strategy(sent / 2));
+        let ahead = 1 + received % 4;
+        while sent < trips && sent - received < ahead {
+            producer.send_blocking(&sent.to_le_bytes(), NORMAL).unwrap();
+            sent += 1;
+        }
+        assert_eq!(*consumer.recv_blocking().unwrap(), received.to_le_bytes());
+        received += 1;
+        dawdle(received);
+    }
+    producer.close();
+    child.finish();
+    assert_eq!((consumer.missed_wakes(), producer.missed_wakes()), (0, 0));
+    println!("{} decisions in {:?}, none missed", 4 * trips, started.elapsed());
+}
+
+fn strategy(turn: u64) -> WaitStrategy {
+    if turn % 7 < 5 { WaitStrategy::Park } else { WaitStrategy::SpinThenPark }
+}
+
+/// Is busy for a time that differs.
+fn dawdle(turn: u64) {
+    // A step of Knuth's generator.
+    let mixed = turn.wrapping_mul(6_364_136_223_846_793_005) >> 56;
+    for _ in 0..mixed.saturating_sub(128) {
+        std::hint::spin_loop();
+    }
+}

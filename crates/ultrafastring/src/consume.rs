@@ -42,6 +42,12 @@ const CALLS_PER_LOOK: u32 = 8;
 /// over as soon as a stream stops.
 const LAG_PAUSES: u32 = 2;
 
+/// A call that is led elsewhere (by a lost race, an abandoned slot, a head that has moved) so many
+/// times, and twice the capacity, since this handle last received something ends as if the ring
+/// were empty. Honest peers make progress meanwhile; only one that rewrites counters and sequences
+/// for ever leads so far.
+const MOST_DETOURS: u64 = 1 << 12;
+
 /// How many slots ahead a consumer fetches lines. `rdtsc` and the checks of a message keep a core
 /// from having more than three or four lines on their way by itself; measured, 32 halve the cost
 /// where the consumer is what limits a stream, and cost nothing where it is not.
@@ -118,6 +124,9 @@ pub struct Consumer<S: Mode> {
     behind: (u64, u64),
     /// Since when, in ticks, nothing was found there.
     stuck_since: u64,
+    /// How often a call was led elsewhere since `detours_since`, which is what `received` was.
+    detours: u64,
+    detours_since: u64,
     mode: PhantomData<S>,
 }
 
@@ -166,6 +175,8 @@ impl<S: Mode> Consumer<S> {
             behind: (u64::MAX, 0),
             found_nothing_at: u64::MAX,
             stuck_since: 0,
+            detours: 0,
+            detours_since: 0,
             mode: PhantomData,
             entry,
         };
@@ -724,7 +735,7 @@ impl<S: Mode> Consumer<S> {
                 let head = self.entry.segment().counters().consumer_head.load(Ordering::Acquire);
                 if head != position && head <= MAX_POSITION {
                     self.position = head;
-                    return Ok(());
+                    return self.detour();
                 }
             }
             _ => {}
@@ -740,6 +751,22 @@ impl<S: Mode> Consumer<S> {
             return Err(RecvError::Empty);
         }
         self.position = head;
+        self.detour()
+    }
+
+    /// Counts that a call was led elsewhere; an error if that has gone on for too long.
+    #[cold]
+    #[inline(never)]
+    fn detour(&mut self) -> Result<(), RecvError> {
+        if self.detours_since != self.received {
+            self.detours_since = self.received;
+            self.detours = 0;
+        }
+        self.detours += 1;
+        if self.detours > MOST_DETOURS + 2 * self.capacity() as u64 {
+            self.detours = 0;
+            return Err(RecvError::Empty);
+        }
         Ok(())
     }
 
@@ -765,7 +792,7 @@ impl<S: Mode> Consumer<S> {
         self.grant_at = self.grant_at.saturating_sub(1);
         self.entry.participant().count(Event::Skipped, 1);
         self.grant_if_due(0);
-        Ok(())
+        self.detour()
     }
 
     /// Drops what an exclusive predecessor had borrowed when it died, as the ring's policy says.
@@ -804,7 +831,7 @@ impl<S: Mode> Consumer<S> {
         if now.wrapping_sub(self.stuck_since) > STUCK_TICKS {
             self.stuck_since = now;
             if self.help() {
-                return Ok(());
+                return self.detour();
             }
         }
         Err(RecvError::Empty)
@@ -870,7 +897,7 @@ impl<S: Mode> Consumer<S> {
             let head = self.entry.segment().counters().consumer_head.load(Ordering::Acquire);
             if head != self.position && head <= MAX_POSITION {
                 self.position = head;
-                return Ok(());
+                return self.detour();
             }
         }
         Err(RecvError::BufferTooSmall { needed, available })

@@ -32,6 +32,10 @@ use crate::{
 /// loses by it.
 const PREFETCH_AHEAD: u64 = 3;
 
+/// A claim gives up, as if the ring were full, after so many races lost in one call. Honest peers
+/// that win them send a message each; only one that rewrites `producer_head` for ever gets so far.
+const MOST_LOST_RACES: u32 = 1 << 16;
+
 mod sealed {
     pub trait Sealed {}
 }
@@ -328,6 +332,7 @@ impl<S: Mode> Producer<S> {
         if Self::SHARED && self.reserved.is_some() {
             self.cancel_forgotten();
         }
+        let mut lost = 0;
         loop {
             let position = self.credits.consumed();
             if !self.credits.covers(position, class, count) {
@@ -351,6 +356,11 @@ impl<S: Mode> Producer<S> {
                 Ok(_) => return Ok(position),
                 // Somebody else took it: the next try is for where the head is now.
                 Err(actual) => self.credits.advance_to(actual),
+            }
+            lost += 1;
+            if lost == MOST_LOST_RACES {
+                self.entry.participant().clear_intent();
+                return Err(SendError::Full);
             }
         }
     }

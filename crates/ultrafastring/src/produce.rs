@@ -34,7 +34,7 @@ const PREFETCH_AHEAD: u64 = 3;
 
 /// A claim gives up, as if the ring were full, after so many races lost in one call. Honest peers
 /// that win them send a message each; only one that rewrites `producer_head` for ever gets so far.
-const MOST_LOST_RACES: u32 = 1 << 16;
+const MOST_LOST_RACES: u32 = 1 << 12;
 
 mod sealed {
     pub trait Sealed {}

@@ -43,7 +43,10 @@ impl Shape {
             .participants(usize::from(self.participants % 5) + 1)
             .producer_side(sharing(self.exclusive[0]))
             .consumer_side(sharing(self.exclusive[1]))
-            .timestamps([Timestamps::Every, Timestamps::Off, Timestamps::OneIn(2)][usize::from(self.timestamps % 3)])
+            .timestamps(
+                [Timestamps::Every, Timestamps::Off, Timestamps::OneIn(2)]
+                    [usize::from(self.timestamps % 3)],
+            )
             .redelivery(if self.discard { Redelivery::Discard } else { Redelivery::Redeliver })
             .credit_limit(u64::from(self.credit) % capacity as u64 + 1)
     }

@@ -814,6 +814,9 @@ impl<S: Mode> Consumer<S> {
 
     /// The ring is empty as far as this handle can tell: the time for what was put off.
     fn nothing_there(&mut self) -> Result<(), RecvError> {
+        if self.entry.segment().is_damaged() {
+            return Err(RecvError::Damaged);
+        }
         let now = rdtsc();
         // Wrapping, here and below: a clock that was set back is a reason to look, not to wait for
         // it. Not in a model, which must not depend on the clock.

@@ -149,18 +149,7 @@ impl UltraFastRing {
     ///
     /// What the system says when asked who is alive.
     pub fn examine(&self) -> Result<Vec<Finding>, RingError> {
-        let segment = self.segment();
-        let locker = segment.locker()?;
-        let mut findings = Vec::new();
-        findings.extend(counters(segment));
-        findings.extend(slots(segment));
-        findings.extend(dead(segment, &locker));
-        findings.extend(
-            orphans(segment, &locker)
-                .take(MOST_FINDINGS)
-                .map(|position| Finding::Orphan { position }),
-        );
-        Ok(findings)
+        examine(self.segment())
     }
 
     /// Finishes what dead participants left undone, as the ordinary calls do when they are stuck.
@@ -195,6 +184,32 @@ impl UltraFastRing {
         }
         Ok(repair)
     }
+}
+
+/// Looking needs no right to write.
+#[cfg(feature = "std")]
+impl crate::Observer {
+    /// Checks every invariant of the ring, which may be in use meanwhile; see
+    /// [`UltraFastRing::examine`].
+    ///
+    /// # Errors
+    ///
+    /// What the system says when asked who is alive.
+    pub fn examine(&self) -> Result<Vec<Finding>, RingError> {
+        examine(self.segment())
+    }
+}
+
+fn examine(segment: &Segment) -> Result<Vec<Finding>, RingError> {
+    let locker = segment.locker()?;
+    let mut findings = Vec::new();
+    findings.extend(counters(segment));
+    findings.extend(slots(segment));
+    findings.extend(dead(segment, &locker));
+    findings.extend(
+        orphans(segment, &locker).take(MOST_FINDINGS).map(|position| Finding::Orphan { position }),
+    );
+    Ok(findings)
 }
 
 /// Finishes the work of an entry whose lock the caller has, and frees it if nothing is left.

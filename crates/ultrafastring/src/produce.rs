@@ -503,6 +503,9 @@ impl<S: Mode> Producer<S> {
         if pending != 0 {
             self.announce(0);
         }
+        if self.entry.segment().is_damaged() {
+            return Err(SendError::Damaged);
+        }
         let full = self.credits.in_flight() >= self.capacity() as u64;
         Err(if full { SendError::Full } else { SendError::OutOfCredit })
     }

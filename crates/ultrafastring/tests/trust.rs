@@ -68,8 +68,7 @@ fn an_actor_plays_its_part() {
         "take-and-hold" => {
             let ring = builder.take_from(&socket()).unwrap();
             let mut consumer = ring.consumer().unwrap();
-            let guard = patiently("a message", || consumer.borrow().ok().map(std::mem::forget));
-            let () = guard;
+            patiently("a message", || consumer.borrow().ok().map(std::mem::forget));
             say("holding");
             order();
         }
@@ -129,8 +128,8 @@ fn start_as_other(directory: &Path, role: &str, group: u32) -> Actor {
 /// The error that opening the ring gives.
 #[track_caller]
 fn refusal(builder: &Builder) -> RingError {
-    let observed = builder.observe(NAME).err().expect("an observer took it for a ring");
-    let opened = builder.open(NAME).err().expect("it was taken for a ring");
+    let observed = builder.observe(NAME).expect_err("an observer took it for a ring");
+    let opened = builder.open(NAME).expect_err("it was taken for a ring");
     assert_eq!(observed.to_string(), opened.to_string());
     opened
 }

@@ -80,12 +80,12 @@ impl Word {
             Self::Small(number) => number.into(),
             Self::Moved(by) => before.wrapping_add_signed(by.into()),
             Self::Sequence(position, abandoned) => {
-                u64::from(position) + 1 | u64::from(abandoned) << 63
+                (u64::from(position) + 1) | (u64::from(abandoned) << 63)
             }
-            Self::Span(first, count) => (u64::from(first) + 1) << 6 | u64::from(count) & 63,
+            Self::Span(first, count) => ((u64::from(first) + 1) << 6) | (u64::from(count) & 63),
             Self::High(by) => (1u64 << 57).wrapping_add_signed(by.into()),
             Self::End(less) => u64::MAX - u64::from(less),
-            Self::Meta(class, size) => u64::from(class) | u64::from(size) << 16,
+            Self::Meta(class, size) => u64::from(class) | (u64::from(size) << 16),
         }
     }
 }
@@ -287,7 +287,9 @@ impl Stage {
             }
             Step::Look => {
                 let _ = (self.ring.stats(), self.ring.len(), self.ring.positions());
-                self.ring.participants().for_each(|it| drop(format!("{it:?}")));
+                self.ring.participants().for_each(|it| {
+                    assert!(!it.name.as_str().contains(char::is_control));
+                });
                 if let Ok(findings) = self.ring.examine() {
                     findings.iter().for_each(|finding| drop(finding.to_string()));
                 }

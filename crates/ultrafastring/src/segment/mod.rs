@@ -61,7 +61,6 @@ pub(crate) struct Segment {
     /// Capacity less one.
     mask: u64,
     geometry: Geometry,
-    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "kept for what it keeps alive"))]
     backing: Backing,
 }
 

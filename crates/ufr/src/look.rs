@@ -5,14 +5,13 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 use ultrafastring::{
-    Builder, Finding, LaneStats, ParticipantInfo, PriorityClass, Redelivery, Timestamps,
-    UltraFastRing,
+    Builder, Finding, LaneStats, Observer, ParticipantInfo, PriorityClass, Redelivery, Timestamps,
 };
 
 /// One line a ring: live or stale, capacity, messages in flight.
 pub(crate) fn list(builder: &Builder) -> anyhow::Result<ExitCode> {
     for name in builder.list()? {
-        match builder.open(&name) {
+        match builder.observe(&name) {
             Ok(ring) => {
                 let live = ring.participants().any(|participant| participant.alive);
                 let state = if live { "live" } else { "stale" };
@@ -36,7 +35,7 @@ pub(crate) struct Stat {
 
 impl Stat {
     pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
-        let ring = builder.open(&self.name)?;
+        let ring = builder.observe(&self.name)?;
         if self.json {
             println!("{:#}", as_json(&self.name, &ring));
         } else {
@@ -47,7 +46,7 @@ impl Stat {
 }
 
 /// As `ufr create` takes it.
-fn timestamps(ring: &UltraFastRing) -> String {
+fn timestamps(ring: &Observer) -> String {
     match ring.timestamps() {
         Timestamps::Every => "every".to_string(),
         Timestamps::OneIn(n) => format!("1/{n}"),
@@ -56,7 +55,7 @@ fn timestamps(ring: &UltraFastRing) -> String {
 }
 
 /// As `ufr create` takes it.
-fn redelivery(ring: &UltraFastRing) -> &'static str {
+fn redelivery(ring: &Observer) -> &'static str {
     match ring.redelivery() {
         Redelivery::Redeliver => "redeliver",
         Redelivery::Discard => "discard",
@@ -93,7 +92,7 @@ fn participant_as_json(participant: &ParticipantInfo) -> Value {
     })
 }
 
-fn as_json(name: &str, ring: &UltraFastRing) -> Value {
+fn as_json(name: &str, ring: &Observer) -> Value {
     let (stats, positions) = (ring.stats(), ring.positions());
     json!({
         "name": name,
@@ -117,6 +116,7 @@ fn as_json(name: &str, ring: &UltraFastRing) -> Value {
         "received": stats.received,
         "average_latency_ticks": stats.avg_latency,
         "ticks_per_second": ring.ticks_per_second(),
+        "clock_stable": ring.clock().stable,
         "abandoned": stats.abandoned,
         "redelivered": stats.redelivered,
         "discarded": stats.discarded,
@@ -125,7 +125,7 @@ fn as_json(name: &str, ring: &UltraFastRing) -> Value {
     })
 }
 
-fn print(name: &str, ring: &UltraFastRing) {
+fn print(name: &str, ring: &Observer) {
     let (stats, positions) = (ring.stats(), ring.positions());
     println!("ring           {name}: {} slots, {} credits", ring.capacity(), ring.credit_limit());
     println!(
@@ -134,6 +134,9 @@ fn print(name: &str, ring: &UltraFastRing) {
         ring.consumer_side().name()
     );
     println!("timestamps     {}", timestamps(ring));
+    if !ring.clock().stable {
+        println!("clock          unstable: the counter may stop or drift, and latencies with it");
+    }
     println!("redelivery     {}", redelivery(ring));
     println!("in flight      {}", ring.len());
     println!("producer       head {} tail {}", positions.producer_head, positions.producer_tail);
@@ -182,8 +185,7 @@ pub(crate) struct Doctor {
 
 impl Doctor {
     pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
-        let ring = builder.open(&self.name)?;
-        let findings = ring.examine()?;
+        let findings = builder.observe(&self.name)?.examine()?;
         findings.iter().for_each(|finding| println!("{finding}"));
         if findings.iter().any(Finding::is_damage) {
             eprintln!(
@@ -196,7 +198,7 @@ impl Doctor {
         if findings.is_empty() {
             println!("{}: all is well", self.name);
         } else if !self.check {
-            let done = ring.repair()?;
+            let done = builder.open(&self.name)?.repair()?;
             println!(
                 "{}: {} entries freed, {} slots abandoned, {} messages discarded, {} messages wait \
                  to be redelivered to the next consumer",

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use ultrafastring::Builder;
+use ultrafastring::{Builder, Trust};
 
 /// A message ring in shared memory: faster than a pipe, with no daemon.
 #[derive(Parser)]
@@ -22,6 +22,9 @@ struct Cli {
     /// Directory of the rings' files, instead of /dev/shm.
     #[arg(long, global = true, env = "UFR_DIRECTORY", value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Whose rings are opened, and who may open a new one: own-user, group or anyone.
+    #[arg(long, global = true, value_name = "WHOM", default_value = "own-user", value_parser = trust)]
+    trust: Trust,
     #[command(subcommand)]
     command: Command,
 }
@@ -54,9 +57,21 @@ enum Command {
     },
 }
 
+fn trust(text: &str) -> Result<Trust, String> {
+    match text {
+        "own-user" => Ok(Trust::OwnUser),
+        "group" => Ok(Trust::Group),
+        "anyone" => Ok(Trust::Anyone),
+        _ => Err("write own-user, group or anyone".to_string()),
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut builder = Builder::new().participant_name("ufr");
+    let mut builder = Builder::new().participant_name("ufr").trust(cli.trust);
+    if let Err(error) = ultrafastring::survive_truncation() {
+        eprintln!("ufr: {error}");
+    }
     if let Some(directory) = cli.directory {
         builder = builder.directory(directory);
     }

@@ -103,7 +103,7 @@ impl Remove {
     pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
         if self.stale {
             for name in builder.list()? {
-                let Ok(ring) = builder.open(&name) else { continue };
+                let Ok(ring) = builder.observe(&name) else { continue };
                 if !ring.participants().any(|participant| participant.alive) {
                     builder.remove(&name)?;
                     println!("{name}");

@@ -469,3 +469,51 @@ fn the_doctor_finishes_what_a_killed_process_left_and_refuses_a_damaged_ring() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("slot 255"), "{output:?}");
     assert!(error_of(&output).contains("ufr rm r"), "{output:?}");
 }
+
+#[test]
+fn looking_at_a_ring_changes_nothing_in_it() {
+    let place = Place::new();
+    place.say(&["create", "seen", "--participants", "2"]);
+    assert!(place.send_bytes(&["seen"], b"one\ntwo\n").status.success());
+    let file = place.path().join("ufr-seen");
+    let before = fs::read(&file).unwrap();
+    for look in [&["ls"][..], &["stat", "seen"], &["stat", "seen", "--json"]] {
+        place.say(look);
+    }
+    place.say(&["doctor", "--check", "seen"]);
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_ring_that_others_may_write_to_is_used_only_by_who_trusts_them() {
+    let place = Place::new();
+    place.say(&["--trust", "group", "create", "ours"]);
+    let refused = place.send_bytes(&["ours"], b"one\n");
+    assert!(!refused.status.success());
+    assert!(error_of(&refused).contains("mode 0660"), "{refused:?}");
+    assert!(place.say(&["ls"]).contains("unusable"));
+    assert!(place.send_bytes(&["ours", "--trust", "group"], b"one\n").status.success());
+    assert_eq!(place.say(&["recv", "ours", "--trust", "group", "-n", "1"]), "one\n");
+}
+
+#[test]
+fn a_ring_whose_file_is_made_shorter_ends_its_users_with_the_reason() {
+    let place = Place::new();
+    place.say(&["create", "cut"]);
+    let receiver = place
+        .ufr(&["recv", "--follow", "cut"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("the receiver is there", || place.say(&["stat", "cut"]).contains("consumer  shared"));
+    fs::OpenOptions::new()
+        .write(true)
+        .open(place.path().join("ufr-cut"))
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    let output = receiver.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error_of(&output).contains("made shorter"), "{output:?}");
+}

@@ -1,6 +1,10 @@
 //! How a ring is to be: chosen once, when it is made.
 
 #[cfg(feature = "std")]
+use std::os::fd::AsFd;
+#[cfg(feature = "std")]
+use std::os::unix::net::UnixStream;
+#[cfg(feature = "std")]
 use std::path::{Path, PathBuf};
 #[cfg(feature = "std")]
 use std::{string::String, vec::Vec};
@@ -9,6 +13,8 @@ use crate::layout::{Geometry, Redelivery, Sharing, Timestamps};
 use crate::participant::ParticipantName;
 use crate::segment::Segment;
 use crate::wait;
+#[cfg(feature = "std")]
+use crate::{Observer, Trust, segment::file::Rights};
 use crate::{PriorityClass, RingError, UltraFastRing};
 
 /// Slots of a ring whose capacity nobody chose.
@@ -50,6 +56,8 @@ pub struct Builder {
     fences: bool,
     #[cfg(feature = "std")]
     directory: PathBuf,
+    #[cfg(feature = "std")]
+    trust: Trust,
 }
 
 impl Default for Builder {
@@ -60,7 +68,7 @@ impl Default for Builder {
 
 impl Builder {
     /// 256 slots, both sides shared, a timestamp on every message, credit for the whole ring,
-    /// nothing reserved, 64 participants, redelivery, in `/dev/shm`.
+    /// nothing reserved, 64 participants, redelivery, in `/dev/shm`, for the own user alone.
     pub fn new() -> Self {
         Self {
             capacity: DEFAULT_CAPACITY,
@@ -75,6 +83,8 @@ impl Builder {
             fences: false,
             #[cfg(feature = "std")]
             directory: crate::segment::file::DEFAULT_DIRECTORY.into(),
+            #[cfg(feature = "std")]
+            trust: Trust::OwnUser,
         }
     }
 
@@ -228,6 +238,13 @@ impl Builder {
         self
     }
 
+    /// Who may take part: whom a new ring lets in, and whose rings are opened. The own user alone
+    /// unless asked otherwise.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
     fn named_geometry(&self) -> Geometry {
         let clock = crate::clock::Clock::calibrated();
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -241,27 +258,84 @@ impl Builder {
     }
 
     /// Makes the ring called `name`, for processes. It appears under its name whole or not at
-    /// all, and only its user can open it.
+    /// all, with its memory, and only those whom [`trust`](Self::trust) says can open it.
     ///
     /// # Errors
     ///
     /// [`RingError::NameTaken`] if there is one, [`RingError::Invalid`], [`RingError::BadName`],
-    /// [`RingError::NoSpace`], [`RingError::PermissionDenied`], [`RingError::Io`].
+    /// [`RingError::NoDirectory`], [`RingError::NoSpace`], [`RingError::OutOfMemory`],
+    /// [`RingError::NoDescriptors`], [`RingError::PermissionDenied`], [`RingError::Io`].
     pub fn create(&self, name: &str) -> Result<UltraFastRing, RingError> {
-        let segment = Segment::create(&self.directory, name, self.named_geometry())?;
+        let geometry = self.named_geometry();
+        let segment = Segment::create(&self.directory, name, geometry, self.trust)?;
         Ok(self.over(segment))
     }
 
     /// Opens the ring called `name`. What was chosen when it was made holds; of this builder's
-    /// choices only the directory and the participant's name matter.
+    /// choices only the directory, the participant's name and whom it trusts matter.
     ///
     /// # Errors
     ///
-    /// [`RingError::NoSuchRing`], [`RingError::NotARing`], [`RingError::LayoutVersion`],
-    /// [`RingError::ForeignOwner`], [`RingError::PermissionDenied`], [`RingError::BadName`],
-    /// [`RingError::Io`].
+    /// [`RingError::NoSuchRing`], [`RingError::NoDirectory`], [`RingError::NotARing`],
+    /// [`RingError::LayoutVersion`], [`RingError::ForeignOwner`], [`RingError::LooseMode`],
+    /// [`RingError::PermissionDenied`], [`RingError::OutOfMemory`], [`RingError::NoDescriptors`],
+    /// [`RingError::BadName`], [`RingError::Io`].
     pub fn open(&self, name: &str) -> Result<UltraFastRing, RingError> {
-        Ok(UltraFastRing::over(Segment::open(&self.directory, name)?, self.name))
+        let segment = Segment::open(&self.directory, name, Rights::Participate, self.trust)?;
+        Ok(self.over(segment))
+    }
+
+    /// Opens the ring called `name` to look at it: without the right to write, and without
+    /// disturbing anybody. The file need only be readable.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn observe(&self, name: &str) -> Result<Observer, RingError> {
+        Ok(Observer::over(Segment::open(&self.directory, name, Rights::Observe, self.trust)?))
+    }
+
+    /// Makes a ring without a name, for processes to which it is handed over a Unix socket with
+    /// [`hand_to`](UltraFastRing::hand_to). Its memory is a sealed file: nobody who has it can make
+    /// it shorter.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::NoMemoryFile`] where the system forbids such files, [`RingError::Invalid`],
+    /// [`RingError::NoSpace`], [`RingError::OutOfMemory`], [`RingError::NoDescriptors`],
+    /// [`RingError::Io`].
+    pub fn anonymous(&self) -> Result<UltraFastRing, RingError> {
+        let segment = Segment::anonymous(self.named_geometry(), self.trust)?;
+        Ok(self.over(segment))
+    }
+
+    /// Takes an anonymous ring that the process at the other end of a Unix socket hands over with
+    /// [`hand_to`](UltraFastRing::hand_to); waits for it as long as the socket does (see
+    /// [`UnixStream::set_read_timeout`]).
+    ///
+    /// Nothing is believed: neither the sender, who must be one that [`trust`](Self::trust) allows
+    /// (by the credentials of when the sockets were connected), nor the file, which must be a
+    /// memory file that is sealed against changes of its size, and hold a ring of exactly that size.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::ForeignPeer`], [`RingError::NotHandedOver`], [`RingError::NotARing`],
+    /// [`RingError::LayoutVersion`], [`RingError::NoDescriptors`], [`RingError::OutOfMemory`],
+    /// [`RingError::Io`], also when the socket's time-out has passed.
+    pub fn take_from(&self, socket: &UnixStream) -> Result<UltraFastRing, RingError> {
+        let segment = Segment::take_over(socket.as_fd(), Rights::Participate, self.trust)?;
+        Ok(self.over(segment))
+    }
+
+    /// As [`take_from`](Self::take_from), to look at the ring only: takes what is handed over with
+    /// [`hand_to`](UltraFastRing::hand_to) or
+    /// [`hand_to_observer`](UltraFastRing::hand_to_observer).
+    ///
+    /// # Errors
+    ///
+    /// As [`take_from`](Self::take_from).
+    pub fn observe_from(&self, socket: &UnixStream) -> Result<Observer, RingError> {
+        Ok(Observer::over(Segment::take_over(socket.as_fd(), Rights::Observe, self.trust)?))
     }
 
     /// Opens the ring called `name`, or makes it if there is none. Two processes that do this at
@@ -271,7 +345,9 @@ impl Builder {
     ///
     /// As [`create`](Self::create) and [`open`](Self::open).
     pub fn open_or_create(&self, name: &str) -> Result<UltraFastRing, RingError> {
-        loop {
+        /// Who makes and removes the ring for ever, in step with us, is not played along with.
+        const MOST_ATTEMPTS: u32 = 1_000;
+        for _ in 1..MOST_ATTEMPTS {
             match self.open(name) {
                 Err(RingError::NoSuchRing { .. }) => {}
                 done => return done,
@@ -282,6 +358,7 @@ impl Builder {
                 done => return done,
             }
         }
+        self.open(name)
     }
 
     /// Takes the name of a ring away. Those who have it open go on with it; its memory is freed

@@ -50,8 +50,9 @@ pub struct Clock {
     /// How many ticks a second has.
     pub ticks_per_second: f64,
     /// Whether the processor says that the counter runs at one rate, whatever it does (the
-    /// invariant counter of the x86 manuals, CPUID 8000_0007h EDX bit 8). Where it does not,
-    /// latencies are ticks of a clock that may stop or drift, and tools say so.
+    /// invariant counter of the x86 manuals, CPUID 8000_0007h EDX bit 8), and the kernel has not
+    /// found otherwise. Where it does not, latencies are ticks of a clock that may stop or drift,
+    /// and tools say so.
     pub stable: bool,
 }
 
@@ -103,7 +104,10 @@ fn counter_is_invariant() -> bool {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         use core::arch::x86_64::__cpuid;
-        __cpuid(0x8000_0000).eax >= 0x8000_0007 && __cpuid(0x8000_0007).edx & (1 << 8) != 0
+        let invariant =
+            __cpuid(0x8000_0000).eax >= 0x8000_0007 && __cpuid(0x8000_0007).edx & (1 << 8) != 0;
+        let sources = "/sys/devices/system/clocksource/clocksource0/available_clocksource";
+        invariant && std::fs::read_to_string(sources).map_or(true, |it| kernel_trusts_counter(&it))
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     {
@@ -112,9 +116,25 @@ fn counter_is_invariant() -> bool {
     }
 }
 
+/// Whether the counter is among the clocks that the kernel would use: it strikes it out once it
+/// has seen it run unevenly, or differently on two processors.
+#[cfg(feature = "std")]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+fn kernel_trusts_counter(available: &str) -> bool {
+    available.split_whitespace().any(|source| source == "tsc")
+}
+
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_that_the_kernel_has_struck_out_is_not_stable() {
+        assert!(kernel_trusts_counter("tsc kvm-clock acpi_pm \n"));
+        assert!(kernel_trusts_counter("kvm-clock tsc\n"));
+        assert!(!kernel_trusts_counter("hpet acpi_pm \n"));
+        assert!(!kernel_trusts_counter("tsc-early hpet\n"));
+    }
 
     #[test]
     fn ticks_go_forward() {

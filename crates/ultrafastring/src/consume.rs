@@ -43,6 +43,12 @@ const CALLS_PER_LOOK: u32 = 8;
 /// over as soon as a stream stops.
 const LAG_PAUSES: u32 = 2;
 
+/// A call that is led elsewhere (by a lost race, an abandoned slot, a head that has moved) so many
+/// times, and twice the capacity, since this handle last received something ends as if the ring
+/// were empty. Honest peers make progress meanwhile; only one that rewrites counters and sequences
+/// for ever leads so far.
+const MOST_DETOURS: u64 = 1 << 12;
+
 /// How many slots ahead a consumer fetches lines. `rdtsc` and the checks of a message keep a core
 /// from having more than three or four lines on their way by itself; measured, 32 halve the cost
 /// where the consumer is what limits a stream, and cost nothing where it is not.
@@ -121,6 +127,9 @@ pub struct Consumer<S: Mode> {
     behind: (u64, u64),
     /// Since when, in ticks, nothing was found there.
     stuck_since: u64,
+    /// How often a call was led elsewhere since `detours_since`, which is what `received` was.
+    detours: u64,
+    detours_since: u64,
     mode: PhantomData<S>,
 }
 
@@ -171,6 +180,8 @@ impl<S: Mode> Consumer<S> {
             waiting: wait::Waiting::default(),
             found_nothing_at: u64::MAX,
             stuck_since: 0,
+            detours: 0,
+            detours_since: 0,
             mode: PhantomData,
             entry,
         };
@@ -753,7 +764,7 @@ impl<S: Mode> Consumer<S> {
                 let head = self.entry.segment().counters().consumer_head.load(Ordering::Acquire);
                 if head != position && head <= MAX_POSITION {
                     self.position = head;
-                    return Ok(());
+                    return self.detour();
                 }
             }
             _ => {}
@@ -769,6 +780,24 @@ impl<S: Mode> Consumer<S> {
             return Err(RecvError::Empty);
         }
         self.position = head;
+        self.detour()
+    }
+
+    /// Counts that a call was led elsewhere; an error if that has gone on for too long.
+    #[cold]
+    #[inline(never)]
+    fn detour(&mut self) -> Result<(), RecvError> {
+        if self.detours_since != self.received {
+            self.detours_since = self.received;
+            self.detours = 0;
+        }
+        self.detours += 1;
+        // Relaxed: a head that is not believed leads nowhere, whenever it was written.
+        let head = self.entry.segment().counters().consumer_head.load(Ordering::Relaxed);
+        if head > MAX_POSITION || self.detours > MOST_DETOURS + 2 * self.capacity() as u64 {
+            self.detours = 0;
+            return Err(RecvError::Empty);
+        }
         Ok(())
     }
 
@@ -794,7 +823,7 @@ impl<S: Mode> Consumer<S> {
         self.grant_at = self.grant_at.saturating_sub(1);
         self.entry.participant().count(Event::Skipped, 1);
         self.grant_if_due(0);
-        Ok(())
+        self.detour()
     }
 
     /// Drops what an exclusive predecessor had borrowed when it died, as the ring's policy says.
@@ -817,6 +846,9 @@ impl<S: Mode> Consumer<S> {
         if wait::is_closed(self.entry.segment()) {
             return self.closed();
         }
+        if self.entry.segment().is_damaged() {
+            return Err(RecvError::Damaged);
+        }
         let now = rdtsc();
         // Wrapping, here and below: a clock that was set back is a reason to look, not to wait for
         // it. Not in a model, which must not depend on the clock.
@@ -836,7 +868,7 @@ impl<S: Mode> Consumer<S> {
         if now.wrapping_sub(self.stuck_since) > STUCK_TICKS {
             self.stuck_since = now;
             if self.help() {
-                return Ok(());
+                return self.detour();
             }
         }
         Err(RecvError::Empty)
@@ -929,7 +961,7 @@ impl<S: Mode> Consumer<S> {
             let head = self.entry.segment().counters().consumer_head.load(Ordering::Acquire);
             if head != self.position && head <= MAX_POSITION {
                 self.position = head;
-                return Ok(());
+                return self.detour();
             }
         }
         Err(RecvError::BufferTooSmall { needed, available })

@@ -254,6 +254,16 @@ mod tests {
         assert_eq!((credits.granted(), credits.available()), (2, 3));
     }
 
+    #[test]
+    fn a_position_that_went_back_leaves_nothing_in_flight_and_breaks_nothing() {
+        let mut credits = CreditController::new(4);
+        assert!(credits.try_consume(4));
+        credits.observe(4);
+        credits.advance_to(1);
+        credits.observe(2);
+        assert_eq!((credits.in_flight(), credits.available()), (0, 4));
+    }
+
     #[cfg(not(miri))]
     mod properties {
         use super::*;

@@ -22,6 +22,13 @@ use crate::slot::{ABANDONED, SlotState};
 use crate::sync::Ordering;
 use crate::{RingError, UltraFastRing};
 
+/// So many findings of one kind are enough: a segment full of garbage would give one for each slot.
+const MOST_FINDINGS: usize = 64;
+
+/// About so many slots are looked at to find out how far producers have come, over and over, before
+/// the rest goes unexamined: a second's work at most, whatever the segment says.
+const MOST_STEPS: usize = 1 << 28;
+
 /// Something that should not be so, or waits to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -135,20 +142,14 @@ pub struct Repair {
 }
 
 impl UltraFastRing {
-    /// Checks every invariant of the ring, which may be in use meanwhile.
+    /// Checks every invariant of the ring, which may be in use meanwhile. It stops after 64
+    /// findings of a kind.
     ///
     /// # Errors
     ///
     /// What the system says when asked who is alive.
     pub fn examine(&self) -> Result<Vec<Finding>, RingError> {
-        let segment = self.segment();
-        let locker = segment.locker()?;
-        let mut findings = Vec::new();
-        findings.extend(counters(segment));
-        findings.extend(slots(segment));
-        findings.extend(dead(segment, &locker));
-        findings.extend(orphans(segment, &locker).map(|position| Finding::Orphan { position }));
-        Ok(findings)
+        examine(self.segment())
     }
 
     /// Finishes what dead participants left undone, as the ordinary calls do when they are stuck.
@@ -183,6 +184,32 @@ impl UltraFastRing {
         }
         Ok(repair)
     }
+}
+
+/// Looking needs no right to write.
+#[cfg(feature = "std")]
+impl crate::Observer {
+    /// Checks every invariant of the ring, which may be in use meanwhile; see
+    /// [`UltraFastRing::examine`].
+    ///
+    /// # Errors
+    ///
+    /// What the system says when asked who is alive.
+    pub fn examine(&self) -> Result<Vec<Finding>, RingError> {
+        examine(self.segment())
+    }
+}
+
+fn examine(segment: &Segment) -> Result<Vec<Finding>, RingError> {
+    let locker = segment.locker()?;
+    let mut findings = Vec::new();
+    findings.extend(counters(segment));
+    findings.extend(slots(segment));
+    findings.extend(dead(segment, &locker));
+    findings.extend(
+        orphans(segment, &locker).take(MOST_FINDINGS).map(|position| Finding::Orphan { position }),
+    );
+    Ok(findings)
 }
 
 /// Finishes the work of an entry whose lock the caller has, and frees it if nothing is left.
@@ -262,14 +289,26 @@ fn counters(segment: &Segment) -> Vec<Finding> {
 fn slots(segment: &Segment) -> Vec<Finding> {
     let capacity = segment.geometry().capacity;
     let mut findings = Vec::new();
+    // As last looked up: it only grows, and looking it up costs up to a ring full of slots.
+    let mut producer_head = 0;
+    let (mut looks, most_looks) = (0, MOST_STEPS / capacity);
     for slot in 0..capacity {
+        if findings.len() >= MOST_FINDINGS {
+            break;
+        }
         let sequence = segment.slot(slot as u64).sequence();
         let Some(position) = (sequence & !ABANDONED).checked_sub(1) else { continue };
         if position > MAX_POSITION || position % capacity as u64 != slot as u64 {
             findings.push(Finding::ForeignSequence { slot, sequence });
             continue;
         }
-        let producer_head = producers_at(segment);
+        if position >= producer_head {
+            if looks == most_looks {
+                continue;
+            }
+            producer_head = producers_at(segment);
+            looks += 1;
+        }
         if position >= producer_head {
             findings.push(Finding::NotClaimed { position, producer_head });
         }
@@ -304,11 +343,18 @@ fn orphans(segment: &Segment, locker: &Locker) -> impl Iterator<Item = u64> {
         && !(0..segment.entries_used())
             .filter(is_producer)
             .any(|index| locker.is_locked(segment, Place::Entry(index)));
-    let end = if told { end } else { start };
-    (start..end).filter(move |&position| {
-        segment.slot(position).state(position) == SlotState::NotYet
-            && !(0..segment.entries_used())
-                .filter_map(|index| segment.participant(index).shown_intent())
-                .any(|span| span.contains(position))
+    let end = if told { end.max(start) } else { start };
+    // Marked once for all positions: nobody is alive who could show another one.
+    let mut shown = alloc::vec![false; (end - start) as usize];
+    for span in
+        (0..segment.entries_used()).filter_map(|index| segment.participant(index).shown_intent())
+    {
+        for position in span.first.max(start)..span.end().min(end) {
+            shown[(position - start) as usize] = true;
+        }
+    }
+    (start..end).zip(shown).filter_map(move |(position, shown)| {
+        let orphan = !shown && segment.slot(position).state(position) == SlotState::NotYet;
+        orphan.then_some(position)
     })
 }

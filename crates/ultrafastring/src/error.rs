@@ -152,6 +152,49 @@ pub enum RingError {
         /// Its owner's user id.
         uid: u32,
     },
+    /// Others may write to the file whom opening it would trust.
+    #[cfg(feature = "std")]
+    LooseMode {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The process at the other end of the socket belongs to another user.
+    #[cfg(feature = "std")]
+    ForeignPeer {
+        /// Its process id; 0 if it cannot be seen from here.
+        pid: u32,
+        /// Its user id.
+        uid: u32,
+    },
+    /// The ring cannot be handed over, or what was handed over is no ring.
+    #[cfg(feature = "std")]
+    NotHandedOver {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The system does not let this process make memory files.
+    #[cfg(feature = "std")]
+    NoMemoryFile,
+    /// The directory for named rings is not there.
+    #[cfg(feature = "std")]
+    NoDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The process, or the system, has no descriptor left.
+    #[cfg(feature = "std")]
+    NoDescriptors {
+        /// The file for which one was wanted.
+        path: PathBuf,
+    },
+    /// The system gives no open-file-description locks on the file.
+    #[cfg(feature = "std")]
+    NoLocks {
+        /// The file.
+        path: PathBuf,
+    },
     /// The ring has another layout version.
     #[cfg(feature = "std")]
     LayoutVersion {
@@ -242,13 +285,62 @@ impl fmt::Display for RingError {
             #[cfg(feature = "std")]
             Self::PermissionDenied { path } => write!(
                 f,
-                "{}: permission denied; a ring belongs to the user who made it",
+                "{}: permission denied; a ring belongs to the user who made it, unless it was made \
+                 with Builder::trust",
                 path.display()
             ),
             #[cfg(feature = "std")]
             Self::ForeignOwner { path, uid } => write!(
                 f,
-                "{} belongs to user {uid}, not to you; opening it would trust that user",
+                "{} belongs to user {uid}, not to you; opening it would trust that user, which \
+                 Builder::trust can allow",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::LooseMode { path, mode } => write!(
+                f,
+                "{} has mode {:04o}: others may write to it; change its mode, or allow it with \
+                 Builder::trust",
+                path.display(),
+                mode & 0o7777
+            ),
+            #[cfg(feature = "std")]
+            Self::ForeignPeer { pid, uid } => {
+                f.write_str("the other end of the socket is ")?;
+                match pid {
+                    0 => f.write_str("a process that cannot be seen from here")?,
+                    pid => write!(f, "process {pid}")?,
+                }
+                write!(f, " of user {uid}, not you; Builder::trust can allow it")
+            }
+            #[cfg(feature = "std")]
+            Self::NotHandedOver { reason } => {
+                write!(f, "no ring can be handed over this way: {reason}")
+            }
+            #[cfg(feature = "std")]
+            Self::NoMemoryFile => f.write_str(
+                "this process may not make memory files (memfd_create is forbidden or unknown); \
+                 use a named ring, or allow the call",
+            ),
+            #[cfg(feature = "std")]
+            Self::NoDirectory { path } => write!(
+                f,
+                "there is no directory {}; mount a tmpfs there, or choose another directory with \
+                 Builder::directory",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::NoDescriptors { path } => write!(
+                f,
+                "{}: no file descriptor is left; close some, or raise the limit (ulimit -n). An \
+                 open ring takes one, and each handle one",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::NoLocks { path } => write!(
+                f,
+                "{}: the system gives no open-file-description locks there; put the ring on a \
+                 tmpfs of this machine",
                 path.display()
             ),
             #[cfg(feature = "std")]
@@ -323,6 +415,8 @@ pub enum SendError {
     Closed,
     /// There was no room in time. Only calls that wait say so.
     TimedOut,
+    /// The segment is gone: its file was made shorter, or wiped out. Nothing helps but a new ring.
+    Damaged,
 }
 
 impl fmt::Display for SendError {
@@ -343,6 +437,7 @@ impl fmt::Display for SendError {
                 "the ring is closed; a new producer handle, or reopen(), opens it for another stream",
             ),
             Self::TimedOut => f.write_str("there was no room in the ring in time"),
+            Self::Damaged => f.write_str(DAMAGED),
         }
     }
 }
@@ -408,7 +503,11 @@ pub enum RecvError {
     /// Producers have been, none is left, and the ring is empty. Only calls that wait say so, and
     /// only if asked to: see `Consumer::end_when_deserted`.
     Deserted,
+    /// The segment is gone: its file was made shorter, or wiped out. Nothing helps but a new ring.
+    Damaged,
 }
+
+const DAMAGED: &str = "the ring's file was made shorter or wiped out; remove it and make a new one";
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -428,6 +527,7 @@ impl fmt::Display for RecvError {
             Self::Deserted => {
                 f.write_str("the last producer has left, and all it sent is received")
             }
+            Self::Damaged => f.write_str(DAMAGED),
         }
     }
 }

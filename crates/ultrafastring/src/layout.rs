@@ -459,7 +459,7 @@ impl Geometry {
             return Err(BadHeader::NotARing("it does not begin as a ring does"));
         }
         if words[W_VERSION] != u64::from(LAYOUT_VERSION) {
-            return Err(BadHeader::Version(words[W_VERSION] as u32));
+            return Err(BadHeader::Version(u32::try_from(words[W_VERSION]).unwrap_or(u32::MAX)));
         }
         if words[W_FEATURES] != 0 || words[W_FEATURES + 1..].iter().any(|&word| word != 0) {
             return Err(BadHeader::NotARing("its header asks for features unknown here"));

@@ -26,6 +26,7 @@ pub mod error;
 pub mod lane;
 pub mod layout;
 mod message;
+mod observe;
 mod participant;
 mod prefetch;
 mod priority;
@@ -36,6 +37,8 @@ mod seat;
 mod segment;
 pub mod slot;
 mod sync;
+#[cfg(feature = "std")]
+mod trust;
 mod wait;
 
 pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_PARTICIPANTS};
@@ -49,16 +52,24 @@ pub use error::{Invalid, RecvError, RingError, SendError, TrySendError};
 pub use lane::LaneStats;
 pub use layout::{CacheLineU64, Redelivery, Sharing, Side, Timestamps};
 pub use message::{Batch, MAX_BATCH, Message, Received};
+pub use observe::{Positions, RingStats};
 pub use participant::{ParticipantInfo, ParticipantName};
 pub use prefetch::{prefetch_read, prefetch_write};
 pub use priority::{PriorityClass, UnknownPriorityClass};
 pub use produce::{Exclusive, Mode, Producer, Reservation, Shared};
-pub use ring::{Positions, RingStats, UltraFastRing};
+pub use ring::UltraFastRing;
 #[cfg(not(loom))]
 pub use segment::Page;
 pub use slot::{INLINE_SIZE, TimestampedSlot};
 #[cfg(any(feature = "std", loom))]
 pub use wait::{LONGEST_PARK, WaitStrategy};
+
+#[cfg(feature = "std")]
+pub use observe::Observer;
+#[cfg(feature = "std")]
+pub use segment::fault::survive_truncation;
+#[cfg(feature = "std")]
+pub use trust::Trust;
 
 /// Where named rings live unless a directory is given.
 #[cfg(feature = "std")]

@@ -33,6 +33,10 @@ use crate::{
 /// loses by it.
 const PREFETCH_AHEAD: u64 = 3;
 
+/// A claim gives up, as if the ring were full, after so many races lost in one call. Honest peers
+/// that win them send a message each; only one that rewrites `producer_head` for ever gets so far.
+const MOST_LOST_RACES: u32 = 1 << 12;
+
 mod sealed {
     pub trait Sealed {}
 }
@@ -371,6 +375,7 @@ impl<S: Mode> Producer<S> {
         if Self::SHARED && self.reserved.is_some() {
             self.cancel_forgotten();
         }
+        let mut lost = 0;
         loop {
             let position = self.credits.consumed();
             if !self.credits.covers(position, class, count) {
@@ -394,6 +399,11 @@ impl<S: Mode> Producer<S> {
                 Ok(_) => return Ok(position),
                 // Somebody else took it: the next try is for where the head is now.
                 Err(actual) => self.credits.advance_to(actual),
+            }
+            lost += 1;
+            if lost == MOST_LOST_RACES {
+                self.entry.participant().clear_intent();
+                return Err(SendError::Full);
             }
         }
     }
@@ -567,6 +577,9 @@ impl<S: Mode> Producer<S> {
         let pending = if Self::SHARED { self.unannounced } else { position - self.announced };
         if pending != 0 {
             self.announce(0);
+        }
+        if self.entry.segment().is_damaged() {
+            return Err(SendError::Damaged);
         }
         let full = self.credits.in_flight() >= self.capacity() as u64;
         Err(if full { SendError::Full } else { SendError::OutOfCredit })

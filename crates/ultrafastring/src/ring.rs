@@ -1,17 +1,20 @@
 //! The ring as a whole: making and opening it, the calls on `&UltraFastRing`, statistics.
 
 use core::fmt;
+#[cfg(feature = "std")]
+use std::os::fd::AsFd;
 
 use crate::builder::Builder;
 #[cfg(any(feature = "alloc", loom))]
 use crate::builder::DEFAULT_CAPACITY;
-use crate::lane::LaneStats;
 use crate::layout::{Bell, Redelivery, Sharing, Side, Timestamps};
 use crate::message::Batch;
+use crate::observe::{self, Positions, RingStats};
 use crate::participant::{Identity, ParticipantInfo, ParticipantName};
 use crate::seat::Seats;
 use crate::segment::Segment;
-use crate::slot::SlotState;
+#[cfg(feature = "std")]
+use crate::segment::file::Rights;
 use crate::sync::Ordering;
 use crate::wait;
 use crate::{
@@ -46,43 +49,6 @@ impl fmt::Debug for UltraFastRing {
             .field("len", &self.len())
             .finish_non_exhaustive()
     }
-}
-
-/// What a ring counts, over all participants that have been.
-///
-/// Handles store their counters once in several messages: see
-/// [`Producer::flush`](crate::Producer::flush). The ring's own calls are always counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct RingStats {
-    /// Messages committed.
-    pub sent: u64,
-    /// Messages received, those redelivered counted again.
-    pub received: u64,
-    /// Mean latency in ticks of the messages that carried a timestamp.
-    pub avg_latency: u64,
-    /// Slots abandoned in the place of producers that died.
-    pub abandoned: u64,
-    /// Messages redelivered in the place of consumers that died.
-    pub redelivered: u64,
-    /// Messages discarded in the place of consumers that died.
-    pub discarded: u64,
-    /// The five lanes, the most urgent first.
-    pub lanes: [LaneStats; PriorityClass::COUNT],
-}
-
-/// The four counters, as they are in the segment; see `ARCHITECTURE.md` for what each means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Positions {
-    /// Next position that producers claim; as last announced on an exclusive side.
-    pub producer_head: u64,
-    /// Commit frontier as last announced.
-    pub producer_tail: u64,
-    /// Next position that consumers claim.
-    pub consumer_head: u64,
-    /// Release frontier as last announced.
-    pub consumer_tail: u64,
 }
 
 impl UltraFastRing {
@@ -212,23 +178,7 @@ impl UltraFastRing {
     pub fn stats(&self) -> RingStats {
         self.producers.for_each_idle(Producer::flush);
         self.consumers.for_each_idle(Consumer::flush);
-        let mut stats = RingStats::default();
-        for index in 0..self.segment.entries_used() {
-            let participant = self.segment.participant(index);
-            for (sum, lane) in stats.lanes.iter_mut().zip(participant.lanes()) {
-                sum.add(&lane);
-            }
-            let [abandoned, redelivered, discarded, _] = participant.all_events();
-            stats.abandoned = stats.abandoned.wrapping_add(abandoned);
-            stats.redelivered = stats.redelivered.wrapping_add(redelivered);
-            stats.discarded = stats.discarded.wrapping_add(discarded);
-        }
-        let mut all = LaneStats::default();
-        stats.lanes.iter().for_each(|lane| all.add(lane));
-        stats.sent = all.sent;
-        stats.received = all.received;
-        stats.avg_latency = all.avg_latency();
-        stats
+        observe::stats(&self.segment)
     }
 
     /// A shared producer. If the ring is closed, this opens it again, for a new stream.
@@ -323,20 +273,7 @@ impl UltraFastRing {
 
     /// Messages sent and not yet received, at about this moment.
     pub fn len(&self) -> usize {
-        let positions = self.positions();
-        let consumed = positions.consumer_head;
-        let capacity = self.capacity() as u64;
-        let sent = match self.segment.geometry().producer_sharing {
-            Sharing::Shared => positions.producer_head,
-            // An exclusive side announces now and then: the slots say how far it has come since.
-            Sharing::Exclusive => {
-                let start = positions.producer_tail.max(consumed);
-                (start..start.saturating_add(capacity))
-                    .find(|&p| self.segment.slot(p).state(p) == SlotState::NotYet)
-                    .unwrap_or(start.saturating_add(capacity))
-            }
-        };
-        sent.saturating_sub(consumed).min(capacity) as usize
+        observe::len(&self.segment)
     }
 
     /// Whether [`len`](Self::len) is 0.
@@ -346,13 +283,7 @@ impl UltraFastRing {
 
     /// The four counters.
     pub fn positions(&self) -> Positions {
-        let counters = self.segment.counters();
-        // Acquire, the consumers' first: what is read of the producers' is not older.
-        let consumer_tail = counters.consumer_tail.load(Ordering::Acquire);
-        let consumer_head = counters.consumer_head.load(Ordering::Acquire);
-        let producer_tail = counters.producer_tail.load(Ordering::Acquire);
-        let producer_head = counters.producers_claimed(Ordering::Acquire);
-        Positions { producer_head, producer_tail, consumer_head, consumer_tail }
+        observe::positions(&self.segment)
     }
 
     /// How the producer side is shared.
@@ -497,6 +428,77 @@ impl UltraFastRing {
         Self::builder().open_or_create(name)
     }
 
+    /// Opens the ring called `name` to look at it.
+    ///
+    /// ```
+    /// use ultrafastring::{PriorityClass, UltraFastRing};
+    /// # let name = &format!("doctest-observe-{}", std::process::id());
+    ///
+    /// let ring = UltraFastRing::create(name)?;
+    /// ring.send_fast(b"hello", PriorityClass::Normal)?;
+    /// let observer = UltraFastRing::observe(name)?; // in another process
+    /// assert_eq!(observer.len(), 1);
+    /// UltraFastRing::remove(name)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::observe`](crate::Builder::observe).
+    pub fn observe(name: &str) -> Result<crate::Observer, RingError> {
+        Self::builder().observe(name)
+    }
+
+    /// Hands an anonymous ring to the process at the other end of a Unix socket, which takes it with
+    /// [`Builder::take_from`](crate::Builder::take_from).
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use ultrafastring::{PriorityClass, UltraFastRing};
+    ///
+    /// let (here, there) = UnixStream::pair()?;
+    /// let ring = UltraFastRing::builder().anonymous()?;
+    /// ring.hand_to(&here)?;
+    /// ring.send_fast(b"hello", PriorityClass::Normal)?;
+    ///
+    /// let ring = UltraFastRing::builder().take_from(&there)?; // in another process
+    /// let mut buffer = [0; 40];
+    /// let (size, ..) = ring.recv_fast(&mut buffer)?;
+    /// assert_eq!(&buffer[..size], b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::ForeignPeer`] if the peer is of a user whom the ring's maker does not
+    /// [trust](crate::Builder::trust), [`RingError::NotHandedOver`] if the ring is not an anonymous
+    /// one, [`RingError::Io`].
+    pub fn hand_to(&self, socket: &std::os::unix::net::UnixStream) -> Result<(), RingError> {
+        self.segment.hand_over(socket.as_fd(), Rights::Participate)
+    }
+
+    /// As [`hand_to`](Self::hand_to), without the right to write: the peer can take it with
+    /// [`Builder::observe_from`](crate::Builder::observe_from) and with nothing else.
+    ///
+    /// A process of the same user can always get at more, if it wants to: it may open the file
+    /// anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`hand_to`](Self::hand_to).
+    pub fn hand_to_observer(
+        &self,
+        socket: &std::os::unix::net::UnixStream,
+    ) -> Result<(), RingError> {
+        self.segment.hand_over(socket.as_fd(), Rights::Observe)
+    }
+
+    /// Whether the ring's file was made shorter or wiped out; see
+    /// [`survive_truncation`](crate::survive_truncation).
+    pub fn is_damaged(&self) -> bool {
+        self.segment.is_damaged()
+    }
+
     /// Takes the name of a ring away; those who have it open go on with it.
     ///
     /// # Errors
@@ -529,15 +531,7 @@ impl UltraFastRing {
     /// The clock that the ring's ticks are of: the creator's for a named ring, else this
     /// process's.
     pub fn clock(&self) -> crate::clock::Clock {
-        let geometry = self.segment.geometry();
-        if geometry.ticks_per_second > 0.0 {
-            crate::clock::Clock {
-                ticks_per_second: geometry.ticks_per_second,
-                stable: geometry.clock_stable,
-            }
-        } else {
-            crate::clock::Clock::calibrated()
-        }
+        observe::clock(&self.segment)
     }
 
     /// How many ticks a second has.

@@ -171,14 +171,23 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    /// Finds out; takes some microseconds in a virtual machine.
+    /// Finds out, once a process: it takes some microseconds in a virtual machine.
     pub(crate) fn of_this_machine() -> Self {
         #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
         {
+            use core::sync::atomic::AtomicU8;
+            /// 0: not known yet; 1: no; 2: yes.
+            static WIDE: AtomicU8 = AtomicU8::new(0);
             // Processors with AVX do aligned 16-byte accesses to ordinary memory atomically:
             // Intel SDM volume 3, 9.1.1; AMD64 manual volume 2, 7.3.2.
             const AVX: u32 = 1 << 28;
-            Self { wide: core::arch::x86_64::__cpuid(1).ecx & AVX != 0 }
+            // Relaxed, both: whoever does not know finds out the same.
+            let known = match WIDE.load(Ordering::Relaxed) {
+                0 => 1 + u8::from(core::arch::x86_64::__cpuid(1).ecx & AVX != 0),
+                known => known,
+            };
+            WIDE.store(known, Ordering::Relaxed);
+            Self { wide: known == 2 }
         }
         #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
         Self { wide: false }

@@ -1,20 +1,17 @@
 //! Real processes over named rings, killed, stopped and forked at the worst moments.
 //!
-//! A test is the director: it starts this test binary again, once for each part to be played
-//! ([`Actor`]), and the parts are in [`play`]. An actor says what it has done in lines on its
-//! standard error that begin with `@`, and takes orders from its standard input.
+//! How parts are played by other processes is told in `common/actor.rs`; the parts are in [`play`].
 
 #![cfg(all(feature = "std", not(loom)))]
 
 mod common;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+use common::actor::{self, Actor, order, say, stage};
 use common::{Numbered, patiently};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -25,92 +22,10 @@ use ultrafastring::{
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
 const NAME: &str = "stage";
-const ROLE: &str = "UFR_TEST_ROLE";
-const DIRECTORY: &str = "UFR_TEST_DIRECTORY";
 /// Number of the message that ends a stream.
 const END: u64 = u64::MAX;
 
 // ---- directing ---------------------------------------------------------------------------
-
-/// Another process that plays a part.
-struct Actor {
-    process: Child,
-    lines: BufReader<ChildStderr>,
-    orders: Option<ChildStdin>,
-}
-
-impl Actor {
-    fn start(directory: &Path, role: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "an_actor_plays_its_part", "--nocapture", "--test-threads=1"])
-            .env(ROLE, role)
-            .env(DIRECTORY, directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stderr.take().unwrap());
-        let orders = process.stdin.take();
-        Self { process, lines, orders }
-    }
-
-    /// Starts one and waits until it says `first`.
-    fn start_and_hear(directory: &Path, role: &str, first: &str) -> Self {
-        let mut actor = Self::start(directory, role);
-        assert_eq!(actor.hear(), first, "of {role}");
-        actor
-    }
-
-    /// The next thing it says.
-    #[track_caller]
-    fn hear(&mut self) -> String {
-        loop {
-            let mut line = String::new();
-            assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "an actor left");
-            match line.strip_prefix('@') {
-                Some(said) => return said.trim_end().to_string(),
-                None => eprint!("actor: {line}"),
-            }
-        }
-    }
-
-    fn tell(&mut self, order: &str) {
-        writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.process)
-    }
-
-    /// Kills it as the kernel's memory killer would, and waits until it is gone.
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    /// Lets it come to its end, which must be a good one.
-    fn finish(mut self) {
-        drop(self.orders.take());
-        let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.lines, &mut rest).unwrap();
-        assert!(self.process.wait().unwrap().success(), "an actor failed: {rest}");
-    }
-}
-
-impl Drop for Actor {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A directory for rings, in memory where that is possible.
-fn stage() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap()
-}
 
 fn at(directory: &TempDir) -> Builder {
     Builder::new().directory(directory.path())
@@ -121,25 +36,9 @@ fn at(directory: &TempDir) -> Builder {
 /// Not a test by itself: the way into the other processes.
 #[test]
 fn an_actor_plays_its_part() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    // Whatever becomes of the director, nobody stays behind.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
-    let directory = std::env::var_os(DIRECTORY).unwrap();
-    let words: Vec<_> = role.split(' ').collect();
-    play(words[0], &words[1..], Path::new(&directory));
-}
-
-fn say(what: &str) {
-    eprintln!("@{what}");
-}
-
-/// The next order; the end of orders ends the process.
-fn order() -> String {
-    let mut line = String::new();
-    if std::io::stdin().read_line(&mut line).unwrap() == 0 {
-        std::process::exit(0);
-    }
-    line.trim_end().to_string()
+    let Some((words, directory)) = actor::part() else { return };
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    play(words[0], &words[1..], &directory);
 }
 
 fn play(role: &str, arguments: &[&str], directory: &Path) {

@@ -4,6 +4,9 @@
 //! filled, given its memory, and then linked, which fails if the name is taken. So a creator that
 //! is killed half-way leaves nothing, and of two creators at once one wins. Where the file system
 //! knows no unnamed files, a file with a temporary name of its own takes its place.
+//!
+//! Opening believes nothing: the name must lead to a regular file itself, of an owner and a mode that
+//! [`Trust`] allows, and the header is checked against the file's size before anything is mapped.
 
 use alloc::sync::Arc;
 use std::fmt;
@@ -14,15 +17,17 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, io};
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::{Backing, Place, Segment, fork};
-use crate::RingError;
+use super::{Backing, Place, Segment, fault, fork};
 use crate::layout::{
     self, BadHeader, Geometry, HEADER_WORDS, PARTICIPANT_SIZE, PARTICIPANTS_OFFSET, Side,
 };
+use crate::{RingError, Trust};
 
 /// Where named rings live unless a directory is given.
 pub const DEFAULT_DIRECTORY: &str = "/dev/shm";
@@ -33,13 +38,26 @@ const PREFIX: &str = "ufr-";
 /// Longest name of a ring, in bytes.
 const LONGEST_NAME: usize = 200;
 
+/// What a mapping may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// Everything.
+    Participate,
+    /// Looking: the memory cannot be written, by the processor's own rule.
+    Observe,
+}
+
 /// A mapped file.
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     length: usize,
-    file: OwnedFd,
-    name: String,
+    pub(super) file: OwnedFd,
+    /// None for an anonymous one.
+    pub(super) name: Option<String>,
     path: PathBuf,
+    rights: Rights,
+    pub(super) trust: Trust,
+    watch: &'static fault::Watch,
     /// Of the process that mapped it.
     generation: u64,
 }
@@ -58,6 +76,7 @@ impl fmt::Debug for Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         fork::forget_mapping(self.base.as_ptr());
+        self.watch.forget();
         // SAFETY: mapped in `map` with this length; every `Segment` that pointed into it is gone.
         // An error would leave the mapping there, which harms nobody.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.length) };
@@ -99,13 +118,16 @@ pub(crate) fn remove(directory: &Path, name: &str) -> Result<(), RingError> {
 }
 
 /// The error for a failed system call on `path`.
-fn failure(action: &'static str, path: &Path, errno: Errno) -> RingError {
+pub(super) fn failure(action: &'static str, path: &Path, errno: Errno) -> RingError {
     let path = path.to_path_buf();
     match errno {
         Errno::EXIST => RingError::NameTaken { path },
         Errno::NOENT => RingError::NoSuchRing { path },
         Errno::ACCESS | Errno::PERM => RingError::PermissionDenied { path },
         Errno::LOOP => RingError::NotARing { path, reason: "it is a symbolic link" },
+        Errno::ISDIR => RingError::NotARing { path, reason: "it is a directory" },
+        Errno::MFILE | Errno::NFILE => RingError::NoDescriptors { path },
+        Errno::NOLCK => RingError::NoLocks { path },
         _ => RingError::Io { action, path, source: io::Error::from(errno) },
     }
 }
@@ -116,84 +138,60 @@ impl Segment {
         directory: &Path,
         name: &str,
         geometry: Geometry,
+        trust: Trust,
     ) -> Result<Self, RingError> {
         geometry.validate()?;
         let path = path_of(directory, name)?;
         let nameless = Nameless::make(directory, &path)?;
-        let length = geometry.offsets().end;
-        // The memory is taken now, so that a full file system is an error here and not a SIGBUS
-        // when a page is first touched.
-        rustix::fs::fallocate(nameless.file(), FallocateFlags::empty(), 0, length as u64).map_err(
-            |errno| match errno {
-                Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT => {
-                    RingError::NoSpace { path: path.clone(), bytes: length }
-                }
-                errno => failure("allocate", &path, errno),
-            },
-        )?;
-        let words = geometry.encode();
-        let mut bytes = [0; HEADER_WORDS * 8];
-        for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-            *bytes = word.to_le_bytes();
-        }
-        let written = rustix::io::pwrite(nameless.file(), &bytes, 0)
-            .map_err(|errno| failure("write the header of", &path, errno))?;
-        if written != bytes.len() {
-            return Err(failure("write the header of", &path, Errno::IO));
-        }
+        fill(nameless.file(), &geometry, &path)?;
+        // The mode given at creation is cut by the process's umask.
+        rustix::fs::fchmod(nameless.file(), trust.mode())
+            .map_err(|errno| failure("set the mode of", &path, errno))?;
         let file = nameless.give_name(&path)?;
-        Self::map(file, geometry, name, path)
+        Self::map(file, geometry, Some(name.to_string()), path, Rights::Participate, trust)
     }
 
     /// Opens the segment called `name`.
-    pub(crate) fn open(directory: &Path, name: &str) -> Result<Self, RingError> {
+    pub(crate) fn open(
+        directory: &Path,
+        name: &str,
+        rights: Rights,
+        trust: Trust,
+    ) -> Result<Self, RingError> {
         let path = path_of(directory, name)?;
+        let access = match rights {
+            Rights::Participate => OFlags::RDWR,
+            Rights::Observe => OFlags::RDONLY,
+        };
         // Non-blocking, in case the name is a pipe's; it is refused below.
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = rustix::fs::open(&path, flags, Mode::empty())
-            .map_err(|errno| failure("open", &path, errno))?;
-        let status = rustix::fs::fstat(&file).map_err(|errno| failure("look at", &path, errno))?;
-        if rustix::fs::FileType::from_raw_mode(status.st_mode) != rustix::fs::FileType::RegularFile
-        {
-            return Err(RingError::NotARing { path, reason: "it is not a regular file" });
-        }
-        if status.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(RingError::ForeignOwner { path, uid: status.st_uid });
-        }
-        let mut bytes = [0; HEADER_WORDS * 8];
-        let read = rustix::io::pread(&file, &mut bytes, 0)
-            .map_err(|errno| failure("read the header of", &path, errno))?;
-        if read != bytes.len() {
-            return Err(RingError::NotARing { path, reason: "it is too short for a header" });
-        }
-        let words: [u64; HEADER_WORDS] = core::array::from_fn(|i| {
-            u64::from_le_bytes(core::array::from_fn(|j| bytes[8 * i + j]))
-        });
-        let size = u64::try_from(status.st_size).unwrap_or(0);
-        let geometry = Geometry::decode(&words, size).map_err(|bad| match bad {
-            BadHeader::NotARing(reason) => RingError::NotARing { path: path.clone(), reason },
-            BadHeader::Version(found) => RingError::LayoutVersion { path: path.clone(), found },
+        let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOENT if !directory.is_dir() => no_directory(directory),
+            errno => failure("open", &path, errno),
         })?;
-        Self::map(file, geometry, name, path)
+        let status = rustix::fs::fstat(&file).map_err(|errno| failure("look at", &path, errno))?;
+        trust.check_file(&path, &status)?;
+        let geometry = read_header(&file, &path, &status)?;
+        Self::map(file, geometry, Some(name.to_string()), path, rights, trust)
     }
 
-    fn map(
+    /// Maps a file whose header has been checked against its size.
+    pub(super) fn map(
         file: OwnedFd,
         geometry: Geometry,
-        name: &str,
+        name: Option<String>,
         path: PathBuf,
+        rights: Rights,
+        trust: Trust,
     ) -> Result<Self, RingError> {
         let length = geometry.offsets().end;
+        let protection = match rights {
+            Rights::Participate => ProtFlags::READ | ProtFlags::WRITE,
+            Rights::Observe => ProtFlags::READ,
+        };
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
         let base = unsafe {
-            rustix::mm::mmap(
-                core::ptr::null_mut(),
-                length,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &file,
-                0,
-            )
+            rustix::mm::mmap(core::ptr::null_mut(), length, protection, MapFlags::SHARED, &file, 0)
         }
         .map_err(|errno| match errno {
             Errno::NOMEM => RingError::OutOfMemory { bytes: length },
@@ -203,17 +201,19 @@ impl Segment {
             return Err(RingError::OutOfMemory { bytes: length });
         };
         fork::note_mapping(base.as_ptr(), length, file.as_raw_fd());
-        let (name, generation) = (name.to_string(), fork::generation());
-        let mapping = Mapping { base, length, file, name, path, generation };
+        let watch = fault::watch(base.as_ptr(), length, protection.bits() as libc::c_int);
+        let generation = fork::generation();
+        let mapping = Mapping { base, length, file, name, path, rights, trust, watch, generation };
         // SAFETY: the kernel maps whole pages, `length` bytes of them; they are shared with other
-        // processes, which is why all is atomics; the mapping stays while `Backing` does.
+        // processes, which is why all is atomics; the mapping stays while `Backing` does. One that
+        // cannot be written is given to an `Observer` alone, which only loads.
         Ok(unsafe { Self::from_base(base, geometry, Backing::File(Arc::new(mapping))) })
     }
 
     /// The ring's name, if it has one.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.backing {
-            Backing::File(mapping) => Some(&mapping.name),
+            Backing::File(mapping) => mapping.name.as_deref(),
             #[allow(unreachable_patterns)]
             _ => None,
         }
@@ -222,11 +222,96 @@ impl Segment {
     /// The ring's file, if it has one.
     pub(crate) fn path(&self) -> Option<&Path> {
         match &self.backing {
-            Backing::File(mapping) => Some(&mapping.path),
+            Backing::File(mapping) if mapping.name.is_some() => Some(&mapping.path),
             #[allow(unreachable_patterns)]
             _ => None,
         }
     }
+
+    /// Whether the file was made shorter under its mapping, or its header wiped out.
+    pub(super) fn is_file_damaged(&self, mapping: &Mapping) -> bool {
+        // SAFETY: the header's first word, aligned, in a mapping that lives as long as `mapping`.
+        let magic = unsafe { mapping.base.cast::<AtomicU64>().as_ref() };
+        // Relaxed: written once, before there was a mapping; another value is damage, whenever it
+        // came to be.
+        mapping.watch.is_damaged() || magic.load(Ordering::Relaxed) != layout::MAGIC
+    }
+}
+
+fn no_directory(directory: &Path) -> RingError {
+    RingError::NoDirectory { path: directory.into() }
+}
+
+/// Gives a new file its memory and its header.
+pub(super) fn fill(
+    file: BorrowedFd<'_>,
+    geometry: &Geometry,
+    path: &Path,
+) -> Result<(), RingError> {
+    let length = geometry.offsets().end;
+    // The memory is taken now, so that a full file system is an error here and not a SIGBUS when a
+    // page is first touched.
+    let allocated = match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length as u64) {
+        // The file system does not know how.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, length),
+        other => other,
+    };
+    allocated.map_err(|errno| match errno {
+        Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT => {
+            RingError::NoSpace { path: path.into(), bytes: length }
+        }
+        errno => failure("allocate", path, errno),
+    })?;
+    let words = geometry.encode();
+    let mut bytes = [0; HEADER_WORDS * 8];
+    for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *bytes = word.to_le_bytes();
+    }
+    let written = rustix::io::pwrite(file, &bytes, 0)
+        .map_err(|errno| failure("write the header of", path, errno))?;
+    if written == bytes.len() {
+        Ok(())
+    } else {
+        Err(failure("write the header of", path, Errno::IO))
+    }
+}
+
+/// Takes a file's memory by writing all of it.
+fn write_zeros(file: BorrowedFd<'_>, length: usize) -> Result<(), Errno> {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    let mut done = 0;
+    while done < length {
+        let some = &ZEROS[..ZEROS.len().min(length - done)];
+        match rustix::io::pwrite(file, some, done as u64) {
+            Ok(0) => return Err(Errno::NOSPC),
+            Ok(written) => done += written,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Reads and checks the header of a file with this `status`.
+pub(super) fn read_header(
+    file: &OwnedFd,
+    path: &Path,
+    status: &rustix::fs::Stat,
+) -> Result<Geometry, RingError> {
+    let mut bytes = [0; HEADER_WORDS * 8];
+    let read = rustix::io::pread(file, &mut bytes, 0)
+        .map_err(|errno| failure("read the header of", path, errno))?;
+    if read != bytes.len() {
+        let reason = "it is too short for a header";
+        return Err(RingError::NotARing { path: path.into(), reason });
+    }
+    let words: [u64; HEADER_WORDS] =
+        core::array::from_fn(|i| u64::from_le_bytes(core::array::from_fn(|j| bytes[8 * i + j])));
+    let size = u64::try_from(status.st_size).unwrap_or(0);
+    Geometry::decode(&words, size).map_err(|bad| match bad {
+        BadHeader::NotARing(reason) => RingError::NotARing { path: path.into(), reason },
+        BadHeader::Version(found) => RingError::LayoutVersion { path: path.into(), found },
+    })
 }
 
 /// A file on its way to a name.
@@ -243,6 +328,10 @@ impl Nameless {
         match rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
             Ok(file) => return Ok(Self::Unnamed(file)),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(no_directory(directory)),
+            Err(Errno::NOSPC | Errno::DQUOT) => {
+                return Err(RingError::NoSpace { path: path.into(), bytes: 0 });
+            }
             Err(errno) => return Err(failure("make a file in", directory, errno)),
         }
         let nonce = crate::rdtsc();
@@ -305,18 +394,35 @@ impl Mapping {
             // The mapping is a private copy here: what is sent through it, nobody gets.
             return Err(RingError::Forked { path: self.path.clone() });
         }
-        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let opened = fork::open_lock_file(|| match rustix::fs::open(&own, flags, Mode::empty()) {
-            Err(Errno::NOENT) => self.open_again(flags),
-            other => other,
-        });
-        let file = opened.map_err(|errno| failure("open again", &self.path, errno))?;
+        let access = match self.rights {
+            Rights::Participate => OFlags::RDWR,
+            // Enough to ask who has a lock, and too little to take one.
+            Rights::Observe => OFlags::RDONLY,
+        };
+        let file = fork::open_lock_file(|| self.open_anew(access))?;
         Ok(LockFile { file })
     }
 
+    /// A description of the file that nobody shares.
+    pub(super) fn open_anew(&self, access: OFlags) -> Result<OwnedFd, RingError> {
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let flags = access | OFlags::CLOEXEC;
+        match rustix::fs::open(&own, flags, Mode::empty()) {
+            Err(Errno::NOENT) if self.name.is_some() => self.open_by_name(flags),
+            other => other,
+        }
+        .map_err(|errno| match errno {
+            Errno::NOENT => RingError::Io {
+                action: "open again through /proc, which is not mounted,",
+                path: self.path.clone(),
+                source: io::Error::from(errno),
+            },
+            errno => failure("open again", &self.path, errno),
+        })
+    }
+
     /// By name, where /proc is missing: only if the name still leads to the same file.
-    fn open_again(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+    fn open_by_name(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
         let file = rustix::fs::open(&self.path, flags | OFlags::NOFOLLOW, Mode::empty())?;
         let (ours, theirs) = (rustix::fs::fstat(&self.file)?, rustix::fs::fstat(&file)?);
         if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
@@ -341,6 +447,10 @@ impl LockFile {
         match self.command(libc::F_OFD_SETLK, libc::F_WRLCK, place) {
             Ok(_) => Ok(true),
             Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
+            // A kernel, or a file system, that does not have such locks.
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
+                Err(RingError::NoLocks { path: mapping.path.clone() })
+            }
             Err(errno) => Err(failure("lock a part of", &mapping.path, errno)),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A [`Segment`] is a handle on that memory, cheap to clone; it owns a share of it and gives out
 //! references to the shared words, all of them atomics. What lies behind it is the heap, memory
-//! that the caller lends for ever, or a named file. The rest of the crate does not know which.
+//! that the caller lends for ever, a named file, or a sealed one without a name. The rest of the
+//! crate does not know which.
 //!
 //! All unsafe code that turns bytes into shared words is in this folder; it relies on what
 //! [`layout`](crate::layout) asserts about sizes and offsets.
@@ -15,6 +16,10 @@ use crate::layout::{Control, Counters, Geometry, Side};
 use crate::participant::{Participant, ParticipantInfo};
 use crate::sync::Ordering;
 
+#[cfg(feature = "std")]
+mod anonymous;
+#[cfg(feature = "std")]
+pub(crate) mod fault;
 #[cfg(feature = "std")]
 pub(crate) mod file;
 #[cfg(feature = "std")]
@@ -56,7 +61,6 @@ pub(crate) struct Segment {
     /// Capacity less one.
     mask: u64,
     geometry: Geometry,
-    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "kept for what it keeps alive"))]
     backing: Backing,
 }
 
@@ -122,6 +126,18 @@ impl Segment {
     pub(crate) fn slot(&self, position: u64) -> &TimestampedSlot {
         // SAFETY: the mask keeps the index below the capacity, else as in `counters`.
         unsafe { self.slots.add((position & self.mask) as usize).as_ref() }
+    }
+
+    /// Whether what lies behind it is gone: a file made shorter, or wiped out. Asked where nothing
+    /// else is to be done.
+    #[cold]
+    pub(crate) fn is_damaged(&self) -> bool {
+        match &self.backing {
+            #[cfg(feature = "std")]
+            Backing::File(mapping) => self.is_file_damaged(mapping),
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
     }
 
     /// How many entries have ever been used: scans stop there. Never more than there are.

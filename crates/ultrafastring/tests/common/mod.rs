@@ -5,6 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(all(feature = "std", not(loom)))]
+pub(crate) mod actor;
+
 /// Longest that any test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
 

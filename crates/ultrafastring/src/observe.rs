@@ -1,0 +1,260 @@
+//! What can be seen of a ring by looking, and a ring that can only be looked at.
+
+use crate::PriorityClass;
+use crate::lane::LaneStats;
+use crate::layout::Sharing;
+use crate::segment::Segment;
+use crate::slot::SlotState;
+use crate::sync::Ordering;
+
+/// What a ring counts, over all participants that have been.
+///
+/// Handles store their counters once in several messages: see
+/// [`Producer::flush`](crate::Producer::flush). The ring's own calls are always counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RingStats {
+    /// Messages committed.
+    pub sent: u64,
+    /// Messages received, those redelivered counted again.
+    pub received: u64,
+    /// Mean latency in ticks of the messages that carried a timestamp.
+    pub avg_latency: u64,
+    /// Slots abandoned in the place of producers that died.
+    pub abandoned: u64,
+    /// Messages redelivered in the place of consumers that died.
+    pub redelivered: u64,
+    /// Messages discarded in the place of consumers that died.
+    pub discarded: u64,
+    /// The five lanes, the most urgent first.
+    pub lanes: [LaneStats; PriorityClass::COUNT],
+}
+
+/// The four counters, as they are in the segment; see `ARCHITECTURE.md` for what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Positions {
+    /// Next position that producers claim; as last announced on an exclusive side.
+    pub producer_head: u64,
+    /// Commit frontier as last announced.
+    pub producer_tail: u64,
+    /// Next position that consumers claim.
+    pub consumer_head: u64,
+    /// Release frontier as last announced.
+    pub consumer_tail: u64,
+}
+
+/// What the participants have stored of their counters.
+pub(crate) fn stats(segment: &Segment) -> RingStats {
+    let mut stats = RingStats::default();
+    for index in 0..segment.entries_used() {
+        let participant = segment.participant(index);
+        for (sum, lane) in stats.lanes.iter_mut().zip(participant.lanes()) {
+            sum.add(&lane);
+        }
+        let [abandoned, redelivered, discarded, _] = participant.all_events();
+        stats.abandoned = stats.abandoned.wrapping_add(abandoned);
+        stats.redelivered = stats.redelivered.wrapping_add(redelivered);
+        stats.discarded = stats.discarded.wrapping_add(discarded);
+    }
+    let mut all = LaneStats::default();
+    stats.lanes.iter().for_each(|lane| all.add(lane));
+    stats.sent = all.sent;
+    stats.received = all.received;
+    stats.avg_latency = all.avg_latency();
+    stats
+}
+
+/// Messages sent and not yet received, at about this moment.
+pub(crate) fn len(segment: &Segment) -> usize {
+    let positions = positions(segment);
+    let consumed = positions.consumer_head;
+    let capacity = segment.geometry().capacity as u64;
+    let sent = match segment.geometry().producer_sharing {
+        Sharing::Shared => positions.producer_head,
+        // An exclusive side announces now and then: the slots say how far it has come since.
+        Sharing::Exclusive => {
+            let start = positions.producer_tail.max(consumed);
+            (start..start.saturating_add(capacity))
+                .find(|&p| segment.slot(p).state(p) == SlotState::NotYet)
+                .unwrap_or(start.saturating_add(capacity))
+        }
+    };
+    sent.saturating_sub(consumed).min(capacity) as usize
+}
+
+/// The four counters.
+pub(crate) fn positions(segment: &Segment) -> Positions {
+    let counters = segment.counters();
+    // Acquire, the consumers' first: what is read of the producers' is not older.
+    let consumer_tail = counters.consumer_tail.load(Ordering::Acquire);
+    let consumer_head = counters.consumer_head.load(Ordering::Acquire);
+    let producer_tail = counters.producer_tail.load(Ordering::Acquire);
+    let producer_head = counters.producers_claimed(Ordering::Acquire);
+    Positions { producer_head, producer_tail, consumer_head, consumer_tail }
+}
+
+/// The clock of a segment's ticks.
+#[cfg(feature = "std")]
+pub(crate) fn clock(segment: &Segment) -> crate::clock::Clock {
+    let geometry = segment.geometry();
+    if geometry.ticks_per_second > 0.0 {
+        crate::clock::Clock {
+            ticks_per_second: geometry.ticks_per_second,
+            stable: geometry.clock_stable,
+        }
+    } else {
+        crate::clock::Clock::calibrated()
+    }
+}
+
+#[cfg(feature = "std")]
+pub use observer::Observer;
+
+#[cfg(feature = "std")]
+mod observer {
+    use std::fmt;
+    use std::path::Path;
+
+    use super::{Positions, RingStats};
+    use crate::PriorityClass;
+    use crate::clock::Clock;
+    use crate::layout::{Redelivery, Sharing, Timestamps};
+    use crate::participant::ParticipantInfo;
+    use crate::segment::Segment;
+
+    /// A ring that is only looked at: see [`Builder::observe`](crate::Builder::observe).
+    ///
+    /// Its memory is mapped without the right to write, it has no entry in the participant table and
+    /// takes no lock, so it can neither disturb nor be noticed. What it sees is what participants
+    /// have stored, which each does once in several messages, and as much to be believed as they
+    /// are.
+    pub struct Observer {
+        segment: Segment,
+    }
+
+    impl fmt::Debug for Observer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Observer")
+                .field("name", &self.name())
+                .field("len", &self.len())
+                .finish_non_exhaustive()
+        }
+    }
+
+    impl Observer {
+        pub(crate) fn over(segment: Segment) -> Self {
+            Self { segment }
+        }
+
+        pub(crate) fn segment(&self) -> &Segment {
+            &self.segment
+        }
+
+        /// The ring's name, if it is a named one.
+        pub fn name(&self) -> Option<&str> {
+            self.segment.name()
+        }
+
+        /// The ring's file, if it is a named one.
+        pub fn path(&self) -> Option<&Path> {
+            self.segment.path()
+        }
+
+        /// What the participants have counted and stored.
+        pub fn stats(&self) -> RingStats {
+            super::stats(&self.segment)
+        }
+
+        /// The four counters.
+        pub fn positions(&self) -> Positions {
+            super::positions(&self.segment)
+        }
+
+        /// Messages sent and not yet received, at about this moment.
+        pub fn len(&self) -> usize {
+            super::len(&self.segment)
+        }
+
+        /// Whether [`len`](Self::len) is 0.
+        pub fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+
+        /// The participants: those who are here, and the dead whose work nobody has finished yet.
+        pub fn participants(&self) -> impl Iterator<Item = ParticipantInfo> + '_ {
+            self.segment.infos()
+        }
+
+        /// Number of slots.
+        pub fn capacity(&self) -> usize {
+            self.segment.geometry().capacity
+        }
+
+        /// Bytes that the segment takes.
+        pub fn size_bytes(&self) -> usize {
+            self.segment.geometry().offsets().end
+        }
+
+        /// Entries of the participant table.
+        pub fn max_participants(&self) -> usize {
+            self.segment.geometry().participants
+        }
+
+        /// How the producer side is shared.
+        pub fn producer_side(&self) -> Sharing {
+            self.segment.geometry().producer_sharing
+        }
+
+        /// How the consumer side is shared.
+        pub fn consumer_side(&self) -> Sharing {
+            self.segment.geometry().consumer_sharing
+        }
+
+        /// How many messages may be in flight.
+        pub fn credit_limit(&self) -> u64 {
+            self.segment.geometry().credit_limit
+        }
+
+        /// Credits kept for each class, the most urgent first.
+        pub fn reserves(&self) -> [u64; PriorityClass::COUNT] {
+            self.segment.geometry().reserves
+        }
+
+        /// Which messages carry a timestamp.
+        pub fn timestamps(&self) -> Timestamps {
+            self.segment.geometry().timestamps
+        }
+
+        /// What becomes of messages that a consumer held when it died.
+        pub fn redelivery(&self) -> Redelivery {
+            self.segment.geometry().redelivery
+        }
+
+        /// Process id of who made the ring.
+        pub fn creator_pid(&self) -> u32 {
+            self.segment.geometry().creator_pid
+        }
+
+        /// When the ring was made, in nanoseconds since 1970.
+        pub fn created(&self) -> u64 {
+            self.segment.geometry().created
+        }
+
+        /// The clock that the ring's ticks are of.
+        pub fn clock(&self) -> Clock {
+            super::clock(&self.segment)
+        }
+
+        /// How many ticks a second has.
+        pub fn ticks_per_second(&self) -> f64 {
+            self.clock().ticks_per_second
+        }
+
+        /// Whether the ring's file was made shorter or wiped out; see
+        /// [`survive_truncation`](crate::survive_truncation).
+        pub fn is_damaged(&self) -> bool {
+            self.segment.is_damaged()
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Peers that may write to a ring and mean harm: one that scribbles over the whole segment while
+//! others work, one that makes the file shorter under them. And, for comparison, a long stream
+//! between peers who mean well.
+//!
+//! | variable | does | without it |
+//! |---|---|---|
+//! | `UFR_SCRIBBLE_SECONDS` | how long garbage is written | 3 |
+//! | `UFR_SOAK` | messages checked between two processes | 2,000,000 |
+
+#![cfg(all(feature = "std", not(loom)))]
+
+mod common;
+
+use std::fs::OpenOptions;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use common::actor::{self, Actor, order, say, stage};
+use common::{Numbered, patiently};
+use rustix::mm::{MapFlags, ProtFlags};
+use tempfile::TempDir;
+use ultrafastring::{
+    Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Sharing, UltraFastRing,
+    survive_truncation,
+};
+
+const NORMAL: PriorityClass = PriorityClass::Normal;
+const NAME: &str = "stage";
+
+fn at(directory: &TempDir) -> Builder {
+    Builder::new().directory(directory.path())
+}
+
+/// A number from the environment.
+fn wish(variable: &str, otherwise: u64) -> u64 {
+    let given = std::env::var(variable).ok();
+    given.map_or(otherwise, |text| text.replace('_', "").parse().expect(variable))
+}
+
+// ---- acting ------------------------------------------------------------------------------
+
+#[test]
+fn an_actor_plays_its_part() {
+    let Some((words, directory)) = actor::part() else { return };
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let builder = Builder::new().directory(&directory).participant_name(words[0]);
+    match words[0] {
+        "scribble" => scribble(&builder, words[1].parse().unwrap()),
+        "shorten" => {
+            let file = OpenOptions::new().write(true).open(builder.path(NAME).unwrap()).unwrap();
+            say("ready");
+            loop {
+                file.set_len(order().parse().unwrap()).unwrap();
+                say("done");
+            }
+        }
+        "suffer" => suffer(&builder, words[1]),
+        "suffer-silently" => {
+            let ring = builder.open(NAME).unwrap();
+            let mut producer = ring.producer().unwrap();
+            say("working");
+            loop {
+                let _ = producer.send_fast(b"into the dark", NORMAL);
+            }
+        }
+        "soak" => {
+            let ring = builder.open(NAME).unwrap();
+            let count = words[1].parse().unwrap();
+            match ring.producer_side() {
+                Sharing::Exclusive => soak(ring.exclusive_producer().unwrap(), count),
+                Sharing::Shared => soak(ring.producer().unwrap(), count),
+            }
+        }
+        role => panic!("there is no role {role}"),
+    }
+}
+
+/// Writes garbage all over the segment, for ever.
+fn scribble(builder: &Builder, seed: u64) {
+    let path = builder.path(NAME).unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let length = file.metadata().unwrap().len() as usize;
+    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping; all that is done with it is done to atomics.
+    let words = unsafe {
+        let base =
+            rustix::mm::mmap(std::ptr::null_mut(), length, rights, MapFlags::SHARED, &file, 0);
+        std::slice::from_raw_parts(base.unwrap().cast::<AtomicU64>(), length / 8)
+    };
+    let mut state = seed;
+    let mut random = move || {
+        // xorshift64, by Marsaglia.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    say("scribbling");
+    // All but the first word, whose loss would have the ring called damaged, and calls end before
+    // they read what else is wrong.
+    let words = &words[1..];
+    // All sizes of garbage: anything, small numbers, numbers near what was there, whole lines of
+    // other places, all of it at once.
+    loop {
+        let place = random() as usize % words.len();
+        // Counters and the table are a small part of a segment, and the tenderest.
+        let place = if random() % 2 == 0 { 511 + place % 2_048 } else { place } % words.len();
+        let word = &words[place];
+        let before = word.load(Ordering::Relaxed);
+        let value = match random() % 8 {
+            0 => random(),
+            1 => random() % 64,
+            2 => before.wrapping_add(random() % 128),
+            3 => before.wrapping_sub(random() % 128),
+            4 => before ^ 1 << (random() % 64),
+            5 => words[random() as usize % words.len()].load(Ordering::Relaxed),
+            6 => u64::MAX - random() % 128,
+            _ => (1 << 57) + random() % 128 - 64,
+        };
+        word.store(value, Ordering::Relaxed);
+        if random() % (1 << 20) == 0 {
+            words.iter().for_each(|word| word.store(random(), Ordering::Relaxed));
+        }
+    }
+}
+
+/// Sends or receives until the ring is said to be damaged.
+fn suffer(builder: &Builder, side: &str) {
+    survive_truncation().unwrap();
+    let ring = builder.open(NAME).unwrap();
+    let mut buffer = [0; 40];
+    if side == "producer" {
+        let mut producer = ring.producer().unwrap();
+        say("working");
+        patiently("damage", || match producer.send_fast(&buffer, NORMAL) {
+            Err(SendError::Damaged) => Some(()),
+            _ => None,
+        });
+    } else {
+        let mut consumer = ring.consumer().unwrap();
+        say("working");
+        patiently("damage", || match consumer.recv_fast(&mut buffer) {
+            Err(RecvError::Damaged) => Some(()),
+            _ => None,
+        });
+    }
+    assert!(ring.is_damaged());
+    // Whatever else is asked comes back too.
+    let _ = (ring.stats(), ring.len(), ring.examine(), ring.repair());
+    ring.participants().for_each(drop);
+    say("damaged");
+    order();
+}
+
+fn soak<S: Mode>(mut producer: Producer<S>, count: u64) {
+    say("streaming");
+    for number in 0..count {
+        let message = Numbered::new(1, number);
+        patiently("room", || producer.try_send(message, NORMAL).ok());
+    }
+}
+
+// ---- scribbling ----------------------------------------------------------------------------
+
+/// Calls of every kind, for as long as `going`; nothing is known of what they give but that they
+/// give it. Says how many came back.
+fn work<P: Mode, C: Mode>(
+    ring: &UltraFastRing,
+    handles: impl Fn() -> (Option<Producer<P>>, Option<Consumer<C>>),
+    going: &AtomicBool,
+) -> u64 {
+    let mut calls = 0;
+    let mut buffers = [[0; 40]; 16];
+    let messages = [[7; 40]; 16];
+    while going.load(Ordering::Relaxed) {
+        let (mut producer, mut consumer) = handles();
+        for _ in 0..5_000 {
+            if let Some(producer) = &mut producer {
+                let _ = producer.send_fast(&messages[0], NORMAL);
+                let _ = producer.send_batch(&messages, PriorityClass::Bulk);
+                if let Ok(guard) = producer.reserve(8, PriorityClass::High) {
+                    guard.commit();
+                }
+            }
+            if let Some(consumer) = &mut consumer {
+                if let Ok((size, ..)) = consumer.recv_fast(&mut buffers[0]) {
+                    assert!(size <= 40);
+                }
+                let _ = consumer.recv_batch(&mut buffers);
+                if let Ok(message) = consumer.borrow() {
+                    assert!(message.len() <= 40);
+                }
+            }
+            calls += 3 * (u64::from(producer.is_some()) + u64::from(consumer.is_some()));
+        }
+        let _ = (ring.stats(), ring.len(), ring.examine(), ring.repair());
+        ring.participants().for_each(|participant| drop(format!("{participant:?}")));
+    }
+    calls
+}
+
+fn scribbled_over(builder: &Builder, seconds: u64, directory: &TempDir) {
+    let ring = builder.create(NAME).unwrap();
+    let vandals: Vec<_> = (1..=2)
+        .map(|seed| {
+            let role = format!("scribble {seed}");
+            Actor::start_and_hear(directory.path(), &role, "scribbling")
+        })
+        .collect();
+    let going = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    if ring.producer_side() == Sharing::Shared {
+                        work(&ring, || (ring.producer().ok(), ring.consumer().ok()), &going)
+                    } else {
+                        let handles =
+                            || (ring.exclusive_producer().ok(), ring.exclusive_consumer().ok());
+                        work(&ring, handles, &going)
+                    }
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_secs(seconds));
+        going.store(false, Ordering::Relaxed);
+        // A call that does not come back hangs here, and with it the test.
+        let calls: u64 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
+        eprintln!("{calls} calls came back");
+        assert_ne!(calls, 0);
+    });
+    vandals.into_iter().for_each(Actor::kill);
+}
+
+#[test]
+fn a_peer_that_scribbles_over_a_shared_ring_is_survived() {
+    let directory = stage();
+    let builder = at(&directory).capacity(64).participants(8);
+    scribbled_over(&builder, wish("UFR_SCRIBBLE_SECONDS", 3), &directory);
+}
+
+#[test]
+fn a_peer_that_scribbles_over_an_exclusive_ring_is_survived() {
+    let directory = stage();
+    let builder =
+        at(&directory).capacity(64).participants(8).exclusive_producer().exclusive_consumer();
+    scribbled_over(&builder, wish("UFR_SCRIBBLE_SECONDS", 3), &directory);
+}
+
+// ---- truncation ----------------------------------------------------------------------------
+
+fn shorten(vandal: &mut Actor, length: usize) {
+    vandal.tell(&length.to_string());
+    assert_eq!(vandal.hear(), "done");
+}
+
+#[test]
+fn a_peer_that_makes_the_file_shorter_is_survived_and_said() {
+    // To nothing; within the participant table; within the slots.
+    for length in [0, 12_288, 100_000] {
+        let directory = stage();
+        let _ring = at(&directory).capacity(1_024).create(NAME).unwrap();
+        let start = |role| Actor::start_and_hear(directory.path(), role, "working");
+        let mut victims = [start("suffer producer"), start("suffer consumer")];
+        let mut vandal = Actor::start_and_hear(directory.path(), "shorten", "ready");
+        shorten(&mut vandal, length);
+        for victim in &mut victims {
+            assert_eq!(victim.hear(), "damaged", "cut to {length}");
+        }
+        victims.into_iter().for_each(Actor::finish);
+    }
+}
+
+#[test]
+fn a_file_that_is_wiped_out_and_has_its_length_again_is_noticed() {
+    let directory = stage();
+    let ring = at(&directory).capacity(16).create(NAME).unwrap();
+    let mut producer = ring.producer().unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    let observer = at(&directory).observe(NAME).unwrap();
+    let file = OpenOptions::new().write(true).open(at(&directory).path(NAME).unwrap()).unwrap();
+    file.set_len(0).unwrap();
+    file.set_len(ring.size_bytes() as u64).unwrap();
+    patiently("damage", || (consumer.try_recv().unwrap_err() == RecvError::Damaged).then_some(()));
+    patiently("damage", || {
+        (producer.send_fast(b"x", NORMAL) == Err(SendError::Damaged)).then_some(())
+    });
+    assert!(ring.is_damaged() && observer.is_damaged());
+}
+
+#[test]
+fn without_asking_for_it_a_process_does_not_survive_truncation() {
+    let directory = stage();
+    let _ring = at(&directory).create(NAME).unwrap();
+    let mut victim = Actor::start_and_hear(directory.path(), "suffer-silently", "working");
+    let mut vandal = Actor::start_and_hear(directory.path(), "shorten", "ready");
+    shorten(&mut vandal, 0);
+    assert_eq!(victim.process.wait().unwrap().signal(), Some(libc::SIGBUS));
+}
+
+#[test]
+fn a_bus_error_that_concerns_no_ring_is_not_swallowed() {
+    const TRY: &str = "UFR_TEST_BUS_ERROR";
+    if std::env::var_os(TRY).is_some() {
+        survive_truncation().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(4_096).unwrap();
+        // SAFETY: a new mapping, read as an atomic; that it raises SIGBUS is what is tested.
+        unsafe {
+            let base = rustix::mm::mmap(
+                std::ptr::null_mut(),
+                4_096,
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                &file,
+                0,
+            );
+            file.set_len(0).unwrap();
+            (*base.unwrap().cast::<AtomicU64>()).load(Ordering::Relaxed);
+        }
+        return;
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_bus_error_that_concerns_no_ring_is_not_swallowed", "--nocapture"])
+        .env(TRY, "1")
+        .status()
+        .unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGBUS));
+}
+
+// ---- peers who mean well -------------------------------------------------------------------
+
+fn soaked(builder: &Builder, directory: &Path, count: u64) {
+    fn check<S: Mode>(mut consumer: Consumer<S>, count: u64) {
+        let began = Instant::now();
+        let mut buffer = [0; 40];
+        for number in 0..count {
+            let size = patiently("a message", || consumer.recv_fast(&mut buffer).ok()).0;
+            assert_eq!(Numbered::read(&buffer[..size]), (1, number));
+            if number % 1_000_000_000 == 999_999_999 {
+                eprintln!("{} messages in {:?}", number + 1, began.elapsed());
+            }
+        }
+        assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+    }
+    let ring = builder.create(NAME).unwrap();
+    let sender = Actor::start_and_hear(directory, &format!("soak {count}"), "streaming");
+    match ring.consumer_side() {
+        Sharing::Exclusive => check(ring.exclusive_consumer().unwrap(), count),
+        Sharing::Shared => check(ring.consumer().unwrap(), count),
+    }
+    sender.finish();
+    let stats = ring.stats();
+    assert_eq!((stats.sent, stats.received), (count, count));
+    assert_eq!((stats.abandoned, stats.redelivered, stats.discarded), (0, 0, 0));
+}
+
+#[test]
+fn a_long_stream_between_two_processes_is_whole_and_in_order() {
+    let directory = stage();
+    let builder = at(&directory).capacity(4_096);
+    let count = wish("UFR_SOAK", 2_000_000);
+    soaked(&builder.exclusive_producer().exclusive_consumer(), directory.path(), count);
+}
+
+#[test]
+fn a_long_stream_over_a_shared_ring_is_whole_and_in_order() {
+    let directory = stage();
+    // A tenth: it costs as much more.
+    let count = wish("UFR_SOAK", 2_000_000) / 10;
+    soaked(&at(&directory).capacity(4_096), directory.path(), count);
+}

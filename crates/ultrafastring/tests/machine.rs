@@ -1,0 +1,344 @@
+//! Machines that lack something: room, memory, descriptors, locks, calls, directories, or that
+//! keep processes apart.
+//!
+//! Each lack is made to happen for a process of its own ([`play`]): by a limit, a filter of system
+//! calls (seccomp), or a namespace that `unshare` gives it. Where the machine does not let
+//! namespaces be made, the tests that need one say so and nothing else.
+
+#![cfg(all(feature = "std", target_arch = "x86_64", not(loom)))]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::actor::{self, Actor, order, say, stage};
+use common::patiently;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+use tempfile::TempDir;
+use ultrafastring::{Builder, PriorityClass, RecvError, RingError, SendError, UltraFastRing};
+
+const NORMAL: PriorityClass = PriorityClass::Normal;
+const NAME: &str = "stage";
+
+fn at(directory: &TempDir) -> Builder {
+    Builder::new().directory(directory.path())
+}
+
+// ---- acting ------------------------------------------------------------------------------
+
+#[test]
+fn an_actor_plays_its_part() {
+    let Some((words, directory)) = actor::part() else { return };
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    play(&words, &directory);
+}
+
+/// Makes a system call fail with `errno` in this process from now on; if `second` is given, only
+/// where that is its second argument.
+fn forbid(call: libc::c_long, second: Option<u64>, errno: i32) {
+    let rules = match second {
+        None => vec![],
+        Some(second) => {
+            let is = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, second);
+            vec![SeccompRule::new(vec![is.unwrap()]).unwrap()]
+        }
+    };
+    let filter = SeccompFilter::new(
+        [(call, rules)].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno as u32),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+fn limit(resource: Resource, to: u64) {
+    setrlimit(resource, Rlimit { current: Some(to), maximum: Some(to) }).unwrap();
+}
+
+fn play(words: &[&str], directory: &Path) {
+    let builder = Builder::new().directory(directory).participant_name(words[0]);
+    match words[0] {
+        "no-memory-file" => {
+            for errno in [libc::EPERM, libc::ENOSYS] {
+                forbid(libc::SYS_memfd_create, None, errno);
+                let error = builder.anonymous().unwrap_err();
+                assert!(matches!(error, RingError::NoMemoryFile), "{error:?}");
+                assert!(error.to_string().contains("named ring"));
+            }
+            // What it says to do works.
+            builder.create("instead").unwrap().send_fast(b"x", NORMAL).unwrap();
+        }
+        "no-locks" => {
+            let ring = builder.open(NAME).unwrap();
+            for errno in [libc::ENOLCK, libc::EINVAL] {
+                forbid(libc::SYS_fcntl, Some(libc::F_OFD_SETLK as u64), errno);
+                let error = ring.producer().unwrap_err();
+                assert!(matches!(error, RingError::NoLocks { .. }), "{error:?}");
+                assert_eq!(ring.send_fast(b"x", NORMAL), Err(SendError::NoEntry));
+                assert!(ring.repair().is_err() || ring.participants().count() == 0);
+            }
+        }
+        "no-descriptors" => {
+            let ring = builder.open(NAME).unwrap();
+            let mut producer = ring.producer().unwrap();
+            limit(Resource::Nofile, 3);
+            for error in [
+                builder.open(NAME).unwrap_err(),
+                builder.create("other").unwrap_err(),
+                builder.anonymous().unwrap_err(),
+                ring.consumer().unwrap_err(),
+                ring.examine().unwrap_err(),
+            ] {
+                assert!(matches!(error, RingError::NoDescriptors { .. }), "{error:?}");
+                assert!(error.to_string().contains("ulimit -n"));
+            }
+            // Who cannot ask does not take the living for dead.
+            assert!(ring.participants().all(|it| it.alive));
+            assert_eq!(ring.recv_fast(&mut [0; 40]), Err(RecvError::NoEntry));
+            // What is there goes on.
+            producer.send_fast(b"still here", NORMAL).unwrap();
+        }
+        "no-memory" => {
+            // Room for what is there, and not for a ring of 64 MiB.
+            let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+            let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+            limit(Resource::As, pages * 4_096 + (32 << 20));
+            let large = builder.clone().capacity(1 << 20);
+            assert!(matches!(large.heap(), Err(RingError::OutOfMemory { .. })));
+            for error in [large.open(NAME).unwrap_err(), large.create("other").unwrap_err()] {
+                assert!(matches!(error, RingError::OutOfMemory { bytes } if bytes > 64 << 20));
+            }
+        }
+        "small-tmpfs" => {
+            let error = builder.clone().capacity(1 << 12).create("large").unwrap_err();
+            assert!(matches!(error, RingError::NoSpace { .. }), "{error:?}");
+            assert!(std::fs::read_dir(directory).unwrap().next().is_none(), "it left something");
+            // All memory is there from the beginning, so a ring that was made works to its end,
+            // though nothing is left for others.
+            let ring = builder.capacity(64).participants(2).create("small").unwrap();
+            let mut filler = std::fs::File::create(directory.join("filler")).unwrap();
+            while std::io::Write::write(&mut filler, &[1; 4_096]).is_ok() {}
+            let mut buffer = [0; 40];
+            for _ in 0..1_000 {
+                ring.send_fast(&[7; 40], NORMAL).unwrap();
+                ring.recv_fast(&mut buffer).unwrap();
+            }
+        }
+        "tmpfs-without-inodes" => {
+            for number in 0.. {
+                match builder.clone().capacity(1).participants(1).create(&number.to_string()) {
+                    Ok(_) => assert!(number < 16, "there are more inodes than there should be"),
+                    Err(error) => {
+                        assert!(matches!(error, RingError::NoSpace { .. }), "{error:?}");
+                        break;
+                    }
+                }
+            }
+        }
+        "works-here" => {
+            let ring = builder.capacity(64).create("here").unwrap();
+            ring.send_fast(b"x", NORMAL).unwrap();
+            ring.recv_fast(&mut [0; 40]).unwrap();
+        }
+        "read-only" => {
+            let error = builder.create("here").unwrap_err();
+            assert!(error.to_string().contains("Read-only file system"), "{error}");
+        }
+        "no-proc" => {
+            assert!(!Path::new("/proc/self").exists());
+            let ring = builder.create("here").unwrap();
+            ring.send_fast(b"x", NORMAL).unwrap();
+            let mut consumer = ring.consumer().unwrap();
+            consumer.try_recv().unwrap();
+            assert_eq!(ring.participants().filter(|it| it.alive).count(), 2);
+            let anonymous = builder.anonymous().unwrap();
+            let text = anonymous.producer().unwrap_err().to_string();
+            assert!(text.contains("/proc, which is not mounted"), "{text}");
+        }
+        "nothing-in-shm" => {
+            let error = UltraFastRing::create("ufr-test-nothing").unwrap_err();
+            assert!(matches!(error, RingError::NoDirectory { .. }), "{error:?}");
+            assert!(error.to_string().contains("/dev/shm"));
+            assert!(matches!(
+                UltraFastRing::open("ufr-test-nothing"),
+                Err(RingError::NoDirectory { .. })
+            ));
+        }
+        "far-away" => {
+            let ring = builder.open(NAME).unwrap();
+            let mut consumer = ring.consumer().unwrap();
+            patiently("what to hold", || consumer.borrow().ok().map(std::mem::forget));
+            say("holding");
+            order();
+        }
+        role => panic!("there is no role {role}"),
+    }
+    say("as it should be");
+}
+
+#[track_caller]
+fn goes_as_it_should(mut actor: Actor) {
+    assert_eq!(actor.hear(), "as it should be");
+    actor.finish();
+}
+
+/// Whether this machine lets namespaces be made; said aloud where it does not.
+fn can_unshare() -> bool {
+    let able = Command::new("unshare")
+        .args(["-rmpf", "--mount-proc", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !able {
+        eprintln!("no namespaces can be made here, and this test says nothing");
+    }
+    able
+}
+
+/// An actor with mounts of its own: `prepare` is shell script, in which $0 is the directory.
+fn start_with_mounts(directory: &Path, prepare: &str, role: &str) -> Actor {
+    let script = format!("{prepare} && exec \"$@\"");
+    let directory_text = directory.to_str().unwrap();
+    Actor::start_through(&["unshare", "-rm", "sh", "-ec", &script, directory_text], directory, role)
+}
+
+// ---- limits --------------------------------------------------------------------------------
+
+#[test]
+fn where_memory_files_are_forbidden_the_error_says_what_to_do() {
+    let directory = stage();
+    goes_as_it_should(Actor::start(directory.path(), "no-memory-file"));
+}
+
+#[test]
+fn where_there_are_no_locks_the_error_says_so() {
+    let directory = stage();
+    let _ring = at(&directory).create(NAME).unwrap();
+    goes_as_it_should(Actor::start(directory.path(), "no-locks"));
+}
+
+#[test]
+fn a_process_without_descriptors_gets_errors_and_its_handles_go_on() {
+    let directory = stage();
+    let ring = at(&directory).create(NAME).unwrap();
+    goes_as_it_should(Actor::start(directory.path(), "no-descriptors"));
+    let mut buffer = [0; 40];
+    let (size, ..) = ring.recv_fast(&mut buffer).unwrap();
+    assert_eq!(&buffer[..size], b"still here");
+}
+
+#[test]
+fn a_process_without_memory_gets_an_error() {
+    let directory = stage();
+    let _ring = at(&directory).capacity(1 << 20).create(NAME).unwrap();
+    goes_as_it_should(Actor::start(directory.path(), "no-memory"));
+}
+
+#[test]
+fn a_file_system_without_room_is_an_error_at_creation_and_nothing_later() {
+    if can_unshare() {
+        let directory = stage();
+        let mount = "mount -t tmpfs -o size=64k none \"$0\"";
+        goes_as_it_should(start_with_mounts(directory.path(), mount, "small-tmpfs"));
+    }
+}
+
+#[test]
+fn a_file_system_without_inodes_is_an_error_at_creation() {
+    if can_unshare() {
+        let directory = stage();
+        let mount = "mount -t tmpfs -o nr_inodes=4 none \"$0\"";
+        goes_as_it_should(start_with_mounts(directory.path(), mount, "tmpfs-without-inodes"));
+    }
+}
+
+#[test]
+fn a_file_system_that_cannot_allocate_is_written_instead() {
+    if can_unshare() {
+        let directory = stage();
+        let mount = "mount -t ramfs none \"$0\"";
+        goes_as_it_should(start_with_mounts(directory.path(), mount, "works-here"));
+    }
+}
+
+#[test]
+fn a_file_system_that_is_read_only_is_an_error_that_says_so() {
+    if can_unshare() {
+        let directory = stage();
+        let mount = "mount -t tmpfs -o ro none \"$0\"";
+        goes_as_it_should(start_with_mounts(directory.path(), mount, "read-only"));
+    }
+}
+
+#[test]
+fn without_proc_named_rings_work_and_anonymous_ones_say_what_is_missing() {
+    if can_unshare() {
+        let directory = stage();
+        let mount = "mount -t tmpfs none /proc";
+        goes_as_it_should(start_with_mounts(directory.path(), mount, "no-proc"));
+    }
+}
+
+#[test]
+fn a_directory_that_is_missing_is_an_error_that_names_it() {
+    let directory = stage();
+    let missing = directory.path().join("missing");
+    let builder = Builder::new().directory(&missing);
+    for error in [
+        builder.create(NAME).unwrap_err(),
+        builder.open(NAME).unwrap_err(),
+        builder.observe(NAME).unwrap_err(),
+        builder.open_or_create(NAME).unwrap_err(),
+    ] {
+        assert!(matches!(&error, RingError::NoDirectory { path } if *path == missing), "{error:?}");
+    }
+    if can_unshare() {
+        let mount = "mount -t tmpfs none /dev";
+        goes_as_it_should(start_with_mounts(directory.path(), mount, "nothing-in-shm"));
+    }
+}
+
+// ---- processes that are kept apart ---------------------------------------------------------
+
+/// Two processes of which one is in the namespaces that `unshare` gives it, where pids mean
+/// something else: they talk, and what it held is redelivered when it is killed.
+fn kept_apart(namespaces: &[&str]) {
+    if !can_unshare() {
+        return;
+    }
+    let directory = stage();
+    let ring = at(&directory).capacity(16).create(NAME).unwrap();
+    let mut program = vec!["unshare", "--kill-child"];
+    program.extend(namespaces);
+    ring.send_fast(b"to be held", NORMAL).unwrap();
+    let mut other = Actor::start_through(&program, directory.path(), "far-away");
+    assert_eq!(other.hear(), "holding");
+    let mut consumer = ring.consumer().unwrap();
+    let there = ring.participants().find(|it| it.name.as_str() == "far-away").unwrap();
+    let here = ring.participants().find(|it| it.pid == std::process::id()).unwrap();
+    assert_ne!(there.pid_namespace, here.pid_namespace);
+    assert!(there.alive);
+    for _ in 0..2_000 {
+        assert_eq!(consumer.try_recv().err(), Some(RecvError::Empty), "it lives, and was robbed");
+    }
+    other.kill();
+    let message = patiently("what it held", || consumer.try_recv().ok());
+    assert_eq!((&*message, message.is_redelivered()), (&b"to be held"[..], true));
+}
+
+#[test]
+fn processes_in_different_pid_namespaces_share_a_ring_and_recover_from_each_others_death() {
+    kept_apart(&["-rpf", "--mount-proc"]);
+}
+
+#[test]
+fn processes_in_different_containers_share_a_ring_and_recover_from_each_others_death() {
+    kept_apart(&["-r", "-p", "-f", "-m", "-u", "-i", "-n", "-C", "--mount-proc"]);
+}

@@ -1,0 +1,638 @@
+//! Whom and what a process believes: files that are no rings, other users, anonymous rings handed
+//! over a socket, observers.
+
+#![cfg(all(feature = "std", not(loom)))]
+
+mod common;
+
+use std::fs::{File, OpenOptions};
+use std::io::{IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use common::actor::{self, Actor, order, say, stage};
+use common::{Numbered, patiently};
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use tempfile::TempDir;
+use ultrafastring::layout::LAYOUT_VERSION;
+use ultrafastring::{Builder, PriorityClass, RecvError, RingError, Trust, UltraFastRing};
+
+const NORMAL: PriorityClass = PriorityClass::Normal;
+const NAME: &str = "stage";
+const SOCKET: &str = "socket";
+/// The greeting that travels with an anonymous ring.
+const GREETING: &[u8; 8] = b"UFRring\0";
+/// Some user and group that is not the one who runs the tests, who must be root to play it.
+const OTHER: u32 = 65_533;
+const COMMON_GROUP: u32 = 65_532;
+
+fn at(directory: &TempDir) -> Builder {
+    Builder::new().directory(directory.path()).capacity(16).participants(4)
+}
+
+/// Whether other users can be played; said aloud where they cannot.
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("not root: other users cannot be played, and this test says nothing");
+    }
+    root
+}
+
+// ---- acting ------------------------------------------------------------------------------
+
+#[test]
+fn an_actor_plays_its_part() {
+    let Some((words, directory)) = actor::part() else { return };
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let builder = Builder::new().directory(&directory).participant_name(words[0]);
+    let number = |place: usize| words[place].parse::<u64>().unwrap();
+    let socket = || UnixStream::connect(directory.join(SOCKET)).unwrap();
+    match words[0] {
+        "take-and-stream" => {
+            let ring = builder.take_from(&socket()).unwrap();
+            let mut producer = ring.producer().unwrap();
+            say("taken");
+            for message in 0..number(1) {
+                let message = Numbered::new(1, message);
+                patiently("room", || producer.try_send(message, NORMAL).ok());
+            }
+        }
+        "take-and-hold" => {
+            let ring = builder.take_from(&socket()).unwrap();
+            let mut consumer = ring.consumer().unwrap();
+            patiently("a message", || consumer.borrow().ok().map(std::mem::forget));
+            say("holding");
+            order();
+        }
+        "take-and-claim" => {
+            let ring = builder.take_from(&socket()).unwrap();
+            let mut producer = ring.producer().unwrap();
+            std::mem::forget(producer.reserve(4, NORMAL).unwrap());
+            say("claimed");
+            order();
+        }
+        "open-as-group" => {
+            match builder.open(NAME) {
+                Err(RingError::ForeignOwner { .. }) => say("refused"),
+                other => say(&format!("{other:?}")),
+            }
+            let ring = builder.trust(Trust::Group).open(NAME).unwrap();
+            ring.send_fast(b"from the group", NORMAL).unwrap();
+            say("sent");
+        }
+        "open-as-stranger" => {
+            let by = |trust| builder.clone().trust(trust).open(NAME).map(|_| ());
+            let all = [Trust::OwnUser, Trust::Group, Trust::Anyone].map(by);
+            let denied = all.iter().all(|it| matches!(it, Err(RingError::PermissionDenied { .. })));
+            say(if denied { "denied" } else { "let in" });
+            let squatting = builder.create("squatted").map(|_| ());
+            say(if squatting.is_ok() { "squatting" } else { "kept out" });
+            order();
+        }
+        "observe-only-readable" => {
+            assert!(matches!(
+                builder.clone().trust(Trust::Anyone).open(NAME),
+                Err(RingError::PermissionDenied { .. })
+            ));
+            let observer = builder.trust(Trust::Anyone).observe(NAME).unwrap();
+            say(&format!("{} {}", observer.len(), observer.participants().count()));
+        }
+        "connect" => {
+            let socket = socket();
+            say("connected");
+            order();
+            drop(socket);
+        }
+        role => panic!("there is no role {role}"),
+    }
+}
+
+/// Starts an actor as another user and group.
+fn start_as_other(directory: &Path, role: &str, group: u32) -> Actor {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    // Setting the user drops the other groups too.
+    command.uid(OTHER).gid(group);
+    Actor::start_as(command, directory, role)
+}
+
+// ---- files that are no rings ---------------------------------------------------------------
+
+/// The error that opening the ring gives.
+#[track_caller]
+fn refusal(builder: &Builder) -> RingError {
+    let observed = builder.observe(NAME).expect_err("an observer took it for a ring");
+    let opened = builder.open(NAME).expect_err("it was taken for a ring");
+    assert_eq!(observed.to_string(), opened.to_string());
+    opened
+}
+
+/// A whole ring's file, to be spoiled.
+fn whole_file(builder: &Builder) -> Vec<u8> {
+    drop(builder.create(NAME).unwrap());
+    let bytes = std::fs::read(builder.path(NAME).unwrap()).unwrap();
+    builder.remove(NAME).unwrap();
+    bytes
+}
+
+fn write_file(builder: &Builder, bytes: &[u8]) {
+    let path = builder.path(NAME).unwrap();
+    let _ = std::fs::remove_file(&path);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_file_that_is_empty_zeros_noise_cut_or_too_long_is_refused_with_the_reason() {
+    let directory = stage();
+    let builder = at(&directory);
+    let whole = whole_file(&builder);
+    let noise: Vec<u8> = (0..whole.len() as u64)
+        .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+        .collect();
+    let cut = |length: usize| whole[..length].to_vec();
+    let longer = |by: usize| {
+        let mut bytes = whole.clone();
+        bytes.resize(bytes.len() + by, 0);
+        bytes
+    };
+    for (bytes, reason) in [
+        (vec![], "too short for a header"),
+        (cut(255), "too short for a header"),
+        (vec![0; whole.len()], "does not begin as a ring does"),
+        (noise, "does not begin as a ring does"),
+        (cut(256), "shorter than its header says"),
+        (cut(4096), "shorter than its header says"),
+        (cut(whole.len() - 1), "shorter than its header says"),
+        (longer(1), "longer than its header says"),
+        (longer(4096), "longer than its header says"),
+    ] {
+        write_file(&builder, &bytes);
+        let error = refusal(&builder);
+        assert!(matches!(error, RingError::NotARing { .. }), "{error:?}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    write_file(&builder, &whole);
+    builder.open(NAME).unwrap();
+}
+
+#[test]
+fn another_layout_version_is_refused_naming_both() {
+    let directory = stage();
+    let builder = at(&directory);
+    let mut bytes = whole_file(&builder);
+    for (word, shown) in [(0u64, "0"), (2, "2"), (u64::MAX, "4294967295")] {
+        bytes[8..16].copy_from_slice(&word.to_le_bytes());
+        write_file(&builder, &bytes);
+        let error = refusal(&builder);
+        assert!(matches!(error, RingError::LayoutVersion { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("version {shown},")), "{text}");
+        assert!(text.contains(&format!("version {LAYOUT_VERSION};")), "{text}");
+    }
+}
+
+#[test]
+fn no_word_of_a_header_can_be_changed_to_an_unsound_one() {
+    /// Told to people: ticks a second, clock stable, creator, created.
+    const HARMLESS: [usize; 4] = [14, 15, 16, 17];
+    let directory = stage();
+    let builder = at(&directory);
+    let whole = whole_file(&builder);
+    for place in 0..32 {
+        for word in [0, 1, 2, 3, 5, 17, 1 << 24, 1 << 25, 1 << 32, 1 << 63, u64::MAX] {
+            let mut bytes = whole.clone();
+            bytes[8 * place..8 * place + 8].copy_from_slice(&word.to_le_bytes());
+            if bytes == whole {
+                continue;
+            }
+            write_file(&builder, &bytes);
+            match builder.open(NAME) {
+                Err(RingError::NotARing { .. } | RingError::LayoutVersion { .. }) => {}
+                Err(error) => panic!("word {place} as {word:#x}: {error:?}"),
+                // Another choice that could have been made for a file of this size: a smaller
+                // table, sides, timestamps, policy, credit.
+                Ok(ring) => {
+                    assert!(HARMLESS.contains(&place) || (4..14).contains(&place), "word {place}");
+                    assert_eq!((ring.capacity(), ring.size_bytes()), (16, whole.len()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_nobody_waits_for_it() {
+    let directory = stage();
+    let builder = at(&directory);
+    let path = builder.path(NAME).unwrap();
+
+    let elsewhere = directory.path().join("elsewhere");
+    std::fs::write(&elsewhere, whole_file(&builder)).unwrap();
+    symlink(&elsewhere, &path).unwrap();
+    assert!(refusal(&builder).to_string().contains("symbolic link"));
+    std::fs::remove_file(&path).unwrap();
+    symlink("/nowhere", &path).unwrap();
+    assert!(refusal(&builder).to_string().contains("symbolic link"));
+    // Nor is anything made through a link.
+    assert!(matches!(builder.create(NAME), Err(RingError::NameTaken { .. })));
+    std::fs::remove_file(&path).unwrap();
+
+    std::fs::create_dir(&path).unwrap();
+    assert!(matches!(builder.open(NAME), Err(RingError::NotARing { .. })));
+    assert!(matches!(builder.observe(NAME), Err(RingError::NotARing { .. })));
+    std::fs::remove_dir(&path).unwrap();
+
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let pipe = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, pipe, mode, 0).unwrap();
+    assert!(matches!(refusal(&builder), RingError::NotARing { .. }));
+    std::fs::remove_file(&path).unwrap();
+
+    let _listener = UnixListener::bind(&path).unwrap();
+    assert!(builder.open(NAME).is_err());
+}
+
+// ---- other users ---------------------------------------------------------------------------
+
+#[test]
+fn a_ring_that_others_may_write_to_is_refused_unless_they_are_trusted() {
+    let directory = stage();
+    let builder = at(&directory);
+    drop(builder.create(NAME).unwrap());
+    let path = builder.path(NAME).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&path), 0o600);
+    for (loose, refused_by) in
+        [(0o620, 1), (0o660, 1), (0o602, 2), (0o666, 2), (0o640, 0), (0o644, 0)]
+    {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(loose)).unwrap();
+        for (number, trust) in [Trust::OwnUser, Trust::Group, Trust::Anyone].iter().enumerate() {
+            let opened = builder.clone().trust(*trust).open(NAME);
+            if number < refused_by {
+                assert!(matches!(opened, Err(RingError::LooseMode { mode, .. }) if mode == loose));
+            } else {
+                opened.unwrap();
+            }
+        }
+    }
+    for (trust, expected) in [(Trust::Group, 0o660), (Trust::Anyone, 0o666)] {
+        let builder = builder.clone().trust(trust);
+        builder.remove(NAME).unwrap();
+        drop(builder.create(NAME).unwrap());
+        assert_eq!(mode(&path), expected);
+    }
+}
+
+#[test]
+fn another_users_ring_is_refused_unless_that_user_is_trusted() {
+    if !is_root() {
+        return;
+    }
+    let directory = stage();
+    let builder = at(&directory);
+    drop(builder.create(NAME).unwrap());
+    chown(builder.path(NAME).unwrap(), Some(OTHER), Some(OTHER)).unwrap();
+    let error = refusal(&builder);
+    assert!(matches!(error, RingError::ForeignOwner { uid: OTHER, .. }), "{error:?}");
+    assert!(refusal(&builder.clone().trust(Trust::Group)).to_string().contains("65533"));
+    builder.clone().trust(Trust::Anyone).open(NAME).unwrap();
+    chown(builder.path(NAME).unwrap(), None, Some(rustix::process::getegid().as_raw())).unwrap();
+    builder.clone().trust(Trust::Group).open(NAME).unwrap();
+}
+
+/// A directory that everyone may use, as `/dev/shm` is.
+fn public_stage() -> TempDir {
+    let directory = stage();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o1777)).unwrap();
+    directory
+}
+
+#[test]
+fn users_of_one_group_share_a_ring_that_was_made_for_the_group() {
+    if !is_root() {
+        return;
+    }
+    let directory = public_stage();
+    let builder = at(&directory).trust(Trust::Group);
+    let ring = builder.create(NAME).unwrap();
+    chown(builder.path(NAME).unwrap(), None, Some(COMMON_GROUP)).unwrap();
+    let mut other = start_as_other(directory.path(), "open-as-group", COMMON_GROUP);
+    assert_eq!(other.hear(), "refused");
+    assert_eq!(other.hear(), "sent");
+    other.finish();
+    let mut buffer = [0; 40];
+    let (size, ..) = ring.recv_fast(&mut buffer).unwrap();
+    assert_eq!(&buffer[..size], b"from the group");
+}
+
+#[test]
+fn a_user_without_access_is_kept_out_and_a_name_it_squats_on_is_not_believed() {
+    if !is_root() {
+        return;
+    }
+    let directory = public_stage();
+    let builder = at(&directory);
+    let ring = builder.create(NAME).unwrap();
+    let mut other = start_as_other(directory.path(), "open-as-stranger", OTHER);
+    assert_eq!(other.hear(), "denied");
+    assert_eq!(other.hear(), "squatting");
+    assert!(matches!(builder.open("squatted"), Err(RingError::ForeignOwner { uid: OTHER, .. })));
+    assert!(matches!(builder.create("squatted"), Err(RingError::NameTaken { .. })));
+    assert!(matches!(
+        builder.open_or_create("squatted"),
+        Err(RingError::ForeignOwner { uid: OTHER, .. })
+    ));
+    other.finish();
+    ring.send_fast(b"undisturbed", NORMAL).unwrap();
+}
+
+// ---- observers -----------------------------------------------------------------------------
+
+#[test]
+fn an_observer_sees_what_is_there_and_leaves_no_trace() {
+    let directory = stage();
+    let builder = at(&directory).participants(2);
+    let ring = builder.create(NAME).unwrap();
+    let mut producer = ring.producer().unwrap();
+    for number in 0..5 {
+        producer.try_send(Numbered::new(0, number), NORMAL).unwrap();
+    }
+    producer.flush();
+    let path = builder.path(NAME).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let observer = builder.observe(NAME).unwrap();
+    assert_eq!((observer.name(), observer.path()), (Some(NAME), Some(path.as_path())));
+    assert_eq!((observer.len(), observer.stats().sent), (5, 5));
+    assert_eq!(observer.positions(), ring.positions());
+    assert_eq!(observer.capacity(), 16);
+    assert!(observer.examine().unwrap().is_empty());
+    let alive: Vec<_> = observer.participants().map(|it| (it.pid, it.alive)).collect();
+    assert_eq!(alive, [(std::process::id(), true)]);
+    // It cannot write even by mistake.
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let rights: Vec<_> = maps
+        .lines()
+        .filter(|line| line.ends_with(path.to_str().unwrap()))
+        .map(|line| line.split_whitespace().nth(1).unwrap())
+        .collect();
+    // The maker's own mapping is of the file before it had a name.
+    assert_eq!(rights, ["r--s"]);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    // It is in nobody's way: the table still has room for one, and then for none.
+    let consumer = ring.consumer().unwrap();
+    assert!(matches!(ring.consumer(), Err(RingError::TableFull { .. })));
+    drop((consumer, producer));
+    assert_eq!(observer.participants().count(), 0);
+}
+
+#[test]
+fn an_observer_needs_only_to_read() {
+    if !is_root() {
+        return;
+    }
+    let directory = public_stage();
+    let builder = at(&directory);
+    let ring = builder.create(NAME).unwrap();
+    ring.send_fast(b"one", NORMAL).unwrap();
+    let path = builder.path(NAME).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    let mut other = start_as_other(directory.path(), "observe-only-readable", OTHER);
+    assert_eq!(other.hear(), "1 1");
+    other.finish();
+}
+
+// ---- anonymous rings -----------------------------------------------------------------------
+
+/// Starts an actor and hands it the ring; what it says first is `first`.
+fn hand_to_actor(directory: &TempDir, ring: &UltraFastRing, role: &str, first: &str) -> Actor {
+    let path = directory.path().join(SOCKET);
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut actor = Actor::start(directory.path(), role);
+    ring.hand_to(&listener.accept().unwrap().0).unwrap();
+    assert_eq!(actor.hear(), first);
+    actor
+}
+
+#[test]
+fn an_anonymous_ring_carries_a_stream_between_two_processes() {
+    const MESSAGES: u64 = 200_000;
+    let directory = stage();
+    let ring = Builder::new().capacity(64).exclusive_consumer().anonymous().unwrap();
+    assert_eq!((ring.name(), ring.path()), (None, None));
+    let mut consumer = ring.exclusive_consumer().unwrap();
+    let actor = hand_to_actor(&directory, &ring, &format!("take-and-stream {MESSAGES}"), "taken");
+    for number in 0..MESSAGES {
+        let message = patiently("a message", || consumer.try_recv().ok());
+        assert_eq!(Numbered::read(&message), (1, number));
+    }
+    actor.finish();
+    assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+}
+
+#[test]
+fn what_a_killed_process_held_of_an_anonymous_ring_is_redelivered() {
+    let directory = stage();
+    let ring = Builder::new().capacity(8).anonymous().unwrap();
+    ring.send_fast(b"held", NORMAL).unwrap();
+    let actor = hand_to_actor(&directory, &ring, "take-and-hold", "holding");
+    let mut consumer = ring.consumer().unwrap();
+    // While it lives it is not robbed, though it shares its descriptor with us.
+    for _ in 0..2_000 {
+        assert!(consumer.try_recv().is_err());
+    }
+    assert!(ring.participants().any(|it| it.pid == actor.process.id() && it.alive));
+    actor.kill();
+    let message = patiently("the message", || consumer.try_recv().ok());
+    assert_eq!((&*message, message.is_redelivered()), (&b"held"[..], true));
+}
+
+#[test]
+fn what_a_killed_process_had_claimed_of_an_anonymous_ring_is_abandoned() {
+    let directory = stage();
+    let ring = Builder::new().capacity(8).anonymous().unwrap();
+    let actor = hand_to_actor(&directory, &ring, "take-and-claim", "claimed");
+    ring.send_fast(b"behind it", NORMAL).unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    for _ in 0..2_000 {
+        assert!(consumer.try_recv().is_err());
+    }
+    actor.kill();
+    let message = patiently("the message", || consumer.try_recv().ok());
+    assert_eq!(&*message, b"behind it");
+    assert_eq!(ring.stats().abandoned, 1);
+}
+
+#[test]
+fn handles_of_an_anonymous_ring_exclude_each_other_also_within_a_process() {
+    let (here, there) = UnixStream::pair().unwrap();
+    let builder = Builder::new().exclusive_producer();
+    let ring = builder.anonymous().unwrap();
+    ring.hand_to(&here).unwrap();
+    let other = builder.take_from(&there).unwrap();
+    let first = ring.exclusive_producer().unwrap();
+    assert!(matches!(other.exclusive_producer(), Err(RingError::SideTaken { .. })));
+    drop(first);
+    other.exclusive_producer().unwrap();
+}
+
+/// What travels over a socket: bytes, and files beside them.
+fn send_files(socket: &UnixStream, bytes: &[u8], files: &[BorrowedFd<'_>]) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !files.is_empty() {
+        assert!(control.push(SendAncillaryMessage::ScmRights(files)));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::empty()).unwrap();
+}
+
+/// A memory file with these contents and seals.
+fn memory_file(bytes: &[u8], seals: SealFlags) -> OwnedFd {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory = rustix::fs::memfd_create("test", flags).unwrap();
+    File::from(memory.try_clone().unwrap()).write_all_at(bytes, 0).unwrap();
+    rustix::fs::fcntl_add_seals(&memory, seals).unwrap();
+    memory
+}
+
+#[test]
+fn what_is_handed_over_and_is_no_sealed_ring_is_refused_with_the_reason() {
+    let directory = stage();
+    let builder = at(&directory);
+    let whole = whole_file(&builder);
+    let sealed = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    let good = memory_file(&whole, sealed);
+    let read_only = {
+        let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&good));
+        OwnedFd::from(File::open(own).unwrap())
+    };
+    let named = OwnedFd::from(
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(directory.path().join("plain"))
+            .unwrap(),
+    );
+    let refusal = |bytes: &[u8], files: &[&OwnedFd]| {
+        let (here, there) = UnixStream::pair().unwrap();
+        there.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+        send_files(&here, bytes, &files);
+        builder.take_from(&there).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    for (files, reason) in [
+        (vec![], "no file came with it"),
+        (vec![&good, &good], "more than one file"),
+        (vec![&memory_file(&whole, SealFlags::empty())], "not sealed"),
+        (vec![&memory_file(&whole, SealFlags::GROW | SealFlags::SEAL)], "not sealed"),
+        (vec![&memory_file(&whole, SealFlags::SHRINK | SealFlags::GROW)], "not sealed"),
+        (vec![&named], "not sealed"),
+        (vec![&read_only], "may only be read"),
+        (vec![&memory_file(&whole[..100], sealed)], "too short for a header"),
+        (vec![&memory_file(&whole[..4096], sealed)], "shorter than its header says"),
+        (vec![&memory_file(&vec![0; whole.len()], sealed)], "does not begin as a ring does"),
+    ] {
+        let text = refusal(GREETING, &files);
+        assert!(text.contains(reason), "{reason}: {text:?}");
+    }
+    assert!(refusal(b"GET / HT", &[&good]).contains("something else"));
+    assert!(refusal(b"UFR", &[&good]).contains("something else"));
+    assert_eq!(refusal(GREETING, &[&good]), "", "a good one is taken");
+
+    // Sealed against writing too: it cannot be used, and that is an error.
+    let unwritable = memory_file(&whole, sealed.difference(SealFlags::SEAL));
+    rustix::fs::fcntl_add_seals(&unwritable, SealFlags::WRITE | SealFlags::SEAL).unwrap();
+    assert!(!refusal(GREETING, &[&unwritable]).is_empty());
+
+    let (here, there) = UnixStream::pair().unwrap();
+    drop(here);
+    let error = builder.take_from(&there).unwrap_err();
+    assert!(error.to_string().contains("closed the socket"), "{error}");
+    let (_here, there) = UnixStream::pair().unwrap();
+    there.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    assert!(matches!(builder.take_from(&there), Err(RingError::Io { .. })));
+}
+
+#[test]
+fn only_an_anonymous_ring_is_handed_over() {
+    let directory = stage();
+    let (here, _there) = UnixStream::pair().unwrap();
+    let named = at(&directory).create(NAME).unwrap();
+    assert!(matches!(named.hand_to(&here), Err(RingError::NotHandedOver { .. })));
+    assert!(matches!(UltraFastRing::new(8).hand_to(&here), Err(RingError::NotHandedOver { .. })));
+}
+
+#[test]
+fn nobody_can_make_an_anonymous_ring_shorter_or_longer() {
+    let ring = Builder::new().anonymous().unwrap();
+    let own = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            std::fs::read_link(path).is_ok_and(|it| it.to_string_lossy().contains("ultrafastring"))
+                && std::fs::metadata(path).is_ok_and(|it| it.len() == ring.size_bytes() as u64)
+        })
+        .unwrap();
+    let file = OpenOptions::new().write(true).open(own).unwrap();
+    for length in [0, 4096, ring.size_bytes() as u64 * 2] {
+        let error = file.set_len(length).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+    }
+    ring.send_fast(b"still there", NORMAL).unwrap();
+}
+
+#[test]
+fn an_observer_of_an_anonymous_ring_gets_a_descriptor_that_cannot_write() {
+    let (here, there) = UnixStream::pair().unwrap();
+    let ring = Builder::new().capacity(8).anonymous().unwrap();
+    ring.send_fast(b"one", NORMAL).unwrap();
+    ring.hand_to_observer(&here).unwrap();
+    let error = Builder::new().take_from(&there).unwrap_err();
+    assert!(error.to_string().contains("observe it"), "{error}");
+    ring.hand_to_observer(&here).unwrap();
+    let observer = Builder::new().observe_from(&there).unwrap();
+    assert_eq!(observer.len(), 1);
+    ring.send_fast(b"two", NORMAL).unwrap();
+    assert_eq!(observer.len(), 2);
+    assert_eq!(observer.participants().filter(|it| it.alive).count(), 1);
+}
+
+#[test]
+fn an_anonymous_ring_is_neither_handed_to_nor_taken_from_another_user() {
+    if !is_root() {
+        return;
+    }
+    let directory = public_stage();
+    let path = directory.path().join(SOCKET);
+    let listener = UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+    let mut other = start_as_other(directory.path(), "connect", OTHER);
+    let (socket, _) = listener.accept().unwrap();
+    assert_eq!(other.hear(), "connected");
+    let builder = Builder::new();
+    let ring = builder.anonymous().unwrap();
+    let error = ring.hand_to(&socket).unwrap_err();
+    let RingError::ForeignPeer { pid, uid } = error else { panic!("{error:?}") };
+    assert_eq!((pid, uid), (other.process.id(), OTHER));
+    assert!(matches!(builder.take_from(&socket), Err(RingError::ForeignPeer { .. })));
+    let trusting = builder.trust(Trust::Anyone).anonymous().unwrap();
+    trusting.hand_to(&socket).unwrap();
+    other.finish();
+}
+
+#[test]
+fn an_error_about_a_peer_names_it() {
+    let mut text = Vec::new();
+    write!(text, "{}", RingError::ForeignPeer { pid: 0, uid: 7 }).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("cannot be seen") && text.contains("user 7"), "{text}");
+}

@@ -1,0 +1,4 @@
+//! See `fuzz::during`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::during(bytes));

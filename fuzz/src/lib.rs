@@ -1,0 +1,467 @@
+//! Fuzz targets: what the ring does with a segment that others write garbage into.
+//!
+//! | target | is |
+//! |---|---|
+//! | [`open`] | opening a file of arbitrary bytes, or a ring's file with words changed, and using it if it opens |
+//! | [`calls`] | sending, receiving, recovery, statistics and repair over a segment changed between the calls |
+//! | [`during`] | the same while another thread changes it, in the midst of the calls |
+//!
+//! None of them says what must come out: nothing read from such a segment means anything. They
+//! say that every call comes back, that nothing panics (with overflow checks), and that the
+//! address sanitizer sees no access out of bounds.
+
+use std::cell::{Cell, OnceCell};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arbitrary::{Arbitrary, Unstructured};
+use tempfile::TempDir;
+use ultrafastring::{
+    Builder, Consumer, Exclusive, Page, PriorityClass, Producer, Redelivery, Shared, Sharing,
+    Timestamps, UltraFastRing,
+};
+
+/// The most calls in one input.
+const MOST_STEPS: usize = 64;
+
+/// How a ring is made.
+#[derive(Arbitrary, Debug, Clone, Copy)]
+struct Shape {
+    capacity: u8,
+    participants: u8,
+    exclusive: [bool; 2],
+    timestamps: u8,
+    discard: bool,
+    credit: u8,
+}
+
+impl Shape {
+    fn builder(self) -> Builder {
+        let capacity = 1 << (self.capacity % 4);
+        let sharing = |exclusive| if exclusive { Sharing::Exclusive } else { Sharing::Shared };
+        Builder::new()
+            .capacity(capacity)
+            .participants(usize::from(self.participants % 5) + 1)
+            .producer_side(sharing(self.exclusive[0]))
+            .consumer_side(sharing(self.exclusive[1]))
+            .timestamps(
+                [Timestamps::Every, Timestamps::Off, Timestamps::OneIn(2)]
+                    [usize::from(self.timestamps % 3)],
+            )
+            .redelivery(if self.discard { Redelivery::Discard } else { Redelivery::Redeliver })
+            .credit_limit(u64::from(self.credit) % capacity as u64 + 1)
+    }
+}
+
+/// A word of garbage, near enough to what an honest peer writes to get far.
+#[derive(Arbitrary, Debug, Clone, Copy)]
+enum Word {
+    /// Anything.
+    Any(u64),
+    /// A small number: a position, a count, a lock, a state.
+    Small(u8),
+    /// What is there, moved.
+    Moved(i8),
+    /// A sequence of a position near the beginning, committed or abandoned.
+    Sequence(u8, bool),
+    /// A span of positions, as intents and holds are.
+    Span(u8, u8),
+    /// Near the highest position that is believed.
+    High(i8),
+    /// Near the end of numbers.
+    End(u8),
+    /// A meta word.
+    Meta(u8, u16),
+}
+
+impl Word {
+    fn value(self, before: u64) -> u64 {
+        match self {
+            Self::Any(word) => word,
+            Self::Small(number) => number.into(),
+            Self::Moved(by) => before.wrapping_add_signed(by.into()),
+            Self::Sequence(position, abandoned) => {
+                (u64::from(position) + 1) | (u64::from(abandoned) << 63)
+            }
+            Self::Span(first, count) => ((u64::from(first) + 1) << 6) | (u64::from(count) & 63),
+            Self::High(by) => (1u64 << 57).wrapping_add_signed(by.into()),
+            Self::End(less) => u64::MAX - u64::from(less),
+            Self::Meta(class, size) => u64::from(class) | (u64::from(size) << 16),
+        }
+    }
+}
+
+/// Where garbage is written.
+#[derive(Arbitrary, Debug, Clone, Copy)]
+enum Spot {
+    /// One of the four counters.
+    Counter(u8),
+    /// Entries used, side locks, and what lies beside them.
+    Control(u8),
+    /// A word of a participant's entry: state, lock, intent and hold come first.
+    Entry(u8, u8),
+    /// A word of a slot.
+    Slot(u8, u8),
+    /// Any word.
+    Any(u16),
+}
+
+impl Spot {
+    /// Number of the word in a segment of `words` words and `slots` slots, which lie at its end.
+    fn place(self, words: usize, slots: usize) -> usize {
+        const LEADING: [usize; 8] = [0, 1, 16, 24, 0, 1, 16, 24];
+        let place = match self {
+            Self::Counter(which) => 512 + 16 * usize::from(which % 4),
+            Self::Control(which) => 576 + usize::from(which % 8),
+            Self::Entry(entry, word) => {
+                let word = usize::from(word);
+                1024 + 128 * usize::from(entry % 5)
+                    + if word < 128 { LEADING[word % 8] } else { word % 128 }
+            }
+            Self::Slot(slot, word) => {
+                // Slots begin on a page and fill less than one.
+                words - 512 + 8 * (usize::from(slot) % slots) + usize::from(word % 8)
+            }
+            Self::Any(word) => word.into(),
+        };
+        place % words
+    }
+}
+
+/// One call, or one act of a hostile peer.
+#[derive(Arbitrary, Debug, Clone, Copy)]
+enum Step {
+    Write(Spot, Word),
+    Send(bool, u8, u8),
+    SendBatch(bool, u8),
+    Reserve(bool, u8, u8),
+    Receive(bool, u8),
+    ReceiveBatch(bool, u8),
+    Borrow(bool, bool),
+    Flush(u8),
+    /// Leave, or come (back).
+    Change(u8),
+    /// Calls that find nothing, until the handle looks whether a dead peer is in its way.
+    Wait(bool),
+    /// As if the process were gone: the handle stays behind, its locks are given back.
+    Die(u8),
+    Look,
+    Repair,
+    RingSend,
+    RingReceive,
+}
+
+enum Sender {
+    Shared(Producer<Shared>),
+    Exclusive(Producer<Exclusive>),
+}
+
+enum Receiver {
+    Shared(Consumer<Shared>),
+    Exclusive(Consumer<Exclusive>),
+}
+
+/// Calls `$work` with the handle, whatever its kind.
+macro_rules! with {
+    ($kind:ident, $handle:expr, $name:ident => $work:expr) => {
+        match $handle {
+            Some($kind::Shared($name)) => $work,
+            Some($kind::Exclusive($name)) => $work,
+            None => {}
+        }
+    };
+}
+
+/// A ring, and handles of an honest process.
+struct Stage {
+    ring: UltraFastRing,
+    senders: [Option<Sender>; 2],
+    receivers: [Option<Receiver>; 2],
+}
+
+impl Stage {
+    fn new(ring: UltraFastRing) -> Self {
+        let mut stage = Self { ring, senders: [None, None], receivers: [None, None] };
+        stage.change(0);
+        stage.change(2);
+        stage
+    }
+
+    fn sender(ring: &UltraFastRing) -> Option<Sender> {
+        match ring.producer_side() {
+            Sharing::Shared => ring.producer().ok().map(Sender::Shared),
+            Sharing::Exclusive => ring.exclusive_producer().ok().map(Sender::Exclusive),
+        }
+    }
+
+    fn receiver(ring: &UltraFastRing) -> Option<Receiver> {
+        match ring.consumer_side() {
+            Sharing::Shared => ring.consumer().ok().map(Receiver::Shared),
+            Sharing::Exclusive => ring.exclusive_consumer().ok().map(Receiver::Exclusive),
+        }
+    }
+
+    fn change(&mut self, which: u8) {
+        let which = usize::from(which % 4);
+        if which < 2 {
+            let sender = &mut self.senders[which];
+            *sender = if sender.is_some() { None } else { Self::sender(&self.ring) };
+        } else {
+            let receiver = &mut self.receivers[which - 2];
+            *receiver = if receiver.is_some() { None } else { Self::receiver(&self.ring) };
+        }
+    }
+
+    fn call(&mut self, step: Step) {
+        let class = |number: u8| PriorityClass::ALL[usize::from(number % 5)];
+        let data = [0xa5; 41];
+        let mut buffer = [0; 48];
+        match step {
+            Step::Send(which, of, size) => with!(Sender, &mut self.senders[usize::from(which)],
+                it => drop(it.send_fast(&data[..usize::from(size % 42)], class(of)))),
+            Step::SendBatch(which, count) => {
+                with!(Sender, &mut self.senders[usize::from(which)], it => {
+                    let messages = [&data[..7]; 16];
+                    let _ = it.send_batch(&messages[..usize::from(count % 17)], class(count));
+                });
+            }
+            Step::Reserve(which, what, size) => {
+                with!(Sender, &mut self.senders[usize::from(which)], it => {
+                    if let Ok(mut guard) = it.reserve(usize::from(size % 42), class(what)) {
+                        guard.fill(1);
+                        match what % 3 {
+                            0 => guard.commit(),
+                            1 => guard.cancel(),
+                            _ => std::mem::forget(guard),
+                        }
+                    }
+                });
+            }
+            Step::Receive(which, room) => {
+                with!(Receiver, &mut self.receivers[usize::from(which)], it => {
+                    let room = usize::from(room % 49);
+                    if let Ok((size, ..)) = it.recv_fast(&mut buffer[..room]) {
+                        assert!(size <= room && size <= 40, "{size} bytes in {room}");
+                    }
+                });
+            }
+            Step::ReceiveBatch(which, count) => {
+                with!(Receiver, &mut self.receivers[usize::from(which)], it => {
+                    let mut buffers = [[0; 24]; 16];
+                    let buffers = &mut buffers[..usize::from(count % 17)];
+                    let most = buffers.len();
+                    if let Ok(batch) = it.recv_batch(buffers) {
+                        assert!(batch.len() <= most && batch.iter().all(|about| about.size <= 24));
+                    }
+                });
+            }
+            Step::Borrow(which, forget) => {
+                with!(Receiver, &mut self.receivers[usize::from(which)], it => {
+                    if let Ok(guard) = it.borrow() {
+                        assert!(guard.len() <= 40);
+                        if forget {
+                            std::mem::forget(guard);
+                        }
+                    }
+                });
+            }
+            Step::Flush(which) if which % 4 < 2 => {
+                with!(Sender, &mut self.senders[usize::from(which % 2)], it => it.flush());
+            }
+            Step::Flush(which) => {
+                with!(Receiver, &mut self.receivers[usize::from(which % 2)], it => it.flush());
+            }
+            Step::Change(which) => self.change(which),
+            Step::Wait(which) => {
+                with!(Receiver, &mut self.receivers[usize::from(which)], it => {
+                    for _ in 0..4 * 8 {
+                        if it.try_recv().is_ok() {
+                            break;
+                        }
+                        // Without the fuzzer's own build a handle has to be stuck for as long as
+                        // anywhere else before it looks around.
+                        if !cfg!(fuzzing) {
+                            std::thread::sleep(std::time::Duration::from_micros(10));
+                        }
+                    }
+                });
+            }
+            Step::Look => {
+                let _ = (self.ring.stats(), self.ring.len(), self.ring.positions());
+                self.ring.participants().for_each(|it| {
+                    assert!(!it.name.as_str().contains(char::is_control));
+                });
+                if let Ok(findings) = self.ring.examine() {
+                    findings.iter().for_each(|finding| drop(finding.to_string()));
+                }
+            }
+            Step::Repair => drop(self.ring.repair()),
+            Step::RingSend => drop(self.ring.send_fast(&data[..9], class(step_number(step)))),
+            Step::RingReceive => drop(self.ring.recv_fast(&mut buffer)),
+            Step::Write(..) | Step::Die(_) => {}
+        }
+    }
+}
+
+/// Some number that differs a little from call to call.
+fn step_number(step: Step) -> u8 {
+    matches!(step, Step::RingSend).into()
+}
+
+/// The memory of a segment as a hostile peer has it: words to write.
+#[derive(Clone, Copy)]
+struct Memory {
+    words: &'static [AtomicU64],
+    slots: usize,
+}
+
+impl Memory {
+    fn write(self, spot: Spot, word: Word) {
+        let word_there = &self.words[spot.place(self.words.len(), self.slots)];
+        word_there.store(word.value(word_there.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Gives the lock of an entry back, as the kernel does for a process that is gone.
+    fn unlock(self, entry: u8) {
+        self.words[1024 + 128 * usize::from(entry % 5) + 1].store(0, Ordering::Relaxed);
+    }
+}
+
+thread_local! {
+    /// Pages that one ring after the other is made in.
+    static PAGES: Cell<*mut [Page]> = Cell::new(std::ptr::from_mut(vec![Page::ZERO; 16].leak()));
+}
+
+/// A ring in memory that a hostile peer has too.
+fn lend(shape: Shape) -> Option<(UltraFastRing, Memory)> {
+    let builder = shape.builder();
+    let pages = builder.pages();
+    let memory = PAGES.get();
+    // SAFETY: leaked above, and the ring that was made in it before is gone with its handles.
+    let ring = builder.lent(unsafe { &mut (&mut *memory)[..pages] }).ok()?;
+    // SAFETY: as long as the pages, and aligned as they are. The ring has turned its reference
+    // into shared atomics, and so are these.
+    let words = unsafe { std::slice::from_raw_parts(memory.cast::<AtomicU64>(), pages * 512) };
+    let slots = ring.capacity();
+    Some((ring, Memory { words, slots }))
+}
+
+/// Calls over a segment that is changed between them.
+pub fn calls(bytes: &[u8]) {
+    let mut input = Unstructured::new(bytes);
+    let Ok(shape) = Shape::arbitrary(&mut input) else { return };
+    let Some((ring, memory)) = lend(shape) else { return };
+    let mut stage = Stage::new(ring);
+    for _ in 0..MOST_STEPS {
+        if input.is_empty() {
+            break;
+        }
+        match Step::arbitrary(&mut input) {
+            Ok(Step::Write(spot, word)) => memory.write(spot, word),
+            Ok(Step::Die(entry)) => memory.unlock(entry),
+            Ok(step) => stage.call(step),
+            Err(_) => break,
+        }
+    }
+}
+
+/// Calls while another thread changes the segment in their midst.
+pub fn during(bytes: &[u8]) {
+    let mut input = Unstructured::new(bytes);
+    let Ok(shape) = Shape::arbitrary(&mut input) else { return };
+    let Some((ring, memory)) = lend(shape) else { return };
+    let (mut steps, mut writes) = (Vec::new(), Vec::new());
+    for _ in 0..MOST_STEPS {
+        if input.is_empty() {
+            break;
+        }
+        match Step::arbitrary(&mut input) {
+            Ok(Step::Write(spot, word)) => writes.push((spot, word)),
+            Ok(step) => steps.push(step),
+            Err(_) => break,
+        }
+    }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            loop {
+                for &(spot, word) in &writes {
+                    memory.write(spot, word);
+                }
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let mut stage = Stage::new(ring);
+        for _ in 0..4 {
+            steps.iter().for_each(|&step| stage.call(step));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+/// What a file is made of.
+#[derive(Arbitrary, Debug)]
+enum Contents<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// A ring's file with words of its header, or of the rest, changed.
+    Ring(Shape, Vec<(bool, Spot, u8, Word)>, Option<i16>),
+}
+
+/// Opening a file of arbitrary contents.
+pub fn open(bytes: &[u8]) {
+    thread_local! {
+        static DIRECTORY: OnceCell<TempDir> = const { OnceCell::new() };
+    }
+    let mut input = Unstructured::new(bytes);
+    let Ok(contents) = Contents::arbitrary(&mut input) else { return };
+    DIRECTORY.with(|directory| {
+        let directory = directory.get_or_init(|| {
+            let memory = std::path::Path::new("/dev/shm");
+            let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
+            tempfile::Builder::new().prefix("ufr-fuzz-").tempdir_in(parent).expect("a directory")
+        });
+        let builder = Builder::new().directory(directory.path());
+        let path = builder.path("x").expect("a path");
+        let _ = builder.remove("x");
+        match contents {
+            Contents::Bytes(bytes) => {
+                std::fs::write(&path, bytes).expect("a file");
+            }
+            Contents::Ring(shape, changes, longer) => {
+                let Ok(ring) = shape.builder().directory(directory.path()).create("x") else {
+                    return;
+                };
+                let slots = ring.capacity();
+                drop(ring);
+                let mut bytes = std::fs::read(&path).expect("the ring's file");
+                let words = bytes.len() / 8;
+                for (in_header, spot, place, word) in changes {
+                    let place =
+                        if in_header { usize::from(place % 32) } else { spot.place(words, slots) };
+                    let bytes = bytes[8 * place..].first_chunk_mut().expect("within the file");
+                    *bytes = word.value(u64::from_le_bytes(*bytes)).to_le_bytes();
+                }
+                if let Some(longer) = longer {
+                    bytes.resize(bytes.len().saturating_add_signed(longer.into()), 0);
+                }
+                std::fs::write(&path, bytes).expect("the ring's file");
+            }
+        }
+        if let Ok(ring) = builder.open("x") {
+            let mut stage = Stage::new(ring);
+            for step in [
+                Step::Send(false, 2, 8),
+                Step::Receive(false, 40),
+                Step::Wait(false),
+                Step::Borrow(false, false),
+                Step::SendBatch(false, 9),
+                Step::Look,
+                Step::Repair,
+            ] {
+                stage.call(step);
+            }
+        }
+    });
+}

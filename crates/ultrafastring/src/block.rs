@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "std")]
+use crate::Readiness;
 use crate::layout::{MAX_POSITION, Side};
 use crate::message::Message;
 use crate::produce::Mode;
@@ -9,9 +11,7 @@ use crate::segment::{Place, Segment};
 use crate::slot::SlotState;
 use crate::sync::Ordering;
 use crate::wait::{self, Sleeper, WaitStrategy};
-use crate::{
-    Consumer, PriorityClass, Producer, RecvError, SendError, Sharing, TimestampedSlot, recover,
-};
+use crate::{Consumer, PriorityClass, Producer, RecvError, SendError, TimestampedSlot};
 
 /// The moment after so long a time; `None` if that is beyond what a clock can say.
 fn after(timeout: Duration) -> Option<Instant> {
@@ -54,21 +54,19 @@ impl<S: Mode> Sleeper for Consumer<S> {
         }
         let mut helped = false;
         loop {
-            if self.adopted.is_some() {
+            if self.adopted.is_some() || self.handed_on.is_some() {
                 return Ok(true);
             }
             let sequence = self.entry.segment().slot(self.position).sequence();
             match TimestampedSlot::state_of(sequence, self.position) {
                 SlotState::Committed => return Ok(true),
-                SlotState::Abandoned => match self.skip() {
-                    Ok(()) => {}
-                    Err(RecvError::Empty) => return Ok(false),
-                    Err(error) => return Err(error),
-                },
+                SlotState::Abandoned if self.skip().is_err() => return Ok(false),
+                SlotState::Abandoned => {}
                 SlotState::Later if Self::SHARED => {
                     // Acquire: others have gone on; what they released is behind us.
                     let head = &self.entry.segment().counters().consumer_head;
                     let head = head.load(Ordering::Acquire);
+                    // Nor is one believed that no ring can have.
                     if head <= self.position || head > MAX_POSITION {
                         return Ok(false);
                     }
@@ -114,7 +112,11 @@ impl<S: Mode> Sleeper for Consumer<S> {
     }
 
     fn note_missed(&mut self) {
-        self.waiting.missed += 1;
+        // Acquire: as in `look`. What others have taken meanwhile was not missed.
+        let head = &self.entry.segment().counters().consumer_head;
+        if !Self::SHARED || head.load(Ordering::Acquire) == self.position {
+            self.waiting.missed += 1;
+        }
     }
 
     fn timed_out() -> RecvError {
@@ -201,6 +203,28 @@ impl<S: Mode> Consumer<S> {
         self.waiting.strategy = strategy;
     }
 
+    /// A descriptor for an event loop that waits for messages of this ring; it costs a thread that
+    /// sleeps most of the time.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when asked for a descriptor or a thread.
+    #[cfg(feature = "std")]
+    pub fn readiness(&self) -> std::io::Result<Readiness> {
+        Readiness::new(self.entry.segment(), Side::Consumer)
+    }
+
+    /// Has `readiness`, which must be of this ring's consumers, become readable when there is
+    /// something to receive. `true`: there is already, and nothing was done.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    #[cfg(feature = "std")]
+    pub fn arm(&mut self, readiness: &Readiness) -> Result<bool, RecvError> {
+        readiness.arm(self)
+    }
+
     /// Whether calls that wait end with [`RecvError::Deserted`] when the ring is empty, producers
     /// have been, and none is left. At first they do not: a producer that comes again, after a
     /// crash as well, goes on with the stream.
@@ -268,32 +292,11 @@ impl<S: Mode> Sleeper for Producer<S> {
         if self.glance()? {
             return Ok(true);
         }
-        let segment = self.entry.segment();
         // What consumers have released and not granted, because they are at work on something
         // else, or dead.
-        let frontier = match segment.geometry().consumer_sharing {
-            // Acquire: pairs with the release of each message: its reads come before our writes.
-            Sharing::Exclusive => segment.counters().consumer_head.load(Ordering::Acquire),
-            Sharing::Shared => {
-                let (locker, own) = (self.entry.locker(), self.entry.index());
-                // Acquire: as for a grant.
-                let tail = segment.counters().consumer_tail.load(Ordering::Acquire);
-                if tail < segment.counters().consumer_head.load(Ordering::Acquire) {
-                    let found = recover::adopt_consumer(segment, locker, own);
-                    self.entry
-                        .participant()
-                        .count(crate::participant::Event::Discarded, found.discarded);
-                    if let Some(adopted) = found.adopted {
-                        // To be delivered, which only a consumer can.
-                        recover::hand_on(segment, locker, &adopted, own);
-                    }
-                }
-                recover::raise_release_frontier(segment);
-                segment.counters().consumer_tail.load(Ordering::Acquire)
-            }
-        };
+        self.help();
         let class = self.refused_class;
-        went(self.refill_from(frontier, class, 1))
+        went(self.refill(class, 1))
     }
 
     fn leave(&mut self, _: bool) {
@@ -410,10 +413,142 @@ impl<S: Mode> Producer<S> {
         self.waiting.strategy = strategy;
     }
 
+    /// A descriptor for an event loop that waits for room in this ring; it costs a thread that
+    /// sleeps most of the time.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when asked for a descriptor or a thread.
+    #[cfg(feature = "std")]
+    pub fn readiness(&self) -> std::io::Result<Readiness> {
+        Readiness::new(self.entry.segment(), Side::Producer)
+    }
+
+    /// Has `readiness`, which must be of this ring's producers, become readable when there is room
+    /// for a message of `class`. `true`: there is already, and nothing was done.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    #[cfg(feature = "std")]
+    pub fn arm(&mut self, class: PriorityClass, readiness: &Readiness) -> Result<bool, SendError> {
+        self.refused_class = class;
+        readiness.arm(self)
+    }
+
     /// How often this handle slept for [`LONGEST_PARK`](crate::LONGEST_PARK) and then found room
     /// for which nobody had woken it: a consumer had released messages and gone to other work
     /// before it granted them, or was killed or stopped.
     pub fn missed_wakes(&self) -> u64 {
         self.waiting.missed
+    }
+}
+
+// ---- several at once ---------------------------------------------------------------------------
+
+#[cfg(feature = "std")]
+mod sealed {
+    use core::sync::atomic::AtomicU32;
+
+    use super::Sleeper;
+
+    /// A [`Sleeper`] of any kind.
+    pub trait Sealed {
+        /// Whether it can go on, or must stop.
+        fn has_news(&mut self) -> bool;
+        /// Whether it spins before it sleeps.
+        fn spins(&self) -> bool;
+        /// Announces it.
+        fn announce(&mut self) -> u32;
+        /// Takes that back.
+        fn withdraw(&mut self, ready: bool);
+        /// The word of its bell on which it sleeps.
+        fn word(&self) -> &AtomicU32;
+    }
+
+    impl<S: Sleeper> Sealed for S {
+        fn has_news(&mut self) -> bool {
+            self.look().unwrap_or(true)
+        }
+
+        fn spins(&self) -> bool {
+            self.manner().1 != super::WaitStrategy::Park
+        }
+
+        fn announce(&mut self) -> u32 {
+            super::wait::arm(self.segment(), S::SIDE)
+        }
+
+        fn withdraw(&mut self, ready: bool) {
+            self.leave(ready);
+        }
+
+        fn word(&self) -> &AtomicU32 {
+            &self.segment().control().bell(S::SIDE).rings
+        }
+    }
+}
+
+/// A handle that can be one of several in [`wait_any`]: a consumer waits for a message, a producer
+/// for room for the class that was last refused.
+#[cfg(feature = "std")]
+pub trait Wait: sealed::Sealed {}
+
+#[cfg(feature = "std")]
+impl<S: Mode> Wait for Consumer<S> {}
+#[cfg(feature = "std")]
+impl<S: Mode> Wait for Producer<S> {}
+
+/// Waits until one of several handles, of any rings, can go on: the place of the first that can, or
+/// `None` if `deadline` has passed. A ring that was closed, or deserted, counts as well: the
+/// handle's next call says so.
+///
+/// The thread sleeps on all bells at once (`futex_waitv(2)`, Linux 5.16). On older kernels, and for
+/// more than 128 handles, it looks every millisecond.
+///
+/// ```
+/// use ultrafastring::{PriorityClass, UltraFastRing, wait_any};
+///
+/// let (quotes, orders) = (UltraFastRing::new(8), UltraFastRing::new(8));
+/// let (mut first, mut second) = (quotes.consumer()?, orders.consumer()?);
+/// let mut producer = orders.producer()?;
+/// std::thread::spawn(move || producer.send_fast(b"buy", PriorityClass::Normal));
+/// assert_eq!(wait_any(&mut [&mut first, &mut second], None), Some(1));
+/// assert_eq!(&*second.try_recv()?, b"buy");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[cfg(feature = "std")]
+pub fn wait_any(handles: &mut [&mut dyn Wait], deadline: Option<Instant>) -> Option<usize> {
+    fn news(handles: &mut [&mut dyn Wait]) -> Option<usize> {
+        handles.iter_mut().position(|handle| handle.has_news())
+    }
+    // About what a sleep and a wake-up cost.
+    const SPIN_TICKS: u64 = 1 << 13;
+    let start = crate::rdtsc();
+    loop {
+        if let Some(ready) = news(handles) {
+            return Some(ready);
+        }
+        let spins = handles.iter().all(|handle| handle.spins());
+        if !spins || crate::rdtsc().saturating_sub(start) > SPIN_TICKS {
+            break;
+        }
+        core::hint::spin_loop();
+    }
+    loop {
+        let tickets: Vec<_> = handles.iter_mut().map(|handle| handle.announce()).collect();
+        let mut ready = news(handles);
+        let most = wait::remaining(deadline);
+        if let (None, Some(most)) = (ready, most) {
+            let words: Vec<_> = handles.iter().map(|it| it.word()).zip(tickets).collect();
+            wait::kernel::park_any(&words, most);
+            ready = news(handles);
+        }
+        for (place, handle) in handles.iter_mut().enumerate() {
+            handle.withdraw(ready == Some(place));
+        }
+        if ready.is_some() || most.is_none() {
+            return ready;
+        }
     }
 }

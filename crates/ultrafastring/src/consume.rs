@@ -118,7 +118,7 @@ pub struct Consumer<S: Mode> {
     pub(crate) adopted: Option<Adopted>,
     /// The entry of a dead consumer some of whose messages this handle has delivered, to go on
     /// with by the next call, unless somebody else does before.
-    handed_on: Option<usize>,
+    pub(crate) handed_on: Option<usize>,
     #[cfg(any(feature = "std", loom))]
     pub(crate) waiting: wait::Waiting,
     /// The position at which nothing was found by the last look around.

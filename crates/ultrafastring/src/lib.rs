@@ -13,6 +13,8 @@ extern crate std;
 #[cfg(all(loom, feature = "std"))]
 compile_error!("the loom models are of memory segments: --no-default-features --features alloc");
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 #[cfg(any(feature = "std", loom))]
 mod block;
 mod builder;
@@ -31,6 +33,8 @@ mod participant;
 mod prefetch;
 mod priority;
 mod produce;
+#[cfg(feature = "std")]
+mod ready;
 mod recover;
 mod ring;
 mod seat;
@@ -41,6 +45,10 @@ mod sync;
 mod trust;
 mod wait;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::{AsyncConsumer, AsyncProducer};
+#[cfg(feature = "std")]
+pub use block::{Wait, wait_any};
 pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_PARTICIPANTS};
 pub use clock::rdtsc;
 pub use coalesce::{CoalesceController, CoalesceMode};
@@ -57,6 +65,8 @@ pub use participant::{ParticipantInfo, ParticipantName};
 pub use prefetch::{prefetch_read, prefetch_write};
 pub use priority::{PriorityClass, UnknownPriorityClass};
 pub use produce::{Exclusive, Mode, Producer, Reservation, Shared};
+#[cfg(feature = "std")]
+pub use ready::Readiness;
 pub use ring::UltraFastRing;
 #[cfg(not(loom))]
 pub use segment::Page;

@@ -491,16 +491,6 @@ impl<S: Mode> Producer<S> {
         // before our writes into them.
         let frontier = counters.consumer_tail.load(Ordering::Acquire);
         self.refused_class = class;
-        self.refill_from(frontier, class, count)
-    }
-
-    /// As `refill`, with the release frontier read already.
-    pub(crate) fn refill_from(
-        &mut self,
-        frontier: u64,
-        class: PriorityClass,
-        count: u64,
-    ) -> Result<(), SendError> {
         let segment = self.entry.segment();
         if Self::SHARED {
             // After the frontier, so that the frontier is not beyond it.
@@ -545,7 +535,7 @@ impl<S: Mode> Producer<S> {
 
     /// Takes the credit that consumers have released and not granted, since they died, or make no
     /// call.
-    fn help(&mut self) {
+    pub(crate) fn help(&mut self) {
         let segment = self.entry.segment();
         let counters = segment.counters();
         if segment.geometry().consumer_sharing == Sharing::Shared {

@@ -374,6 +374,7 @@ fn spin<S: Sleeper>(
 /// What the kernel does for those who wait.
 #[cfg(feature = "std")]
 pub(crate) mod kernel {
+    use core::sync::atomic::AtomicU32;
     use std::sync::OnceLock;
     use std::time::Duration;
 
@@ -382,6 +383,7 @@ pub(crate) mod kernel {
     use rustix::io::Errno;
     use rustix::thread::futex::{self, Flags, Timespec};
     use rustix::thread::{MembarrierCommand, membarrier};
+    use rustix::time::clock_gettime;
 
     /// Has this process fenced by the sleepers of others; `false` if that cannot be. Asked for
     /// each handle, since a forked child may not inherit it; it is one short system call.
@@ -406,6 +408,34 @@ pub(crate) mod kernel {
         // time, a signal, a word that has changed), the caller looks again.
         futex::wait(&bell.rings, Flags::empty(), ticket, Some(&most)) == Err(Errno::TIMEDOUT)
     }
+
+    /// As `park`, on the words of several bells with a ticket each.
+    pub(crate) fn park_any(tickets: &[(&AtomicU32, u32)], most: Duration) {
+        let wait = |&(word, ticket): &(&AtomicU32, u32)| {
+            let mut wait = futex::Wait::new();
+            wait.val = ticket.into();
+            wait.uaddr = futex::WaitPtr::new(word.as_ptr().cast());
+            wait.flags = futex::WaitFlags::SIZE_U32;
+            wait
+        };
+        let waits: std::vec::Vec<_> = tickets.iter().map(wait).collect();
+        // A moment, where `futex` has a length of time.
+        let clock = clock_gettime(rustix::time::ClockId::Monotonic);
+        let nanoseconds = clock.tv_nsec as u64 + u64::from(most.subsec_nanos());
+        let until = Timespec {
+            tv_sec: clock.tv_sec + most.as_secs() as i64 + (nanoseconds / 1_000_000_000) as i64,
+            tv_nsec: (nanoseconds % 1_000_000_000) as _,
+        };
+        let flags = futex::WaitvFlags::empty();
+        let woken = futex::waitv(&waits, flags, Some(&until), futex::ClockId::Monotonic);
+        // Not before Linux 5.16, not where a sandbox forbids it, and not for more than 128.
+        if let Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) = woken {
+            std::thread::sleep(most.min(SLICE));
+        }
+    }
+
+    /// How long to sleep between looks where the kernel cannot listen for several.
+    const SLICE: Duration = Duration::from_millis(1);
 
     /// Wakes up to `count` of those who sleep by `bell`.
     pub(super) fn wake(bell: &Bell, count: u32) {

@@ -13,7 +13,8 @@ use common::patiently;
 use std::path::Path;
 use tempfile::TempDir;
 use ultrafastring::{
-    Builder, Consumer, Finding, Mode, PriorityClass, Producer, Sharing, UltraFastRing,
+    Builder, Consumer, Finding, Mode, PriorityClass, Producer, Sharing, Side, UltraFastRing,
+    WaitStrategy,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
@@ -247,6 +248,68 @@ fn an_exclusive_producer_killed_while_it_sends_a_batch() {
         |ring| ring.exclusive_producer().unwrap(),
         |producer| assert_eq!(producer.send_batch(&[b"sent", b"also"], NORMAL), Ok(2)),
         &[b"sent", b"also"],
+    );
+}
+
+/// A producer is killed in its send, with a consumer asleep. If it came as far as the commit the
+/// consumer must get the message, rung for or not; if it did not, it is woken by the next one.
+fn kill_a_waker<P: Mode, C: Mode>(
+    builder: &Builder,
+    stride: u64,
+    take: fn(&UltraFastRing) -> Producer<P>,
+    take_consumer: fn(&UltraFastRing) -> Consumer<C>,
+) {
+    at_every(stride, |steps| {
+        let ring = fresh(builder);
+        let mut consumer = take_consumer(&ring);
+        consumer.set_wait_strategy(WaitStrategy::Park);
+        let receiving = std::thread::spawn(move || {
+            let message = consumer.recv_timeout(std::time::Duration::from_secs(120));
+            message.map(|message| message.to_vec())
+        });
+        patiently("the consumer sleeps", || ring.is_asleep(Side::Consumer).then_some(()));
+        let end = live(
+            || take(&builder.open(NAME).unwrap()),
+            |producer| producer.send_fast(b"sent", NORMAL).unwrap(),
+            steps,
+        );
+        // Claimed means on a shared side that the consumer gets the message, or passes over what
+        // was not committed; on an exclusive one it is only seen once committed.
+        if !ring.is_empty() {
+            patiently("the consumer goes on by itself", || {
+                (ring.positions().consumer_head != 0).then_some(())
+            });
+        }
+        if ring.positions().consumer_head != 0 && ring.stats().abandoned == 0 {
+            assert_eq!(receiving.join().unwrap().unwrap(), b"sent");
+        } else {
+            assert!(end == End::Killed, "what was sent is lost");
+            take(&ring).send_fast(b"next", NORMAL).unwrap();
+            assert_eq!(receiving.join().unwrap().unwrap(), b"next");
+        }
+        end
+    });
+}
+
+#[test]
+fn an_exclusive_producer_killed_between_its_commit_and_waking_a_consumer() {
+    let directory = stage();
+    kill_a_waker(
+        &two_slots(&directory).exclusive_producer().exclusive_consumer(),
+        19,
+        |ring| ring.exclusive_producer().unwrap(),
+        |ring| ring.exclusive_consumer().unwrap(),
+    );
+}
+
+#[test]
+fn a_shared_producer_killed_between_its_commit_and_waking_a_consumer() {
+    let directory = stage();
+    kill_a_waker(
+        &two_slots(&directory),
+        31,
+        |ring| ring.producer().unwrap(),
+        |ring| ring.consumer().unwrap(),
     );
 }
 

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use loom::thread;
 use ultrafastring::{
-    Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Timestamps,
+    Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Side, Timestamps,
     UltraFastRing,
 };
 
@@ -482,7 +482,13 @@ fn two_producers_that_park_are_both_woken() {
             second.send_blocking(&message(4), NORMAL).unwrap();
             second
         });
-        let mut seen: Vec<_> = consumer.try_iter().map(|message| number(&message)).collect();
+        while !ring.is_asleep(Side::Producer) {
+            thread::yield_now();
+        }
+        // Both slots are given back at once.
+        let mut buffers = [[0; 40]; 2];
+        let count = consumer.recv_batch(&mut buffers).unwrap().len();
+        let mut seen: Vec<_> = buffers[..count].iter().map(|buffer| number(buffer)).collect();
         let (one, other) = (one.join().unwrap(), other.join().unwrap());
         seen.extend(consumer.try_iter().map(|message| number(&message)));
         check_all([seen], 1..=4);

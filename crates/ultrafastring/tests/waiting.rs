@@ -10,14 +10,13 @@
 
 mod common;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Numbered, patiently};
+use common::{Child, Numbered, patiently, stage};
 use tempfile::TempDir;
 use ultrafastring::{
     Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Side, UltraFastRing,
-    WaitStrategy,
+    WaitStrategy, wait_any,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
@@ -25,12 +24,6 @@ const NAME: &str = "waiting";
 
 /// Longer than any test waits for what comes at once.
 const LONG: Duration = Duration::from_secs(120);
-
-fn stage() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap()
-}
 
 fn at(directory: &TempDir) -> Builder {
     Builder::new().directory(directory.path())
@@ -42,45 +35,6 @@ fn exclusive() -> Builder {
 
 fn asleep(ring: &UltraFastRing, side: Side) {
     patiently("somebody sleeps", || ring.is_asleep(side).then_some(()));
-}
-
-/// Another process, that does its work and ends, or is killed.
-struct Child(libc::pid_t);
-
-impl Child {
-    fn start(work: impl FnOnce()) -> Self {
-        // SAFETY: the child uses the C library and the ring only, which mind forks, and ends
-        // without returning.
-        let child = unsafe { libc::fork() };
-        assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
-        if child == 0 {
-            // Whatever becomes of the parent, nobody stays behind.
-            // SAFETY: touches no memory.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            // SAFETY: ends the process and runs nothing of the parent's.
-            unsafe { libc::_exit(i32::from(done.is_err())) };
-        }
-        Self(child)
-    }
-
-    fn wait(&self) -> i32 {
-        let mut status = 0;
-        // SAFETY: `status` is written and nothing else.
-        assert_eq!(unsafe { libc::waitpid(self.0, &raw mut status, 0) }, self.0);
-        status
-    }
-
-    fn kill(self) {
-        // SAFETY: a signal to our own child, which is waited for below.
-        unsafe { libc::kill(self.0, libc::SIGKILL) };
-        assert!(libc::WIFSIGNALED(self.wait()));
-    }
-
-    fn finish(self) {
-        let status = self.wait();
-        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
-    }
 }
 
 /// Sends all of `count`, and lets the other side fall asleep in between now and then.
@@ -458,6 +412,68 @@ fn a_producer_that_sleeps_finds_what_was_released_and_not_granted() {
     }
 }
 
+/// One thread receives from several rings, the messages of which come in an order that follows
+/// from its own answers: each wait has exactly one end.
+#[test]
+fn one_thread_waits_for_several_rings_and_is_woken_by_each() {
+    const RINGS: usize = 5;
+    for strategy in [WaitStrategy::Park, WaitStrategy::SpinThenPark] {
+        let rings: Vec<_> = (0..RINGS).map(|_| UltraFastRing::new(2)).collect();
+        let answers = UltraFastRing::new(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut answer = answers.consumer().unwrap();
+                answer.set_wait_strategy(strategy);
+                for number in 0..1_000u64 {
+                    let place = (number * number % 7) as usize % RINGS;
+                    rings[place].send_fast(&number.to_le_bytes(), NORMAL).unwrap();
+                    assert_eq!(*answer.recv_blocking().unwrap(), number.to_le_bytes());
+                }
+                assert_eq!(answer.missed_wakes(), 0);
+                rings[3].close();
+            });
+            let mut consumers: Vec<_> = rings.iter().map(|it| it.consumer().unwrap()).collect();
+            consumers.iter_mut().for_each(|it| it.set_wait_strategy(strategy));
+            let mut received = 0u64;
+            loop {
+                let mut handles: Vec<_> =
+                    consumers.iter_mut().map(|it| it as &mut dyn ultrafastring::Wait).collect();
+                let ready = wait_any(&mut handles, Some(Instant::now() + LONG)).unwrap();
+                match consumers[ready].recv_timeout(Duration::ZERO) {
+                    Ok(message) => {
+                        assert_eq!(*message, received.to_le_bytes());
+                        answers.send_fast(&message, NORMAL).unwrap();
+                        received += 1;
+                    }
+                    Err(error) => {
+                        assert_eq!((ready, error), (3, RecvError::Closed));
+                        break;
+                    }
+                }
+            }
+            assert_eq!(received, 1_000);
+        });
+    }
+}
+
+#[test]
+fn a_wait_for_several_handles_of_both_sides_ends_by_room_by_time_or_not() {
+    let (full, empty) = (UltraFastRing::new(1), UltraFastRing::new(1));
+    let (mut producer, mut consumer) = (full.producer().unwrap(), empty.consumer().unwrap());
+    producer.send_fast(b"full", NORMAL).unwrap();
+    assert_eq!(producer.send_fast(b"next", NORMAL), Err(SendError::Full));
+    let soon = Some(Instant::now() + Duration::from_millis(20));
+    assert_eq!(wait_any(&mut [&mut consumer, &mut producer], soon), None);
+    assert!(Some(Instant::now()) >= soon, "it did not wait");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| wait_any(&mut [&mut consumer, &mut producer], None));
+        asleep(&full, Side::Producer);
+        full.recv_fast(&mut [0; 40]).unwrap();
+        full.stats(); // grants what a seat has released
+        assert_eq!(waiting.join().unwrap(), Some(1));
+    });
+}
+
 /// Kills the calling process if it makes a system call other than to end.
 fn forbid_system_calls() {
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
@@ -480,9 +496,9 @@ fn forbid_system_calls() {
 /// The kernel itself checks: a process that is busy is killed by its first system call.
 #[test]
 fn a_busy_side_makes_no_system_call_though_the_other_may_sleep() {
-    const COUNT: u64 = 300_000;
+    const COUNT: u64 = 30_000;
     let directory = stage();
-    let builder = at(&directory).exclusive_producer().exclusive_consumer();
+    let builder = at(&directory).exclusive_producer().exclusive_consumer().capacity(4_096);
     for sender in [true, false] {
         let ring = builder.create(NAME).unwrap();
         let child = if sender {

@@ -61,6 +61,10 @@ pub(crate) const TARGETS: &[Target] = &[
     target("exclusive round trip", Of::Case("rtrb round trip"), 0.95, 0.95),
     target("exclusive round trip", Of::Case("ringfire round trip"), 0.95, 0.95),
     target("exclusive round trip", Of::Case("raw line"), 1.0, 1.0),
+    // Sides that sleep, or may.
+    target("wait: round trip, both park", Of::Case("wait: round trip, pipe"), 0.7, 0.7),
+    target("wait: round trip, both spin", Of::Case("raw line"), 1.0, 1.0),
+    target("wait: stream 4096, may park", Of::Case("wait: stream 4096, spins"), 1.05, 1.05),
     // Shared sides, everything on.
     target("shared 256", Of::Case("ArrayQueue 256"), 0.25, 0.25),
     target("shared 4096", Of::Case("ArrayQueue 4096"), 0.25, 0.25),

@@ -3,10 +3,12 @@
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[cfg(all(feature = "std", not(loom)))]
 pub(crate) mod actor;
+use tempfile::TempDir;
 
 /// Longest that any test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -67,5 +69,51 @@ pub(crate) fn patiently<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -
             let since = *since.get_or_insert_with(Instant::now);
             assert!(since.elapsed() < PATIENCE, "waited in vain: {what}");
         }
+    }
+}
+
+/// A directory for rings, in memory where that is possible.
+pub(crate) fn stage() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
+    tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap()
+}
+
+/// Another process, that does its work and ends, or is killed.
+pub(crate) struct Child(libc::pid_t);
+
+impl Child {
+    pub(crate) fn start(work: impl FnOnce()) -> Self {
+        // SAFETY: the child uses the C library and the ring only, which mind forks, and ends
+        // without returning.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+        if child == 0 {
+            // Whatever becomes of the parent, nobody stays behind.
+            // SAFETY: touches no memory.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            // SAFETY: ends the process and runs nothing of the parent's.
+            unsafe { libc::_exit(i32::from(done.is_err())) };
+        }
+        Self(child)
+    }
+
+    pub(crate) fn wait(&self) -> i32 {
+        let mut status = 0;
+        // SAFETY: `status` is written and nothing else.
+        assert_eq!(unsafe { libc::waitpid(self.0, &raw mut status, 0) }, self.0);
+        status
+    }
+
+    pub(crate) fn kill(self) {
+        // SAFETY: a signal to our own child, which is waited for below.
+        unsafe { libc::kill(self.0, libc::SIGKILL) };
+        assert!(libc::WIFSIGNALED(self.wait()));
+    }
+
+    pub(crate) fn finish(self) {
+        let status = self.wait();
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
     }
 }

@@ -1,0 +1,217 @@
+//! Readiness: a descriptor that becomes readable when a handle can go on, for event loops.
+//!
+//! Processes cannot share an eventfd by name, and a named pipe beside the ring would have to be
+//! made, found and cleaned up. So the readiness of a ring stays what it is, a word in the segment,
+//! and each [`Readiness`] has a thread that sleeps on it and passes it on to an eventfd of its own:
+//!
+//! ```text
+//!  handle: arm ──► announce (wait), look once more ──► order ──► thread: sleep on the bell
+//!  event loop: readable? ◄───────────── eventfd ◄────────────────┘ rung, or LONGEST_PARK
+//! ```
+//!
+//! io_uring can wait on a futex as well, but is forbidden in many containers.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Thread;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::layout::{Sharing, Side};
+use crate::segment::Segment;
+use crate::slot::SlotState;
+use crate::wait::{self, LONGEST_PARK, Sleeper, kernel};
+
+/// Orders for the thread: nothing to do.
+const IDLE: u64 = 0;
+/// Nobody waits any more; what it was woken for is others'.
+const CANCELLED: u64 = 1;
+/// End.
+const STOP: u64 = 2;
+/// Sleep on the ticket in the upper half.
+const ARMED: u64 = 3;
+
+const fn armed(ticket: u32) -> u64 {
+    (ticket as u64) << 32 | ARMED
+}
+
+#[derive(Debug)]
+struct Orders {
+    word: AtomicU64,
+    event: OwnedFd,
+    segment: Segment,
+    side: Side,
+}
+
+/// A descriptor that becomes readable when a handle should look again: for `poll`, `epoll`, and
+/// what is built on them.
+///
+/// A program's loop is: receive until there is nothing; [`Consumer::arm`](crate::Consumer::arm);
+/// if that says that nothing came meanwhile, wait until the descriptor is readable, and
+/// [`clear`](Self::clear) it; again. It also becomes readable every
+/// [`LONGEST_PARK`](crate::LONGEST_PARK) while armed, so that a loop finds what the dead left.
+///
+/// ```
+/// use rustix::event::{PollFd, PollFlags, poll};
+/// use ultrafastring::{PriorityClass, UltraFastRing};
+///
+/// let ring = UltraFastRing::new(8);
+/// let mut consumer = ring.consumer()?;
+/// let readiness = consumer.readiness()?;
+/// # let mut producer = ring.producer()?;
+/// # std::thread::spawn(move || producer.send_fast(b"hello", PriorityClass::Normal));
+/// let message = loop {
+///     if let Ok(message) = consumer.try_recv() {
+///         break message;
+///     }
+///     if !consumer.arm(&readiness)? {
+///         poll(&mut [PollFd::new(&readiness, PollFlags::IN)], None)?;
+///         readiness.clear();
+///     }
+/// };
+/// assert_eq!(&*message, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Readiness {
+    orders: Arc<Orders>,
+    thread: Thread,
+}
+
+impl Readiness {
+    pub(crate) fn new(segment: &Segment, side: Side) -> io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let word = AtomicU64::new(IDLE);
+        let orders = Arc::new(Orders { word, event, segment: segment.clone(), side });
+        let serving = Arc::clone(&orders);
+        let thread = std::thread::Builder::new()
+            .name("ufr-readiness".into())
+            .spawn(move || serving.serve())?;
+        Ok(Self { orders, thread: thread.thread().clone() })
+    }
+
+    /// Makes the descriptor not readable, until the next time.
+    pub fn clear(&self) {
+        // It fails if it was not readable, which is as well.
+        let _ = rustix::io::read(&self.orders.event, &mut [0u8; 8]);
+    }
+
+    /// Whether its thread sleeps in the place of a handle.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_armed(&self) -> bool {
+        self.orders.word.load(Ordering::Acquire) & 3 == ARMED
+    }
+
+    /// Announces `handle`, and has the thread sleep unless it can go on. Says whether it can.
+    pub(crate) fn arm<S: Sleeper>(&self, handle: &mut S) -> Result<bool, S::Stop> {
+        if handle.look()? {
+            return Ok(true);
+        }
+        let ticket = wait::arm(handle.segment(), S::SIDE);
+        match handle.look() {
+            Ok(false) => {}
+            other => {
+                handle.leave(true);
+                return other;
+            }
+        }
+        // Release: pairs with the acquire in `serve`.
+        self.orders.word.swap(armed(ticket), Ordering::AcqRel);
+        self.thread.unpark();
+        Ok(false)
+    }
+
+    /// Calls the last order off. What came meanwhile is left to others.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn cancel<S: Sleeper>(&self, handle: &mut S) {
+        let cancel = |word| (word & 3 == ARMED).then_some(CANCELLED);
+        let word = &self.orders.word;
+        if word.fetch_update(Ordering::AcqRel, Ordering::Acquire, cancel).is_err() {
+            // It has been rung for already.
+            handle.leave(false);
+        }
+    }
+}
+
+impl AsFd for Readiness {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.orders.event.as_fd()
+    }
+}
+
+impl AsRawFd for Readiness {
+    fn as_raw_fd(&self) -> RawFd {
+        self.orders.event.as_raw_fd()
+    }
+}
+
+impl Drop for Readiness {
+    fn drop(&mut self) {
+        // Its thread ends at once, or after the sleep it is in.
+        if self.orders.word.swap(STOP, Ordering::AcqRel) == IDLE {
+            self.orders.hand_on();
+        }
+        self.thread.unpark();
+    }
+}
+
+impl Orders {
+    /// What the thread does.
+    fn serve(&self) {
+        loop {
+            // Acquire: pairs with the release in `arm`.
+            let order = self.word.load(Ordering::Acquire);
+            match order {
+                IDLE => std::thread::park(),
+                STOP => return,
+                CANCELLED => self.done(CANCELLED),
+                _ => {
+                    let bell = self.segment.control().bell(self.side);
+                    let slept_out = kernel::park(bell, (order >> 32) as u32, LONGEST_PARK);
+                    let finished = self.word.compare_exchange(
+                        order,
+                        IDLE,
+                        Ordering::AcqRel,
+                        Ordering::Acquire,
+                    );
+                    match finished {
+                        Ok(_) => {
+                            if !slept_out && self.is_more() {
+                                self.hand_on();
+                            }
+                            // It fails if it is readable by 2^64 - 1 already.
+                            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+                        }
+                        // Nobody waits for this any more; who else sleeps may have been meant.
+                        Err(CANCELLED | STOP) if !slept_out => self.hand_on(),
+                        Err(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn done(&self, order: u64) {
+        // Anything newer stays.
+        let _ = self.word.compare_exchange(order, IDLE, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Whether a bell that rang for one sleeper may have been meant for more.
+    fn is_more(&self) -> bool {
+        // Acquire: what the slots say is not older.
+        let head = self.segment.counters().consumer_head.load(Ordering::Acquire);
+        let next = head.wrapping_add(1);
+        self.segment.slot(next).state(next) != SlotState::NotYet
+    }
+
+    /// Wakes another sleeper of a side that is woken one at a time.
+    fn hand_on(&self) {
+        let consumers = self.segment.geometry().consumer_sharing;
+        if self.side == Side::Consumer && consumers == Sharing::Shared {
+            wait::arm(&self.segment, Side::Consumer);
+            wait::ring(&self.segment, Side::Consumer);
+        }
+    }
+}

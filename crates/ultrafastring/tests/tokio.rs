@@ -1,0 +1,215 @@
+//! The handles for tokio, with real tasks in two processes.
+
+#![cfg(all(feature = "tokio", target_os = "linux", not(loom)))]
+
+mod common;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use common::{Child, Numbered, patiently, stage};
+use futures_core::Stream;
+use futures_sink::Sink;
+use ultrafastring::{
+    AsyncConsumer, AsyncProducer, Builder, Mode, PriorityClass, RecvError, SendError, Side,
+    UltraFastRing, WaitStrategy,
+};
+
+const NORMAL: PriorityClass = PriorityClass::Normal;
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap().block_on(work)
+}
+
+/// Sends numbers and receives them again, with several on their way, in two tasks.
+async fn there_and_back<P: Mode, C: Mode>(
+    mut producer: AsyncProducer<P>,
+    mut consumer: AsyncConsumer<C>,
+    count: u64,
+) {
+    let sending = async {
+        for number in 0..count {
+            producer.send(Numbered::new(1, number).as_ref(), NORMAL).await.unwrap();
+            if number % 5 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        producer.get_mut().close();
+    };
+    let receiving = async {
+        for number in 0..count {
+            let message = consumer.recv().await.unwrap();
+            assert_eq!(Numbered::read(&message), (1, number));
+        }
+        assert_eq!(consumer.recv().await.unwrap_err(), RecvError::Closed);
+    };
+    both(sending, receiving).await;
+}
+
+/// Polls two futures to their ends.
+async fn both(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (Box::pin(one), Box::pin(other));
+    let (mut one_done, mut other_done) = (false, false);
+    poll_fn(|cx| {
+        one_done = one_done || one.as_mut().poll(cx).is_ready();
+        other_done = other_done || other.as_mut().poll(cx).is_ready();
+        if one_done && other_done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+#[test]
+fn tasks_of_two_processes_pass_messages_there_and_back() {
+    const COUNT: u64 = 3_000;
+    let directory = stage();
+    let builder = Builder::new().directory(directory.path()).capacity(2);
+    let builder = builder.exclusive_producer().exclusive_consumer();
+    let there = builder.create("there").unwrap();
+    let back = builder.create("back").unwrap();
+    let child = Child::start(|| {
+        run(async {
+            let (there, back) = (builder.open("there").unwrap(), builder.open("back").unwrap());
+            let mut consumer = AsyncConsumer::new(there.exclusive_consumer().unwrap()).unwrap();
+            let mut producer = AsyncProducer::new(back.exclusive_producer().unwrap()).unwrap();
+            loop {
+                match consumer.recv().await {
+                    Ok(message) => producer.send(&message, NORMAL).await.unwrap(),
+                    Err(RecvError::Closed) => break producer.get_mut().close(),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+    });
+    run(async {
+        let producer = AsyncProducer::new(there.exclusive_producer().unwrap()).unwrap();
+        let consumer = AsyncConsumer::new(back.exclusive_consumer().unwrap()).unwrap();
+        there_and_back(producer, consumer, COUNT).await;
+    });
+    child.finish();
+}
+
+/// Polls a future once, and drops it if it is not at its end.
+async fn once<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = Box::pin(work);
+    poll_fn(|cx| {
+        std::task::Poll::Ready(match work.as_mut().poll(cx) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+#[test]
+fn futures_that_are_cancelled_take_and_send_nothing() {
+    const COUNT: u64 = 400;
+    let ring = UltraFastRing::new(2);
+    let (mut unsent, mut unreceived, mut received) = (0, 0, 0);
+    run(async {
+        let mut producer = AsyncProducer::new(ring.producer().unwrap()).unwrap();
+        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        let sending = async {
+            for number in 0..COUNT {
+                let message = Numbered::new(0, number);
+                let mut sent = once(producer.send(message.as_ref(), NORMAL)).await;
+                if sent.is_none() {
+                    unsent += 1;
+                    if number % 3 == 0 {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    // Not sent: the same again.
+                    sent = Some(producer.send(message.as_ref(), NORMAL).await);
+                }
+                sent.unwrap().unwrap();
+            }
+            producer.get_mut().close();
+        };
+        let receiving = async {
+            loop {
+                let mut message = once(consumer.recv()).await;
+                if message.is_none() {
+                    unreceived += 1;
+                    if unreceived % 4 == 0 {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    message = Some(consumer.recv().await);
+                }
+                match message.unwrap() {
+                    Ok(message) => assert_eq!(Numbered::read(&message), (0, received)),
+                    Err(error) => break assert_eq!(error, RecvError::Closed),
+                }
+                received += 1;
+            }
+        };
+        both(sending, receiving).await;
+    });
+    assert_eq!(received, COUNT);
+    assert!(unsent > 50 && unreceived > 50, "only {unsent} and {unreceived} were cancelled");
+}
+
+/// A task that was about to be woken is gone; the thread that sleeps beside it is woken instead.
+#[test]
+fn a_cancelled_receive_leaves_its_wake_to_others() {
+    let ring = UltraFastRing::new(4);
+    let mut sleeper = ring.consumer().unwrap();
+    sleeper.set_wait_strategy(WaitStrategy::Park);
+    let sleeping = std::thread::spawn(move || {
+        for _ in 0..30 {
+            sleeper.recv_blocking().unwrap();
+        }
+        sleeper.missed_wakes()
+    });
+    let mut producer = ring.producer().unwrap();
+    run(async {
+        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        for turn in 0..30 {
+            patiently("somebody sleeps", || ring.is_asleep(Side::Consumer).then_some(()));
+            // Polled once, so that it waits, and dropped.
+            let polled = poll_fn(|cx| {
+                let pending = std::pin::pin!(consumer.recv()).poll(cx).is_pending();
+                std::task::Poll::Ready(pending)
+            });
+            assert!(polled.await, "nothing was there");
+            if turn % 2 == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            producer.send_fast(b"for the sleeper", NORMAL).unwrap();
+            patiently("it is received", || ring.is_empty().then_some(()));
+        }
+    });
+    assert_eq!(sleeping.join().unwrap(), 0);
+}
+
+#[test]
+fn a_stream_ends_with_its_ring_and_a_sink_sends_all_before_it_is_flushed() {
+    let ring = UltraFastRing::new(2);
+    run(async {
+        let mut producer =
+            AsyncProducer::new(ring.producer().unwrap()).unwrap().with_class(PriorityClass::High);
+        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        let sending = async {
+            for number in 0..100 {
+                let mut sink = Pin::new(&mut producer);
+                poll_fn(|cx| Sink::<Numbered>::poll_ready(sink.as_mut(), cx)).await.unwrap();
+                sink.start_send(Numbered::new(0, number)).unwrap();
+            }
+            let mut sink = Pin::new(&mut producer);
+            poll_fn(|cx| Sink::<Numbered>::poll_close(sink.as_mut(), cx)).await.unwrap();
+            let large = Pin::new(&mut producer).start_send([0u8; 41]);
+            assert_eq!(large, Err(SendError::TooLarge { size: 41, max: 40 }));
+            producer.get_mut().close();
+        };
+        let receiving = async {
+            let mut seen = 0;
+            while let Some(message) = poll_fn(|cx| Pin::new(&mut consumer).poll_next(cx)).await {
+                assert_eq!(Numbered::read(&message), (0, seen));
+                assert_eq!(message.class(), PriorityClass::High);
+                seen += 1;
+            }
+            assert_eq!(seen, 100);
+        };
+        both(sending, receiving).await;
+    });
+}

@@ -29,6 +29,14 @@ fn short(number: f64) -> String {
     }
 }
 
+/// Nanoseconds, or microseconds where they are many.
+fn time(ns: f64) -> String {
+    match ns {
+        ..9_950.0 => format!("{ns:.0} ns"),
+        _ => format!("{:.1} µs", ns / 1e3),
+    }
+}
+
 /// A case with a figure at the distance that is shown.
 #[derive(Clone, Copy)]
 struct Shown<'r> {
@@ -160,8 +168,8 @@ impl<'r> View<'r> {
         let part = |ticks: f64| (ticks / least).ln() / (most / least).ln();
         let row = |it: &Shown| {
             let said = format!(
-                "<b>{} ns</b> <i>{} ticks</i>",
-                short(it.median / self.per_ns),
+                "<b>{}</b> <i>{} ticks</i>",
+                time(it.median / self.per_ns),
                 short(it.median)
             );
             self.row(it, &it.who(), part(it.median), it.quartiles().map(part), &said)
@@ -460,13 +468,13 @@ fn headline(view: &View) -> String {
     let per_ns = view.per_ns;
     let rate =
         |it: &Shown| format!("{:.0}<small>million a second</small>", 1e3 * per_ns / it.median);
-    let time = |it: &Shown| format!("{:.0}<small>nanoseconds</small>", it.median / per_ns);
+    let wait = |it: &Shown| format!("{:.0}<small>nanoseconds</small>", it.median / per_ns);
     tile("exclusive 4096", "stream, everything on", &rate);
     tile("exclusive 4096, no timestamps", "stream, no timestamps", &rate);
     tile("exclusive 256, batches of 16", "batches of 16", &rate);
-    tile("exclusive round trip", "there and back", &time);
+    tile("exclusive round trip", "there and back", &wait);
     tile("shared 256, 4 to 4 threads", "4 to 4 threads, 2 cores", &rate);
-    tile("exclusive paced", "paced, 99.9 % within", &time);
+    tile("exclusive paced", "paced, 99.9 % within", &wait);
     if tiles.is_empty() { tiles } else { format!("<div class=\"tiles\">{tiles}</div>") }
 }
 

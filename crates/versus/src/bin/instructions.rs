@@ -5,32 +5,49 @@
 //! cargo run --release -p versus --bin instructions -- --record   # record anew
 //! ```
 //!
-//! Each operation runs twice under valgrind's callgrind, a thousand times and five thousand times;
-//! what both do before and after cancels in the difference, and a four-thousandth of it is what one
-//! costs, to the instruction. Rings without timestamps only: how often a frontier is announced
-//! depends on the time that passes where there are some, and valgrind stretches time.
+//! Each operation runs some hundred times under valgrind's callgrind, in two ways:
+//!
+//! - **call**: each call counted by itself, and the median taken. So slow, each message is one after
+//!   a pause, and its frontier is announced at once. Repeatable to the instruction.
+//! - **stream**: all calls counted in one loop, the least of some runs divided by the calls. What is
+//!   done once for several messages is in it by its part, which depends on the time that passes, so
+//!   it is repeatable to some hundredths only.
+//!
+//! The rings have no timestamps: with them valgrind, which stretches time, would make every message
+//! one after a pause.
 
-use std::fmt::Write;
 use std::fs;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Parser;
-use ultrafastring::{Builder, PriorityClass, Timestamps, UltraFastRing};
+use ultrafastring::{
+    Builder, Consumer, Exclusive, Mode, PriorityClass, Producer, Shared, Timestamps,
+};
 
-/// How often an operation is done, in the shorter and in the longer run.
-const TIMES: [u64; 2] = [1_000, 5_000];
+/// How often an operation is done; odd, so that there is a median.
+const TIMES: usize = 401;
 
-/// Slots of the rings: as many as the longer run needs, in batches too.
-const CAPACITY: usize = 65_536;
+/// Slots of the rings: as many as are needed, in batches too.
+const CAPACITY: usize = 4096;
+
+/// The operation that does nothing: what a call costs.
+const NOTHING: &str = "nothing";
 
 /// Messages in a batch.
 const BATCH: usize = 8;
 
+/// Runs of a stream, of which the least counts.
+const RUNS: usize = 3;
+
 /// A count that has grown by more than this part of it is a regression.
-const TOLERANCE: f64 = 0.02;
+const CALL_TOLERANCE: f64 = 0.01;
+
+/// The same for a stream.
+const STREAM_TOLERANCE: f64 = 0.1;
 
 const MESSAGE: [u8; 40] = [7; 40];
 
@@ -40,23 +57,27 @@ struct Cli {
     /// Write what is counted to crates/versus/instructions.txt.
     #[arg(long)]
     record: bool,
-    /// What runs under valgrind: an operation, and how often.
-    #[arg(long, hide = true, num_args = 2, value_names = ["OPERATION", "TIMES"])]
-    run: Option<Vec<String>>,
+    /// The operation to do, under valgrind.
+    #[arg(long, hide = true, value_name = "OPERATION")]
+    run: Option<String>,
+    /// In one loop.
+    #[arg(long, hide = true)]
+    stream: bool,
 }
 
-/// Does an operation so many times.
-type Run = fn(u64) -> anyhow::Result<()>;
+/// Does an operation many times.
+type Run = fn() -> anyhow::Result<()>;
 
 const OPERATIONS: &[(&str, Run)] = &[
-    ("exclusive send_fast", |n| exclusive(n, 0)),
-    ("exclusive recv_fast", |n| exclusive(TIMES[1], n)),
-    ("exclusive send_batch of 8", |n| exclusive_batches(n, 0)),
-    ("exclusive recv_batch of 8", |n| exclusive_batches(TIMES[1], n)),
-    ("shared send_fast", |n| shared(n, 0)),
-    ("shared recv_fast", |n| shared(TIMES[1], n)),
-    ("&self send_fast", |n| by_reference(n, 0)),
-    ("&self recv_fast", |n| by_reference(TIMES[1], n)),
+    (NOTHING, || often(|| Ok(black_box(())))),
+    ("exclusive send_fast", || sends(exclusive()?)),
+    ("exclusive recv_fast", || receives(exclusive()?)),
+    ("exclusive send_batch of 8", sends_batches),
+    ("exclusive recv_batch of 8", receives_batches),
+    ("shared send_fast", || sends(shared()?)),
+    ("shared recv_fast", || receives(shared()?)),
+    ("&self send_fast", sends_by_reference),
+    ("&self recv_fast", receives_by_reference),
     ("exclusive recv_fast of an empty ring", empty),
     ("exclusive send_fast to a full ring", full),
 ];
@@ -65,101 +86,173 @@ fn builder() -> Builder {
     Builder::new().capacity(CAPACITY).timestamps(Timestamps::Off)
 }
 
-/// Sends `send` messages and then receives `receive`; so those below.
-fn exclusive(send: u64, receive: u64) -> anyhow::Result<()> {
-    let ring = builder().exclusive_producer().exclusive_consumer().heap()?;
-    let (mut producer, mut consumer) = (ring.exclusive_producer()?, ring.exclusive_consumer()?);
-    for _ in 0..send {
-        producer.send_fast(black_box(&MESSAGE), PriorityClass::Normal)?;
+/// Where one count ends and the next begins: valgrind knows it by its name.
+#[inline(never)]
+fn boundary() {
+    black_box(0);
+}
+
+/// Whether calls are counted in one loop.
+static STREAM: AtomicBool = AtomicBool::new(false);
+
+/// The loop that is counted: valgrind knows it by its name too.
+#[inline(never)]
+fn stream(mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    (0..TIMES).try_for_each(|_| once())
+}
+
+/// Does `once` as often as it is counted.
+fn often(mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if STREAM.load(Ordering::Relaxed) {
+        return stream(once);
     }
-    let mut buffer = [0; 40];
-    for _ in 0..receive {
-        black_box(consumer.recv_fast(black_box(&mut buffer))?);
+    for _ in 0..TIMES {
+        boundary();
+        once()?;
     }
+    boundary();
     Ok(())
 }
 
-fn exclusive_batches(send: u64, receive: u64) -> anyhow::Result<()> {
+/// Does `once` as often, not counted.
+fn before(mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    (0..TIMES).try_for_each(|_| once())
+}
+
+fn exclusive() -> anyhow::Result<(Producer<Exclusive>, Consumer<Exclusive>)> {
     let ring = builder().exclusive_producer().exclusive_consumer().heap()?;
-    let (mut producer, mut consumer) = (ring.exclusive_producer()?, ring.exclusive_consumer()?);
+    Ok((ring.exclusive_producer()?, ring.exclusive_consumer()?))
+}
+
+fn shared() -> anyhow::Result<(Producer<Shared>, Consumer<Shared>)> {
+    let ring = builder().heap()?;
+    Ok((ring.producer()?, ring.consumer()?))
+}
+
+#[inline(always)]
+fn send<S: Mode>(producer: &mut Producer<S>) -> anyhow::Result<()> {
+    Ok(producer.send_fast(black_box(&MESSAGE), PriorityClass::Normal)?)
+}
+
+#[inline(always)]
+fn receive<S: Mode>(consumer: &mut Consumer<S>) -> anyhow::Result<()> {
+    let mut buffer = [0; 40];
+    black_box(consumer.recv_fast(black_box(&mut buffer))?);
+    Ok(())
+}
+
+fn sends<S: Mode>(ends: (Producer<S>, Consumer<S>)) -> anyhow::Result<()> {
+    let (mut producer, _consumer) = ends;
+    often(|| send(&mut producer))
+}
+
+fn receives<S: Mode>(ends: (Producer<S>, Consumer<S>)) -> anyhow::Result<()> {
+    let (mut producer, mut consumer) = ends;
+    before(|| send(&mut producer))?;
+    often(|| receive(&mut consumer))
+}
+
+fn send_batch(producer: &mut Producer<Exclusive>) -> anyhow::Result<()> {
     let batch = [MESSAGE; BATCH];
-    for _ in 0..send {
-        let sent = producer.send_batch(black_box(&batch), PriorityClass::Normal)?;
-        ensure!(sent == BATCH, "the batch was cut");
-    }
+    let sent = producer.send_batch(black_box(&batch), PriorityClass::Normal)?;
+    ensure!(sent == BATCH, "the batch was cut");
+    Ok(())
+}
+
+fn sends_batches() -> anyhow::Result<()> {
+    let (mut producer, _consumer) = exclusive()?;
+    often(|| send_batch(&mut producer))
+}
+
+fn receives_batches() -> anyhow::Result<()> {
+    let (mut producer, mut consumer) = exclusive()?;
+    before(|| send_batch(&mut producer))?;
     let mut buffers = [[0; 40]; BATCH];
-    for _ in 0..receive {
+    often(|| {
         let received = consumer.recv_batch(black_box(&mut buffers))?;
         ensure!(received.len() == BATCH, "the batch was cut");
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-fn shared(send: u64, receive: u64) -> anyhow::Result<()> {
+fn sends_by_reference() -> anyhow::Result<()> {
     let ring = builder().heap()?;
-    let (mut producer, mut consumer) = (ring.producer()?, ring.consumer()?);
-    for _ in 0..send {
-        producer.send_fast(black_box(&MESSAGE), PriorityClass::Normal)?;
-    }
-    let mut buffer = [0; 40];
-    for _ in 0..receive {
-        black_box(consumer.recv_fast(black_box(&mut buffer))?);
-    }
-    Ok(())
+    often(|| Ok(ring.send_fast(black_box(&MESSAGE), PriorityClass::Normal)?))
 }
 
-fn by_reference(send: u64, receive: u64) -> anyhow::Result<()> {
-    let ring: UltraFastRing = builder().heap()?;
-    for _ in 0..send {
-        ring.send_fast(black_box(&MESSAGE), PriorityClass::Normal)?;
-    }
+fn receives_by_reference() -> anyhow::Result<()> {
+    let ring = builder().heap()?;
+    before(|| Ok(ring.send_fast(&MESSAGE, PriorityClass::Normal)?))?;
     let mut buffer = [0; 40];
-    for _ in 0..receive {
+    often(|| {
         black_box(ring.recv_fast(black_box(&mut buffer))?);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-fn empty(n: u64) -> anyhow::Result<()> {
-    let ring = builder().exclusive_producer().exclusive_consumer().heap()?;
-    let mut consumer = ring.exclusive_consumer()?;
+fn empty() -> anyhow::Result<()> {
+    let (_producer, mut consumer) = exclusive()?;
     let mut buffer = [0; 40];
-    for _ in 0..n {
+    often(|| {
         ensure!(black_box(consumer.recv_fast(black_box(&mut buffer))).is_err(), "not empty");
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-fn full(n: u64) -> anyhow::Result<()> {
+fn full() -> anyhow::Result<()> {
     let ring = builder().capacity(64).exclusive_producer().exclusive_consumer().heap()?;
     let mut producer = ring.exclusive_producer()?;
     while producer.send_fast(&MESSAGE, PriorityClass::Normal).is_ok() {}
-    for _ in 0..n {
+    often(|| {
         let sent = producer.send_fast(black_box(&MESSAGE), PriorityClass::Normal);
         ensure!(black_box(sent).is_err(), "not full");
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-/// Instructions that `operation` took in one run.
-fn collected(operation: &str, times: u64) -> anyhow::Result<u64> {
+/// What valgrind, asked by `options`, said of `operation`.
+fn valgrind(operation: &str, options: &[&str], stream: bool) -> anyhow::Result<String> {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg("--tool=callgrind")
+        .args(options)
         .arg(std::env::current_exe()?)
-        .args(["--run", operation, &times.to_string()])
+        .args(["--run", operation])
+        .args(stream.then_some("--stream"))
         .output()
         .context("cannot run valgrind; apt install valgrind")?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{operation} failed under valgrind:\n{said}");
-    let count = said.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
-    count.with_context(|| format!("valgrind did not say what it counted:\n{said}"))
+    Ok(said)
 }
 
-/// Instructions that `operation` takes once.
-fn count(operation: &str) -> anyhow::Result<f64> {
-    let [few, many] = TIMES;
-    let more = collected(operation, many)? as f64 - collected(operation, few)? as f64;
-    Ok(more / (many - few) as f64)
+/// The least of the instructions that a call of `operation` takes in a loop.
+fn count_in_stream(operation: &str) -> anyhow::Result<u64> {
+    let options = ["--toggle-collect=instructions::stream*", "--callgrind-out-file=/dev/null"];
+    let mut least = u64::MAX;
+    for _ in 0..RUNS {
+        let said = valgrind(operation, &options, true)?;
+        let count = |line: &str| line.split_once("Collected :")?.1.trim().parse::<u64>().ok();
+        let all = said.lines().find_map(count).context("valgrind did not say what it counted")?;
+        least = least.min(all / TIMES as u64);
+    }
+    Ok(least)
+}
+
+/// The median of the instructions that a call of `operation` takes.
+fn count(operation: &str) -> anyhow::Result<u64> {
+    let calls = std::env::temp_dir().join(format!("instructions-{}", std::process::id()));
+    let file = format!("--callgrind-out-file={}", calls.display());
+    let options = ["--dump-after=instructions::boundary", "--combine-dumps=yes", &file];
+    valgrind(operation, &options, false)?;
+    let text = fs::read_to_string(&calls)?;
+    fs::remove_file(&calls)?;
+    let count = |line: &str| line.strip_prefix("totals:")?.trim().parse().ok();
+    let counts: Vec<u64> = text.lines().filter_map(count).collect();
+    // Before the first boundary lies all that is prepared, and after the last what is dropped.
+    ensure!(counts.len() == TIMES + 2, "{} counts of {operation}", counts.len());
+    let mut counts = counts[1..=TIMES].to_vec();
+    counts.sort_unstable();
+    Ok(counts[TIMES / 2])
 }
 
 fn record() -> PathBuf {
@@ -167,49 +260,51 @@ fn record() -> PathBuf {
 }
 
 /// What was recorded for `operation`.
-fn recorded(text: &str, operation: &str) -> Option<f64> {
+fn recorded(text: &str, operation: &str) -> Option<u64> {
     let lines = text.lines().filter_map(|line| line.trim().split_once(' '));
     lines.filter(|(_, name)| *name == operation).find_map(|(count, _)| count.parse().ok())
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    if let Some([operation, times]) = cli.run.as_deref() {
-        let run = OPERATIONS.iter().find(|it| it.0 == operation).context("no such operation")?.1;
-        run(times.parse()?)?;
+    if let Some(operation) = &cli.run {
+        STREAM.store(cli.stream, Ordering::Relaxed);
+        OPERATIONS.iter().find(|it| it.0 == operation).context("no such operation")?.1()?;
         return Ok(ExitCode::SUCCESS);
     }
     let compiler = option_env!("VERSUS_COMPILER").unwrap_or("a compiler that is not known");
-    let architecture = std::env::consts::ARCH;
-    let mut text = format!("# instructions an operation, {architecture}, {compiler}\n");
+    let head = format!("# instructions a call, {}, {compiler}", std::env::consts::ARCH);
+    let mut text = format!("{head}\n");
     let old = fs::read_to_string(record()).unwrap_or_default();
-    if !cli.record {
-        let head = old.lines().next().unwrap_or("nothing is recorded; see --record");
-        if head != text.trim_end() {
-            println!("recorded with something else, so expect differences: {head}");
-        }
+    let old_head = old.lines().next().unwrap_or("nothing");
+    if !cli.record && old_head != head {
+        println!("recorded with something else, so expect differences: {old_head}");
     }
+    let call = count(NOTHING)?;
     let mut worse = vec![];
-    for (operation, _) in OPERATIONS {
-        let count = count(operation)?;
-        writeln!(text, "{count:8.2} {operation}")?;
-        let before = recorded(&old, operation);
-        let change = before.map_or(String::new(), |before| format!("  recorded {before:.2}"));
-        println!("{count:8.2} {operation}{change}");
-        if before.is_none_or(|before| count > before * (1.0 + TOLERANCE)) {
-            worse.push(*operation);
+    let mut compare = |operation: String, count: u64, tolerance: f64| {
+        text += &format!("{count:6} {operation}\n");
+        let before = recorded(&old, &operation);
+        let said = before.map_or(String::new(), |before| format!(", recorded {before}"));
+        println!("{count:6} {operation}{said}");
+        if before.is_none_or(|before| count as f64 > before as f64 * (1.0 + tolerance)) {
+            worse.push(operation);
         }
+    };
+    for (operation, _) in &OPERATIONS[1..] {
+        let count = count(operation)?.saturating_sub(call);
+        compare(format!("call {operation}"), count, CALL_TOLERANCE);
+        compare(format!("stream {operation}"), count_in_stream(operation)?, STREAM_TOLERANCE);
     }
     if cli.record {
         fs::write(record(), text)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !worse.is_empty() {
-        bail!(
-            "more instructions than recorded: {}. If they are worth it, record them with \
-             `cargo run --release -p versus --bin instructions -- --record`",
+    } else if !worse.is_empty() {
+        eprintln!(
+            "more instructions than recorded: {}. If they are worth it, record them:\n\
+             cargo run --release -p versus --bin instructions -- --record",
             worse.join(", ")
         );
+        return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -220,16 +315,16 @@ mod tests {
 
     #[test]
     fn a_record_is_found_by_the_whole_name_of_its_operation() {
-        let text = "# head\n   50.01 exclusive send_fast\n   90.00 shared send_fast\n";
-        assert_eq!(recorded(text, "exclusive send_fast"), Some(50.01));
-        assert_eq!(recorded(text, "shared send_fast"), Some(90.0));
+        let text = "# head\n   50 exclusive send_fast\n   90 shared send_fast\n";
+        assert_eq!(recorded(text, "exclusive send_fast"), Some(50));
+        assert_eq!(recorded(text, "shared send_fast"), Some(90));
         assert_eq!(recorded(text, "recv_fast"), None);
     }
 
     #[test]
     fn every_operation_runs() {
         for (operation, run) in OPERATIONS {
-            run(100).unwrap_or_else(|error| panic!("{operation}: {error}"));
+            run().unwrap_or_else(|error| panic!("{operation}: {error}"));
         }
     }
 }

@@ -138,10 +138,14 @@ pub(super) fn curves(series: &[Series], axis: &Axis, unit: &str) -> String {
     svg
 }
 
+/// Peers that are in most plots, so that they differ in each.
+const OFTEN: [&str; 6] = ["rtrb", "ringfire", "ArrayQueue", "kanal", "disruptor", "shaq"];
+
 /// One of some shades by its name, the same in all plots.
 fn shade(series: &Series) -> String {
-    let sum = series.name.bytes().fold(7u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte));
-    format!("shade{}", sum % 6)
+    let sum = || series.name.bytes().map(usize::from).sum();
+    let at = OFTEN.iter().position(|name| *name == series.name).unwrap_or_else(sum);
+    format!("shade{}", at % OFTEN.len())
 }
 
 /// Where each name stands: beside its curve's end, or as near to it as the others leave room.

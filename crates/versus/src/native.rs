@@ -209,7 +209,10 @@ fn run<K: Kind>(context: &mut Context, case: &Case) -> anyhow::Result<Reading> {
             duo(
                 context.cores,
                 // SAFETY: as in `End::send`; one thread sends and one receives.
-                || Ok(unsafe { (table.send_stream)(queue.queue(), n) }),
+                || {
+                    unsafe { (table.send_stream)(queue.queue(), n) };
+                    Ok(())
+                },
                 // SAFETY: the same.
                 || Ok(unsafe { (table.receive_stream)(queue.queue(), n) }),
             )?
@@ -221,7 +224,10 @@ fn run<K: Kind>(context: &mut Context, case: &Case) -> anyhow::Result<Reading> {
                 context.cores,
                 // SAFETY: as in `End::send`; each is sent to by one thread and received from by
                 // the other.
-                || Ok(unsafe { (table.echo)(there.queue(), back.queue(), n) }),
+                || {
+                    unsafe { (table.echo)(there.queue(), back.queue(), n) };
+                    Ok(())
+                },
                 // SAFETY: the same.
                 || Ok(unsafe { (table.ping)(there.queue(), back.queue(), n) }),
             )?

@@ -148,7 +148,7 @@ pub(crate) fn is_quick(case: &Case) -> bool {
                 || leads && case.capacity == 4096
         }
         Pattern::Batches(batch) | Pattern::InPlace(batch) => batch == 16,
-        Pattern::Crowd(producers, _) => leads && (producers != 1 || case.is_own()),
+        Pattern::Crowd(..) => leads,
         Pattern::OneThread => leads,
         Pattern::Paced => ["exclusive", "rtrb", "raw"].contains(&case.peer),
         Pattern::Idle => false,

@@ -208,8 +208,8 @@ fn run<K: Kind>(context: &mut Context, case: &Case) -> anyhow::Result<Reading> {
             let queue = Used(&queue);
             duo(
                 context.cores,
-                // SAFETY: as in `End::send`; one thread sends and one receives.
                 || {
+                    // SAFETY: as in `End::send`; one thread sends and one receives.
                     unsafe { (table.send_stream)(queue.queue(), n) };
                     Ok(())
                 },
@@ -222,9 +222,9 @@ fn run<K: Kind>(context: &mut Context, case: &Case) -> anyhow::Result<Reading> {
             let (there, back) = (Used(&there), Used(&back));
             duo(
                 context.cores,
-                // SAFETY: as in `End::send`; each is sent to by one thread and received from by
-                // the other.
                 || {
+                    // SAFETY: as in `End::send`; each is sent to by one thread and received from
+                    // by the other.
                     unsafe { (table.echo)(there.queue(), back.queue(), n) };
                     Ok(())
                 },

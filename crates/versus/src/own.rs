@@ -191,6 +191,13 @@ impl<const N: usize, S: ultrafastring::Mode> Receiver<N> for Consumer<S> {
             Err(error) => Err(error.into()),
         }
     }
+
+    fn wait(&mut self, buffer: &mut Bytes<N>) -> anyhow::Result<()> {
+        let message = self.recv_blocking()?;
+        anyhow::ensure!(message.len() == N, "a message of {} bytes", message.len());
+        buffer.copy_from_slice(&message);
+        Ok(())
+    }
 }
 
 /// The calls on the ring itself, without a handle.

@@ -138,3 +138,34 @@ fn a_message_is_written_and_read_in_place_in_lent_memory() {
     // Both entries are taken by the handles.
     assert!(matches!(ring.producer(), Err(RingError::TableFull { participants: 2 })));
 }
+
+#[test]
+fn without_a_system_to_wait_in_the_caller_is_asked_again_and_again_until_the_end_of_the_stream() {
+    let ring = lend(&Builder::new().capacity(2));
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let mut asked = 0u8;
+    let message = consumer
+        .recv_spinning(|| {
+            asked += 1;
+            if asked == 30 {
+                producer.send_fast(b"at last", PriorityClass::Normal).unwrap();
+            }
+        })
+        .unwrap();
+    assert_eq!((&*message, asked), (&b"at last"[..], 30));
+    for full in [false, false, true] {
+        let mut asked = 0;
+        producer
+            .send_spinning(b"room", PriorityClass::Normal, || {
+                asked += 1;
+                consumer.try_recv().unwrap();
+                consumer.flush();
+            })
+            .unwrap();
+        assert_eq!(asked != 0, full);
+    }
+    producer.close();
+    assert_eq!(producer.send_spinning(b"x", PriorityClass::Bulk, || ()), Err(SendError::Closed));
+    assert_eq!([(); 2].map(|()| consumer.recv_spinning(|| ()).unwrap().to_vec()), [b"room"; 2]);
+    assert_eq!(consumer.recv_spinning(|| ()).unwrap_err(), RecvError::Closed);
+}

@@ -331,6 +331,11 @@ impl UltraFastRing {
         self.segment.geometry().redelivery
     }
 
+    /// Bytes of the largest message.
+    pub fn max_message(&self) -> usize {
+        self.segment.geometry().max_message()
+    }
+
     /// Bytes of the segment, side buffers whole; what of them was never touched takes no memory.
     pub fn size_bytes(&self) -> usize {
         self.segment.geometry().offsets().end

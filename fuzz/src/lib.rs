@@ -227,7 +227,7 @@ impl Stage {
             Step::Reserve(which, what, size) => {
                 with!(Sender, &mut self.senders[usize::from(which)], it => {
                     if let Ok(mut guard) = it.reserve(usize::from(size % 42), class(what)) {
-                        guard.fill(1);
+                        guard.write_at(0, &[1; 42][..guard.len()]);
                         match what % 3 {
                             0 => guard.commit(),
                             1 => guard.cancel(),

@@ -7,20 +7,20 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 use ultrafastring::{
-    Builder, Consumer, INLINE_SIZE, Mode, PriorityClass, Producer, RecvError, SendError, Sharing,
+    Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Sharing,
 };
 
 use crate::wait::{Input, STOP_DELAY, Stop, a_while};
 
 /// Options of `ufr send`.
 ///
-/// A message holds 40 bytes. A line that is longer ends the command with its number and size;
-/// the lines before it were sent, and nothing of it was.
+/// A message holds 40 bytes, or what the ring was made for. A line that is longer ends the command
+/// with its number and size; the lines before it were sent, and nothing of it was.
 #[derive(Args)]
 pub(crate) struct Send {
     /// Name of the ring; it is made, with the defaults of `create`, if there is none.
     name: String,
-    /// Send bytes as they come, cut into full slots, instead of lines.
+    /// Send bytes as they come, cut into full messages, instead of lines.
     #[arg(long)]
     raw: bool,
     /// real-time, high, normal, low or bulk.
@@ -41,12 +41,13 @@ impl Send {
     fn feed<S: Mode>(&self, mut producer: Producer<S>, stop: &Stop) -> anyhow::Result<ExitCode> {
         let mut input =
             BufReader::with_capacity(1 << 16, Input { stdin: io::stdin().lock(), stop });
-        let mut message = Vec::with_capacity(INLINE_SIZE);
+        let most = producer.max_message();
+        let mut message = Vec::new();
         for number in 1u64.. {
             message.clear();
             // What cannot be sent whole is recognised before anything of it is sent.
             let read = if self.raw {
-                fill(&mut input, &mut message)?
+                fill(&mut input, &mut message, most)?
             } else {
                 read_line(&mut input, &mut message)?
             };
@@ -56,10 +57,11 @@ impl Send {
             if read == 0 {
                 break;
             }
-            if message.len() > INLINE_SIZE {
+            if message.len() > most {
                 bail!(
-                    "line {number} has {} bytes, and a message holds {INLINE_SIZE}; nothing of it \
-                     was sent. Shorten it, or send bytes with --raw",
+                    "line {number} has {} bytes, and a message of this ring holds {most}; nothing \
+                     of it was sent. Shorten it, send bytes with --raw, or make the ring with a \
+                     larger --max-message",
                     message.len()
                 );
             }
@@ -71,9 +73,9 @@ impl Send {
     }
 }
 
-/// Reads until a slot is full or the input ends. Says how much.
-fn fill(input: &mut impl BufRead, message: &mut Vec<u8>) -> io::Result<usize> {
-    input.by_ref().take(INLINE_SIZE as u64).read_to_end(message)
+/// Reads until a message is full or the input ends. Says how much.
+fn fill(input: &mut impl BufRead, message: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    input.by_ref().take(most as u64).read_to_end(message)
 }
 
 /// Reads a line, without its end. Says how many bytes it took of the input.
@@ -163,7 +165,9 @@ impl Recv {
             }
             match consumer.borrow() {
                 Ok(message) => {
-                    if let Err(error) = self.write(&mut output, &message) {
+                    let written =
+                        message.write_to(&mut output).and_then(|()| self.end(&mut output));
+                    if let Err(error) = written {
                         std::mem::forget(message);
                         return Err(error.into());
                     }
@@ -185,8 +189,8 @@ impl Recv {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn write(&self, output: &mut impl Write, message: &[u8]) -> io::Result<()> {
-        output.write_all(message)?;
+    /// What follows a message.
+    fn end(&self, output: &mut impl Write) -> io::Result<()> {
         if !self.raw {
             output.write_all(b"\n")?;
         }

@@ -97,6 +97,8 @@ fn as_json(name: &str, ring: &Observer) -> Value {
     json!({
         "name": name,
         "capacity": ring.capacity(),
+        "max_message": ring.max_message(),
+        "segment_bytes": ring.size_bytes(),
         "credit_limit": ring.credit_limit(),
         "reserves": PriorityClass::ALL
             .iter()
@@ -128,6 +130,11 @@ fn as_json(name: &str, ring: &Observer) -> Value {
 fn print(name: &str, ring: &Observer) {
     let (stats, positions) = (ring.stats(), ring.positions());
     println!("ring           {name}: {} slots, {} credits", ring.capacity(), ring.credit_limit());
+    println!(
+        "messages       up to {} bytes; segment {} bytes",
+        ring.max_message(),
+        ring.size_bytes()
+    );
     println!(
         "sides          producer {}, consumer {}",
         ring.producer_side().name(),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use ultrafastring::{Builder, PriorityClass, Redelivery, Timestamps};
+use ultrafastring::{Builder, PriorityClass, Redelivery, SideMemory, Timestamps};
 
 /// Options of `ufr create`.
 #[derive(Args)]
@@ -14,6 +14,15 @@ pub(crate) struct Create {
     /// Slots, a power of two.
     #[arg(long, default_value_t = ultrafastring::DEFAULT_CAPACITY)]
     capacity: usize,
+    /// Bytes of the largest message; those over 40 go into side buffers, one of this size a slot.
+    #[arg(long, value_name = "BYTES", default_value_t = ultrafastring::INLINE_SIZE)]
+    max_message: usize,
+    /// When the memory of side buffers is taken: on-demand, preallocated, or overcommitted.
+    #[arg(long, default_value = "on-demand", value_parser = side_memory)]
+    side_memory: SideMemory,
+    /// Only say how many bytes the ring would have, and make nothing.
+    #[arg(long)]
+    size: bool,
     /// One producer at a time: cheaper than many.
     #[arg(long)]
     exclusive_producer: bool,
@@ -39,8 +48,12 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, mut builder: Builder) -> anyhow::Result<ExitCode> {
-        builder =
-            builder.capacity(self.capacity).timestamps(self.timestamps).redelivery(self.redelivery);
+        builder = builder
+            .capacity(self.capacity)
+            .max_message(self.max_message)
+            .side_memory(self.side_memory)
+            .timestamps(self.timestamps)
+            .redelivery(self.redelivery);
         if self.exclusive_producer {
             builder = builder.exclusive_producer();
         }
@@ -55,6 +68,10 @@ impl Create {
         }
         for (class, credits) in self.reserve {
             builder = builder.reserve(class, credits);
+        }
+        if self.size {
+            println!("{}", builder.pages().saturating_mul(4096));
+            return Ok(ExitCode::SUCCESS);
         }
         builder.create(&self.name)?;
         Ok(ExitCode::SUCCESS)
@@ -77,6 +94,15 @@ fn timestamps(text: &str) -> Result<Timestamps, String> {
             .and_then(|n| n.parse().ok())
             .map(Timestamps::OneIn)
             .ok_or_else(|| "write every, off, or 1/N".to_string()),
+    }
+}
+
+fn side_memory(text: &str) -> Result<SideMemory, String> {
+    match text {
+        "on-demand" => Ok(SideMemory::OnDemand),
+        "preallocated" => Ok(SideMemory::Preallocated),
+        "overcommitted" => Ok(SideMemory::Overcommitted),
+        _ => Err("write on-demand, preallocated or overcommitted".to_string()),
     }
 }
 

@@ -168,6 +168,32 @@ fn a_line_that_does_not_fit_is_refused_with_its_number_and_size() {
 }
 
 #[test]
+fn lines_of_any_length_up_to_the_rings_most_come_back_as_lines() {
+    let place = Place::new();
+    let create = ["create", "r", "--max-message", "100000", "--capacity", "8"];
+    let size: u64 = place.say(&[&create[..], &["--size"]].concat()).trim().parse().unwrap();
+    assert_eq!(place.say(&["ls"]), "", "a ring whose size was asked for was made");
+    place.say(&create);
+    let stat: serde_json::Value =
+        serde_json::from_str(&place.say(&["stat", "r", "--json"])).unwrap();
+    assert_eq!((&stat["max_message"], &stat["segment_bytes"]), (&100_000.into(), &size.into()));
+    let file = fs::metadata(place.path().join("ufr-r")).unwrap();
+    assert_eq!(file.len(), size);
+    let lines: Vec<u8> = [0, 40, 41, 1, 4096, 100_000, 7]
+        .into_iter()
+        .flat_map(|length| (0..length).map(|at| b'a' + (at % 26) as u8).chain([b'\n']))
+        .collect();
+    let sent = place.send_bytes(&["r"], &lines);
+    assert!(sent.status.success(), "{sent:?}");
+    assert!(place.run(&["recv", "r"]).stdout == lines);
+    let output = place.send_bytes(&["r"], &vec![b'x'; 100_001]);
+    let error = error_of(&output);
+    assert!(error.contains("100001 bytes") && error.contains("100000"), "{error}");
+    place.say(&["rm", "r"]);
+    goes_through_unchanged(&place, &a_real_binary(), true, &create);
+}
+
+#[test]
 fn a_receiver_takes_only_as_many_as_asked_for() {
     let place = Place::new();
     assert!(place.send_bytes(&["r"], b"1\n2\n3\n").status.success());
@@ -312,6 +338,8 @@ fn what_is_chosen_at_creation_is_what_stat_says() {
         &["create", "s", "--capacity", "100"][..],
         &["create", "s", "--timestamps", "1/3"],
         &["create", "s", "--credit-limit", "0"],
+        &["create", "s", "--max-message", "2000000000"],
+        &["create", "s", "--max-message", "1000000000", "--capacity", "65536"],
         &["create", "a/b"],
         &["recv", "a/b"],
         &["stat", "none"],

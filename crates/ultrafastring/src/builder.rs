@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "std")]
 use std::{string::String, vec::Vec};
 
-use crate::layout::{Geometry, Redelivery, Sharing, Timestamps};
+use crate::layout::{Geometry, Redelivery, Sharing, SideMemory, Timestamps};
 use crate::participant::ParticipantName;
 use crate::segment::Segment;
 use crate::wait;
+use crate::{INLINE_SIZE, PriorityClass, RingError, UltraFastRing};
 #[cfg(feature = "std")]
 use crate::{Observer, Trust, segment::file::Rights};
-use crate::{PriorityClass, RingError, UltraFastRing};
 
 /// Slots of a ring whose capacity nobody chose.
 pub const DEFAULT_CAPACITY: usize = 256;
@@ -46,6 +46,12 @@ pub const DEFAULT_PARTICIPANTS: usize = 64;
 pub struct Builder {
     capacity: usize,
     participants: usize,
+    max_message: usize,
+    side_memory: SideMemory,
+    #[cfg(feature = "std")]
+    huge_pages: bool,
+    #[cfg(feature = "std")]
+    trust_peers: bool,
     producer_sharing: Sharing,
     consumer_sharing: Sharing,
     timestamps: Timestamps,
@@ -67,12 +73,18 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// 256 slots, both sides shared, a timestamp on every message, credit for the whole ring,
+    /// 256 slots, messages up to 40 bytes, both sides shared, a timestamp on every message, credit for the whole ring,
     /// nothing reserved, 64 participants, redelivery, in `/dev/shm`, for the own user alone.
     pub fn new() -> Self {
         Self {
             capacity: DEFAULT_CAPACITY,
             participants: DEFAULT_PARTICIPANTS,
+            max_message: INLINE_SIZE,
+            side_memory: SideMemory::OnDemand,
+            #[cfg(feature = "std")]
+            huge_pages: false,
+            #[cfg(feature = "std")]
+            trust_peers: false,
             producer_sharing: Sharing::Shared,
             consumer_sharing: Sharing::Shared,
             timestamps: Timestamps::Every,
@@ -97,6 +109,35 @@ impl Builder {
     /// Entries of the participant table: how many handles there can be at a time.
     pub fn participants(mut self, entries: usize) -> Self {
         self.participants = entries;
+        self
+    }
+
+    /// Bytes of the largest message, up to [`MAX_MESSAGE`](crate::layout::MAX_MESSAGE): 40 at
+    /// first. More than 40 give each slot a side buffer of this size, in which larger messages
+    /// travel; smaller ones stay in the slot. What is never touched costs no memory, see
+    /// [`side_memory`](Self::side_memory); [`pages`](Self::pages) says how much there can be.
+    ///
+    /// ```
+    /// # #[cfg(feature = "alloc")] {
+    /// use ultrafastring::{PriorityClass, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::builder().capacity(8).max_message(1 << 20).heap()?;
+    /// let image = vec![7; 300_000];
+    /// ring.send_fast(&image, PriorityClass::Normal)?;
+    /// let mut received = Vec::new();
+    /// ring.recv_into(&mut received)?;
+    /// assert_eq!(received, image);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// When the memory of the side buffers is taken.
+    pub fn side_memory(mut self, memory: SideMemory) -> Self {
+        self.side_memory = memory;
         self
     }
 
@@ -163,7 +204,18 @@ impl Builder {
         self
     }
 
-    fn over(&self, segment: Segment) -> UltraFastRing {
+    /// The ring in a segment, with what this builder chooses for this process.
+    #[cfg_attr(not(feature = "std"), expect(unused_mut))]
+    fn over(&self, mut segment: Segment) -> UltraFastRing {
+        #[cfg(feature = "std")]
+        {
+            if self.huge_pages {
+                segment.advise_huge_pages();
+            }
+            if self.trust_peers {
+                segment.trust_peers();
+            }
+        }
         if self.fences {
             wait::demand_fences(&segment);
         }
@@ -174,6 +226,7 @@ impl Builder {
         Geometry {
             capacity: self.capacity,
             participants: self.participants,
+            side_size: if self.max_message > INLINE_SIZE { self.max_message } else { 0 },
             producer_sharing: self.producer_sharing,
             consumer_sharing: self.consumer_sharing,
             timestamps: self.timestamps,
@@ -194,7 +247,7 @@ impl Builder {
     /// [`RingError::Invalid`] if a number is out of range, [`RingError::OutOfMemory`].
     #[cfg(any(feature = "alloc", loom))]
     pub fn heap(&self) -> Result<UltraFastRing, RingError> {
-        Ok(self.over(Segment::heap(self.geometry())?))
+        Ok(self.over(Segment::heap(self.geometry(), self.side_memory)?))
     }
 
     /// Makes a ring in `memory` that is lent for ever, for programs without an allocator: as many
@@ -245,6 +298,28 @@ impl Builder {
         self
     }
 
+    /// Whether to ask the system for huge pages for the side buffers, as mapped here: advice, which
+    /// it follows if it is set to. For rings on the heap `madvise` in
+    /// `/sys/kernel/mm/transparent_hugepage/enabled` is enough; for named ones `advise` in
+    /// `shmem_enabled` there.
+    pub fn huge_pages(mut self, ask: bool) -> Self {
+        self.huge_pages = ask;
+        self
+    }
+
+    /// Vouches for all who share a named ring that is made or opened by this builder, so that its
+    /// handles can be [`Trusted`](crate::Trusted): messages are then read and written in place as
+    /// slices. A ring on the heap needs no vouching.
+    ///
+    /// # Safety
+    ///
+    /// For as long as the ring is open here, every process that has it mapped accesses it through
+    /// this library only, and none of them writes elsewhere into its memory by a bug of its own.
+    pub unsafe fn trust_peers(mut self) -> Self {
+        self.trust_peers = true;
+        self
+    }
+
     fn named_geometry(&self) -> Geometry {
         let clock = crate::clock::Clock::calibrated();
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -267,7 +342,8 @@ impl Builder {
     /// [`RingError::NoDescriptors`], [`RingError::PermissionDenied`], [`RingError::Io`].
     pub fn create(&self, name: &str) -> Result<UltraFastRing, RingError> {
         let geometry = self.named_geometry();
-        let segment = Segment::create(&self.directory, name, geometry, self.trust)?;
+        let segment =
+            Segment::create(&self.directory, name, geometry, self.trust, self.side_memory)?;
         Ok(self.over(segment))
     }
 
@@ -305,7 +381,7 @@ impl Builder {
     /// [`RingError::NoSpace`], [`RingError::OutOfMemory`], [`RingError::NoDescriptors`],
     /// [`RingError::Io`].
     pub fn anonymous(&self) -> Result<UltraFastRing, RingError> {
-        let segment = Segment::anonymous(self.named_geometry(), self.trust)?;
+        let segment = Segment::anonymous(self.named_geometry(), self.trust, self.side_memory)?;
         Ok(self.over(segment))
     }
 

@@ -10,12 +10,15 @@
 //! `consumer_head` has not passed the position, the release frontier has not either, so nobody
 //! can have written the slot meanwhile; and if it has passed, the claim fails and what was read is
 //! thrown away. Claim and release are then one instant, and no hold is needed. A hold is shown
-//! where the two are apart: when a message is read in place, or several are claimed at once.
+//! where the two are apart: when a message is read in place, or several are claimed at once, or
+//! the message lies in a side buffer, which would be much to copy for a claim that fails.
 
 use core::fmt;
-use core::ops::Deref;
-
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
 
 use crate::coalesce::WINDOW_TICKS;
 use crate::lane::ReceivedRun;
@@ -25,11 +28,12 @@ use crate::participant::{Entry, Event, Identity, Role};
 use crate::produce::Mode;
 use crate::recover::{self, Adopted, STUCK_TICKS};
 use crate::segment::Segment;
+use crate::side::{Copying, SideBuffer};
 use crate::slot::{Meta, Payload, SlotState};
 use crate::sync::Ordering;
 use crate::wait;
 use crate::{
-    CoalesceController, CoalesceMode, LaneStats, PriorityClass, RecvError, RingError,
+    CoalesceController, CoalesceMode, INLINE_SIZE, LaneStats, PriorityClass, RecvError, RingError,
     prefetch_read, rdtsc,
 };
 
@@ -61,8 +65,8 @@ const PREFETCH_AHEAD: u64 = 32;
 /// itself. Calls return at once, but for those that say that they wait.
 ///
 /// The copying calls ([`try_recv`](Self::try_recv), [`recv_fast`](Self::recv_fast),
-/// [`recv_batch`](Self::recv_batch)) release a message before they return: a process killed just
-/// then takes that message (that batch) with it. [`borrow`](Self::borrow) releases when the guard
+/// [`recv_batch`](Self::recv_batch), `recv_into`) release a message before they return: a process
+/// killed just then takes that message (that batch) with it. [`borrow`](Self::borrow) releases when the guard
 /// is dropped: a message whose reader is killed is delivered again, marked.
 ///
 /// ```
@@ -130,6 +134,8 @@ pub struct Consumer<S: Mode> {
     /// How often a call was led elsewhere since `detours_since`, which is what `received` was.
     detours: u64,
     detours_since: u64,
+    /// How bytes get out of side buffers.
+    copying: Copying,
     mode: PhantomData<S>,
 }
 
@@ -137,10 +143,71 @@ pub struct Consumer<S: Mode> {
 /// that was begun for it.
 struct Taken {
     size: usize,
+    /// Its meta word, if its bytes are in the side buffer.
+    large: Option<Meta>,
     timestamp: u64,
     payload: Payload,
     position: u64,
     redelivered: bool,
+}
+
+/// Why the fast path ends without a message.
+enum Pause {
+    /// There is none to be had.
+    Error(RecvError),
+    /// It lies in a side buffer.
+    Large,
+}
+
+impl From<RecvError> for Pause {
+    #[inline(always)]
+    fn from(error: RecvError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// What sizes a caller has room for.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes: usize,
+    exactly: bool,
+}
+
+impl Room {
+    /// Whatever comes.
+    const ANY: Self = Self::up_to(usize::MAX);
+
+    #[inline(always)]
+    const fn up_to(bytes: usize) -> Self {
+        Self { bytes, exactly: false }
+    }
+
+    /// That size and no other.
+    #[cfg(feature = "zerocopy")]
+    #[inline(always)]
+    const fn exactly(bytes: usize) -> Self {
+        Self { bytes, exactly: true }
+    }
+
+    #[inline(always)]
+    const fn fits(self, size: usize) -> bool {
+        size <= self.bytes && (!self.exactly || size == self.bytes)
+    }
+
+    const fn refusal(self, size: usize) -> RecvError {
+        if self.exactly {
+            RecvError::WrongSize { size, expected: self.bytes }
+        } else {
+            RecvError::BufferTooSmall { needed: size, available: self.bytes }
+        }
+    }
+}
+
+/// Bytes to be written to; only initialised ones are.
+#[inline(always)]
+fn as_uninit(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
+    // SAFETY: the same bytes for as long; this module writes values into them and nothing less.
+    unsafe { &mut *(core::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) }
 }
 
 impl<S: Mode> Consumer<S> {
@@ -182,6 +249,7 @@ impl<S: Mode> Consumer<S> {
             stuck_since: 0,
             detours: 0,
             detours_since: 0,
+            copying: Copying::of_this_machine(),
             mode: PhantomData,
             entry,
         };
@@ -209,25 +277,74 @@ impl<S: Mode> Consumer<S> {
         if self.special {
             return self.recv_special(buffer);
         }
-        let taken = self.take_next(buffer.len())?;
+        let taken = match self.take_next(Room::up_to(buffer.len())) {
+            Ok(taken) => taken,
+            Err(Pause::Error(error)) => return Err(error),
+            Err(Pause::Large) => return self.recv_large(buffer),
+        };
         taken.payload.copy_to(&mut buffer[..taken.size]);
         let about = self.record(&taken);
         Ok((about.size, about.class, about.latency))
     }
 
-    /// Receives the next message.
+    /// Receives the next message, if it has at most 40 bytes: a [`Message`] has room for as many.
+    /// Larger ones are received by [`recv_fast`](Self::recv_fast), `recv_into`, or
+    /// [`borrow`](Self::borrow).
     ///
     /// # Errors
     ///
-    /// [`RecvError::Empty`].
+    /// [`RecvError::Empty`], or [`RecvError::BufferTooSmall`] with a larger message left where it
+    /// is.
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Message, RecvError> {
         if self.special {
             return self.try_recv_special();
         }
-        let taken = self.take_next(usize::MAX)?;
+        let taken = match self.take_next(Room::ANY) {
+            Ok(taken) => taken,
+            Err(Pause::Error(error)) => return Err(error),
+            Err(Pause::Large) => return self.try_recv_large(),
+        };
         let about = self.record(&taken);
         Ok(Message::new(taken.payload, taken.timestamp, about))
+    }
+
+    /// Receives the next message, of any size, into `buffer`, which is then as long as the message.
+    /// Memory that it has already is used again. After an error it is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Empty`], or [`RecvError::OutOfMemory`] with the message left where it is.
+    #[cfg(feature = "alloc")]
+    pub fn recv_into(&mut self, buffer: &mut Vec<u8>) -> Result<Received, RecvError> {
+        buffer.clear();
+        // Room for any small message is always there, so that only a large one is too large.
+        let bytes = INLINE_SIZE;
+        buffer.try_reserve(bytes).map_err(|_| RecvError::OutOfMemory { bytes })?;
+        if !self.special {
+            match self.take_next(Room::ANY) {
+                Ok(taken) => {
+                    buffer.extend_from_slice(&taken.payload.as_bytes()[..taken.size]);
+                    return Ok(self.record(&taken));
+                }
+                Err(Pause::Error(error)) => return Err(error),
+                Err(Pause::Large) => {}
+            }
+        }
+        loop {
+            let room = Room::up_to(buffer.capacity());
+            match self.recv_held(buffer.spare_capacity_mut(), room) {
+                Ok((about, _)) => {
+                    // SAFETY: `recv_held` has filled as many.
+                    unsafe { buffer.set_len(about.size) };
+                    return Ok(about);
+                }
+                Err(RecvError::BufferTooSmall { needed: bytes, .. }) => {
+                    buffer.try_reserve(bytes).map_err(|_| RecvError::OutOfMemory { bytes })?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Receives as many messages as are there, at most one a buffer and 64 in all, and says for
@@ -255,24 +372,31 @@ impl<S: Mode> Consumer<S> {
         if self.handed_on.is_some() {
             self.resume_adopted();
         }
-        let span = match self.claim_span(buffers.len().min(MAX_SPAN as usize) as u64, N)? {
-            Some(span) => span,
-            // The first is one that has to be taken by itself.
-            None => {
-                let taken = self.take_special(N)?;
-                taken.payload.copy_to(&mut buffers[0][..taken.size]);
-                batch.push(self.record(&taken));
-                return Ok(batch);
-            }
-        };
+        let span =
+            match self.claim_span(buffers.len().min(MAX_SPAN as usize) as u64, Room::up_to(N))? {
+                Some(span) => span,
+                // The first is one that has to be taken by itself.
+                None => {
+                    let (about, _) = self.recv_held(as_uninit(&mut buffers[0]), Room::up_to(N))?;
+                    batch.push(about);
+                    return Ok(batch);
+                }
+            };
         let mut now = 0;
         for (position, buffer) in (span.first..span.end()).zip(buffers) {
             prefetch_read(self.entry.segment().slot(position + PREFETCH_AHEAD));
             let (meta, timestamp, payload) = self.entry.segment().slot(position).read();
-            self.be_in_run_of(meta);
-            // A peer may have changed the size since it was looked at.
-            let size = self.run.size().min(N);
-            payload.copy_to(&mut buffer[..size]);
+            let size = if self.be_in_run_of(meta) {
+                // A peer may have changed the size since it was looked at.
+                let size = payload.large_size(self.side_size()).min(N);
+                self.copy_side(position, as_uninit(&mut buffer[..size]));
+                self.be_in_large_run(meta, size);
+                size
+            } else {
+                let size = self.run.size().min(N);
+                payload.copy_to(&mut buffer[..size]);
+                size
+            };
             if timestamp != 0 && now == 0 {
                 now = rdtsc();
             }
@@ -289,24 +413,41 @@ impl<S: Mode> Consumer<S> {
         Ok(batch)
     }
 
-    /// Takes the next message and gives a guard to read it by; dropping the guard releases it.
-    /// If this process is killed before, another consumer gets the message again, marked.
+    /// Takes the next message, of any size, and gives a guard to read it by; dropping the guard
+    /// releases it. If this process is killed before, another consumer gets the message again,
+    /// marked.
+    ///
+    /// ```
+    /// # #[cfg(feature = "alloc")] {
+    /// use ultrafastring::{PriorityClass, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::builder().max_message(1 << 16).heap()?;
+    /// ring.send_fast(&[7; 50_000], PriorityClass::Normal)?;
+    /// let mut consumer = ring.consumer()?;
+    /// let message = consumer.borrow()?;
+    /// let mut part = [0; 4];
+    /// message.read_at(49_996, &mut part); // no more is copied
+    /// assert_eq!((message.len(), part), (50_000, [7; 4]));
+    /// # drop(message);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// A guard that is dropped by a panic releases its message; one that is forgotten
     /// (`mem::forget`) is released by the next call on this handle, or when it is dropped.
     ///
     /// # Errors
     ///
-    /// [`RecvError::Empty`].
+    /// [`RecvError::Empty`]; rarely [`RecvError::OutOfMemory`], with the message left where it is.
     pub fn borrow(&mut self) -> Result<Borrowed<'_, S>, RecvError> {
         self.release_lent();
         if self.handed_on.is_some() {
             self.resume_adopted();
         }
-        let taken = self.take_held()?;
+        let (taken, place) = self.take_held()?;
         let (about, taken_at) = self.count(&taken);
         let message = Message::new(taken.payload, taken.timestamp, about);
-        Ok(Borrowed { consumer: self, message, position: taken.position, taken_at })
+        Ok(Borrowed { consumer: self, message, place, position: taken.position, taken_at })
     }
 
     /// Receives the next message, and calls `relax` again and again while there is none: for
@@ -331,7 +472,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     /// Receives what is there, one message after the other, and ends when the ring is found
-    /// empty.
+    /// empty, or at a message of more than 40 bytes.
     pub fn try_iter(&mut self) -> TryIter<'_, S> {
         TryIter { consumer: self }
     }
@@ -347,6 +488,15 @@ impl<S: Mode> Consumer<S> {
         self.entry.segment().geometry().capacity
     }
 
+    /// Bytes of the largest message.
+    pub fn max_message(&self) -> usize {
+        self.entry.segment().geometry().max_message()
+    }
+
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.entry.segment().is_trusted()
+    }
+
     /// This handle's place in the participant table.
     pub fn participant(&self) -> usize {
         self.entry.index()
@@ -359,9 +509,9 @@ impl<S: Mode> Consumer<S> {
 
     // ---- the hot path --------------------------------------------------------------------
 
-    /// Takes the next message, whose size must be at most `room`, and releases it.
+    /// Takes the next message, for whose size there must be `room`, and releases it.
     #[inline(always)]
-    fn take_next(&mut self, room: usize) -> Result<Taken, RecvError> {
+    fn take_next(&mut self, room: Room) -> Result<Taken, Pause> {
         loop {
             let position = self.position;
             let next = independent(position + 1);
@@ -377,10 +527,12 @@ impl<S: Mode> Consumer<S> {
             }
             prefetch_read(segment.slot(position + PREFETCH_AHEAD));
             let (meta, timestamp, payload) = slot.read();
-            self.be_in_run_of(meta);
+            if self.be_in_run_of(meta) {
+                return Err(Pause::Large);
+            }
             let size = self.run.size();
-            if size > room {
-                self.too_small(room)?;
+            if !room.fits(size) {
+                self.does_not_fit(size, room)?;
                 continue;
             }
             let head = &self.entry.segment().counters().consumer_head;
@@ -398,7 +550,8 @@ impl<S: Mode> Consumer<S> {
                 head.store(next, Ordering::Release);
             }
             self.position = next;
-            return Ok(Taken { size, timestamp, payload, position, redelivered: false });
+            let (large, redelivered) = (None, false);
+            return Ok(Taken { size, large, timestamp, payload, position, redelivered });
         }
     }
 
@@ -417,18 +570,21 @@ impl<S: Mode> Consumer<S> {
     }
 
     /// Ends the run of like messages unless one with this `meta` continues it. Afterwards the
-    /// run's class and size are the message's, checked once a run.
+    /// run's class and size are the message's, checked once a run. `true`, and nothing else, if the
+    /// message is in a side buffer: such a one never continues a run here.
     #[inline(always)]
-    fn be_in_run_of(&mut self, meta: Meta) {
-        if !self.run.continues(meta) {
-            self.begin_run(meta);
-        }
+    fn be_in_run_of(&mut self, meta: Meta) -> bool {
+        !self.run.continues(meta) && self.begin_run(meta)
     }
 
     #[inline(never)]
-    fn begin_run(&mut self, meta: Meta) {
+    fn begin_run(&mut self, meta: Meta) -> bool {
+        if meta.is_large() {
+            return true;
+        }
         self.run.end(self.received, &mut self.lanes);
         self.run = ReceivedRun::begin(meta, self.received);
+        false
     }
 
     /// Counts a message taken and released, and grants if it is time.
@@ -483,10 +639,17 @@ impl<S: Mode> Consumer<S> {
                 }
                 break;
             }
-            self.be_in_run_of(slot.meta());
+            if self.be_in_run_of(slot.meta()) {
+                match self.take_large(as_uninit(&mut buffers[batch.len()]), Room::up_to(N)) {
+                    Ok(taken) => batch.push(self.count(&taken).0),
+                    Err(error) if batch.is_empty() => return Err(error),
+                    Err(_) => break,
+                }
+                continue;
+            }
             if self.run.size() > N {
                 if batch.is_empty() {
-                    self.too_small(N)?;
+                    return Err(Room::up_to(N).refusal(self.run.size()));
                 }
                 break;
             }
@@ -553,29 +716,45 @@ impl<S: Mode> Consumer<S> {
         self.position = position;
     }
 
-    /// Takes the next message and keeps it held.
-    fn take_held(&mut self) -> Result<Taken, RecvError> {
+    /// Takes the next message and keeps it held. Says where its bytes are to be read.
+    fn take_held(&mut self) -> Result<(Taken, Bytes), RecvError> {
         loop {
-            if let Some(taken) = self.read_adopted() {
-                self.entry.participant().count(Event::Redelivered, 1);
-                return Ok(taken);
+            if self.adopted.is_some() {
+                let Some(taken) = self.read_adopted() else { continue };
+                let Some(place) = self.keep_adopted(&taken)? else { continue };
+                self.note_adopted(&taken);
+                return Ok((taken, place));
             }
-            if let Some(span) = self.claim_span(1, usize::MAX)? {
-                let position = span.first;
-                let (meta, timestamp, payload) = self.entry.segment().slot(position).read();
-                self.be_in_run_of(meta);
-                let redelivered = self.is_redelivered(position);
-                let size = self.run.size();
-                return Ok(Taken { size, timestamp, payload, position, redelivered });
+            if let Some(span) = self.claim_span(1, Room::ANY)? {
+                let taken = self.read_claimed(span.first);
+                let place = if taken.large.is_some() { Bytes::Side } else { Bytes::Slot };
+                return Ok((taken, place));
             }
         }
     }
 
+    /// Reads the slot of a message that is held.
+    #[inline]
+    fn read_claimed(&mut self, position: u64) -> Taken {
+        let (meta, timestamp, payload) = self.entry.segment().slot(position).read();
+        let large = self.be_in_run_of(meta);
+        let size = if large {
+            let size = payload.large_size(self.side_size());
+            self.be_in_large_run(meta, size);
+            size
+        } else {
+            self.run.size()
+        };
+        let redelivered = self.is_redelivered(position);
+        let large = large.then_some(meta);
+        Taken { size, large, timestamp, payload, position, redelivered }
+    }
+
     /// Shows a hold on the committed messages from the next position on, at most `most` and as
-    /// far as their sizes are at most `room`, and claims them. `None` if a dead consumer's
+    /// far as there is `room` for their sizes, and claims them. `None` if a dead consumer's
     /// messages come first.
     #[inline]
-    fn claim_span(&mut self, most: u64, room: usize) -> Result<Option<Span>, RecvError> {
+    fn claim_span(&mut self, most: u64, room: Room) -> Result<Option<Span>, RecvError> {
         loop {
             if Self::SHARED && self.adopted.is_some() {
                 self.hide_hold();
@@ -588,15 +767,16 @@ impl<S: Mode> Consumer<S> {
                 let slot = segment.slot(first + count);
                 let sequence = slot.sequence();
                 let meta = slot.meta();
-                if sequence == first + count + 1 && meta.size() <= room {
+                let size = slot.size(meta, segment.geometry().side_size);
+                let backed = || !meta.is_large() || segment.back(first + count, size);
+                if sequence == first + count + 1 && room.fits(size) && backed() {
                     count += 1;
                     continue;
                 }
                 if count == 0 {
                     self.hide_hold();
                     if sequence == first + 1 {
-                        self.be_in_run_of(meta);
-                        self.too_small(room)?;
+                        self.does_not_fit(size, room)?;
                     } else {
                         self.not_committed(sequence)?;
                     }
@@ -951,11 +1131,11 @@ impl<S: Mode> Consumer<S> {
         taken
     }
 
-    /// What to do about a message larger than the buffer: `Ok` if it was not the next after all.
+    /// What to do about a message of a size for which there is no room, or no memory: `Ok` if it
+    /// was not the next after all.
     #[cold]
     #[inline(never)]
-    fn too_small(&mut self, available: usize) -> Result<(), RecvError> {
-        let needed = self.run.size();
+    fn does_not_fit(&mut self, size: usize, room: Room) -> Result<(), RecvError> {
         if Self::SHARED {
             // Acquire: if the head is still here, what was read is the next message's size.
             let head = self.entry.segment().counters().consumer_head.load(Ordering::Acquire);
@@ -964,7 +1144,161 @@ impl<S: Mode> Consumer<S> {
                 return self.detour();
             }
         }
-        Err(RecvError::BufferTooSmall { needed, available })
+        Err(if room.fits(size) {
+            RecvError::OutOfMemory { bytes: size }
+        } else {
+            room.refusal(size)
+        })
+    }
+
+    // ---- messages in side buffers --------------------------------------------------------
+
+    fn side_size(&self) -> usize {
+        self.entry.segment().geometry().side_size
+    }
+
+    #[inline]
+    fn side(&self, position: u64) -> SideBuffer<'_> {
+        self.entry.segment().side(position)
+    }
+
+    /// As [`be_in_run_of`](Self::be_in_run_of), for a message of `size` bytes in a side buffer.
+    #[inline]
+    fn be_in_large_run(&mut self, meta: Meta, size: usize) {
+        if !self.run.continues_large(meta) {
+            self.run.end(self.received, &mut self.lanes);
+            self.run = ReceivedRun::begin(meta, self.received);
+        }
+        self.run.note_large(size);
+    }
+
+    /// Fills `buffer` with the first bytes of a side buffer.
+    #[inline]
+    fn copy_side(&self, position: u64, buffer: &mut [MaybeUninit<u8>]) {
+        if self.entry.segment().back(position, buffer.len()) {
+            self.side(position).read(self.copying, 0, buffer);
+        } else {
+            // Never written, since it cannot even be read: what it would hold is zeros.
+            buffer.fill(MaybeUninit::new(0));
+        }
+    }
+
+    #[inline(never)]
+    fn recv_large(&mut self, buffer: &mut [u8]) -> Result<(usize, PriorityClass, u64), RecvError> {
+        let room = Room::up_to(buffer.len());
+        let (about, _) = self.recv_held(as_uninit(buffer), room)?;
+        Ok((about.size, about.class, about.latency))
+    }
+
+    /// What [`try_recv`](Self::try_recv) does where the next message is, or was, in a side buffer.
+    #[cold]
+    #[inline(never)]
+    fn try_recv_large(&mut self) -> Result<Message, RecvError> {
+        let mut bytes = [0; INLINE_SIZE];
+        let (about, timestamp) = self.recv_held(as_uninit(&mut bytes), Room::up_to(INLINE_SIZE))?;
+        Ok(Message::new(Payload::from_bytes(&bytes[..about.size]), timestamp, about))
+    }
+
+    /// Receives the next message, wherever it is, into `buffer`, which is as long as `room` says:
+    /// claims it with a hold, copies it, and releases it. Says also when it was sent.
+    fn recv_held(
+        &mut self,
+        buffer: &mut [MaybeUninit<u8>],
+        room: Room,
+    ) -> Result<(Received, u64), RecvError> {
+        self.release_lent();
+        if self.handed_on.is_some() {
+            self.resume_adopted();
+        }
+        loop {
+            let taken = if self.adopted.is_some() {
+                match self.recv_adopted(buffer, room)? {
+                    Some(taken) => taken,
+                    None => continue,
+                }
+            } else if !Self::SHARED {
+                let sequence = self.entry.segment().slot(self.position).sequence();
+                if sequence != self.position + 1 {
+                    self.not_committed(sequence)?;
+                    continue;
+                }
+                let taken = self.take_large(buffer, room)?;
+                let head = &self.entry.segment().counters().consumer_head;
+                // Release: a successor that goes on from here has our reads behind it.
+                head.store(self.position, Ordering::Release);
+                if self.special {
+                    self.settle_marks();
+                }
+                taken
+            } else {
+                let Some(span) = self.claim_span(1, room)? else { continue };
+                let mut taken = self.read_claimed(span.first);
+                // A peer may have changed the size since it was looked at.
+                taken.size = taken.size.min(buffer.len());
+                self.copy_taken(&taken, buffer);
+                self.release(span);
+                taken
+            };
+            let timestamp = taken.timestamp;
+            return Ok((self.record(&taken), timestamp));
+        }
+    }
+
+    /// Copies the next message, which is committed, to the beginning of `buffer`, and goes on to
+    /// the one after. For the only consumer: as in `take_batch` no hold is needed, and the caller
+    /// stores the position.
+    #[inline]
+    fn take_large(
+        &mut self,
+        buffer: &mut [MaybeUninit<u8>],
+        room: Room,
+    ) -> Result<Taken, RecvError> {
+        let segment = self.entry.segment();
+        let slot = segment.slot(self.position);
+        let (meta, size) = (slot.meta(), slot.size(slot.meta(), segment.geometry().side_size));
+        if !room.fits(size) || meta.is_large() && !segment.back(self.position, size) {
+            self.does_not_fit(size, room)?;
+        }
+        let mut taken = self.read_claimed(self.position);
+        // A peer may have changed the size since it was looked at.
+        taken.size = taken.size.min(buffer.len());
+        self.copy_taken(&taken, buffer);
+        self.position += 1;
+        Ok(taken)
+    }
+
+    /// Fills `bytes` with the next message, which must be of that size.
+    #[cfg(feature = "zerocopy")]
+    #[inline(always)]
+    pub(crate) fn recv_exactly(&mut self, bytes: &mut [MaybeUninit<u8>]) -> Result<(), RecvError> {
+        let room = Room::exactly(bytes.len());
+        if bytes.len() <= INLINE_SIZE && !self.special {
+            match self.take_next(room) {
+                Ok(taken) => {
+                    let mut inline = [0; INLINE_SIZE];
+                    taken.payload.copy_to(&mut inline[..bytes.len()]);
+                    for (to, from) in bytes.iter_mut().zip(inline) {
+                        to.write(from);
+                    }
+                    self.record(&taken);
+                    return Ok(());
+                }
+                Err(Pause::Error(error)) => return Err(error),
+                Err(Pause::Large) => {}
+            }
+        }
+        self.recv_held(bytes, room).map(|_| ())
+    }
+
+    /// Copies a message to the beginning of `buffer`, which is long enough.
+    fn copy_taken(&self, taken: &Taken, buffer: &mut [MaybeUninit<u8>]) {
+        if taken.large.is_some() {
+            self.copy_side(taken.position, &mut buffer[..taken.size]);
+        } else {
+            for (to, from) in buffer.iter_mut().zip(&taken.payload.as_bytes()[..taken.size]) {
+                to.write(*from);
+            }
+        }
     }
 
     // ---- a dead consumer's messages ------------------------------------------------------
@@ -982,7 +1316,11 @@ impl<S: Mode> Consumer<S> {
         &mut self,
         buffer: &mut [u8],
     ) -> Result<(usize, PriorityClass, u64), RecvError> {
-        let taken = self.take_special(buffer.len())?;
+        let taken = match self.take_special(Room::up_to(buffer.len())) {
+            Ok(taken) => taken,
+            Err(Pause::Error(error)) => return Err(error),
+            Err(Pause::Large) => return self.recv_large(buffer),
+        };
         taken.payload.copy_to(&mut buffer[..taken.size]);
         let about = self.record(&taken);
         Ok((about.size, about.class, about.latency))
@@ -991,14 +1329,18 @@ impl<S: Mode> Consumer<S> {
     #[cold]
     #[inline(never)]
     fn try_recv_special(&mut self) -> Result<Message, RecvError> {
-        let taken = self.take_special(usize::MAX)?;
+        let taken = match self.take_special(Room::ANY) {
+            Ok(taken) => taken,
+            Err(Pause::Error(error)) => return Err(error),
+            Err(Pause::Large) => return self.try_recv_large(),
+        };
         let about = self.record(&taken);
         Ok(Message::new(taken.payload, taken.timestamp, about))
     }
 
     /// As `take_next`, where there is a forgotten guard to release first, or a dead consumer's
     /// message to deliver.
-    fn take_special(&mut self, room: usize) -> Result<Taken, RecvError> {
+    fn take_special(&mut self, room: Room) -> Result<Taken, Pause> {
         self.release_lent();
         self.resume_adopted();
         if !self.special {
@@ -1011,17 +1353,89 @@ impl<S: Mode> Consumer<S> {
             return Ok(taken);
         }
         let Some(taken) = self.read_adopted() else { return self.take_next(room) };
-        if taken.size > room {
-            if let Some(adopted) = &mut self.adopted {
-                adopted.lent = false;
-            }
-            self.hand_on();
-            return Err(RecvError::BufferTooSmall { needed: taken.size, available: room });
+        if taken.large.is_some() || !room.fits(taken.size) {
+            self.leave_adopted();
+            return Err(if taken.large.is_some() {
+                Pause::Large
+            } else {
+                Pause::Error(room.refusal(taken.size))
+            });
         }
         self.entry.participant().count(Event::Redelivered, 1);
         self.advance_adopted();
         self.hand_on();
         Ok(taken)
+    }
+
+    /// Takes the next of a dead consumer's messages and copies it to `buffer`. `None` if the dead
+    /// one had lost it, or there is none.
+    fn recv_adopted(
+        &mut self,
+        buffer: &mut [MaybeUninit<u8>],
+        room: Room,
+    ) -> Result<Option<Taken>, RecvError> {
+        let Some(taken) = self.read_adopted() else { return Ok(None) };
+        if !room.fits(taken.size) {
+            self.leave_adopted();
+            return Err(room.refusal(taken.size));
+        }
+        self.copy_taken(&taken, buffer);
+        if taken.large.is_some() && !self.is_still_adopted(taken.position) {
+            return Ok(None);
+        }
+        self.note_adopted(&taken);
+        self.advance_adopted();
+        self.hand_on();
+        Ok(Some(taken))
+    }
+
+    /// Where the bytes of a dead consumer's message can be read for as long as it is lent: a scan
+    /// of the frontier that is under way may not honour its hold (`finish_hold`), so it cannot be
+    /// read in its side buffer, but only copied from there. `None` if the dead one had lost it.
+    fn keep_adopted(&mut self, taken: &Taken) -> Result<Option<Bytes>, RecvError> {
+        if taken.large.is_none() {
+            return Ok(Some(Bytes::Slot));
+        }
+        #[cfg(feature = "alloc")]
+        {
+            let mut copy = Vec::new();
+            if copy.try_reserve_exact(taken.size).is_ok() {
+                self.copy_side(taken.position, &mut copy.spare_capacity_mut()[..taken.size]);
+                // SAFETY: `copy_side` has filled as many.
+                unsafe { copy.set_len(taken.size) };
+                return Ok(self.is_still_adopted(taken.position).then_some(Bytes::Copy(copy)));
+            }
+        }
+        self.leave_adopted();
+        Err(RecvError::OutOfMemory { bytes: taken.size })
+    }
+
+    /// Counts a dead consumer's message as taken.
+    fn note_adopted(&mut self, taken: &Taken) {
+        self.entry.participant().count(Event::Redelivered, 1);
+        if let Some(meta) = taken.large {
+            self.be_in_large_run(meta, taken.size);
+        }
+    }
+
+    /// The second look, after what was copied from a side buffer: as in `read_adopted`.
+    fn is_still_adopted(&mut self, position: u64) -> bool {
+        let counters = self.entry.segment().counters();
+        // AcqRel: as in `read_adopted`. The copy comes before it: nothing is ordered after a
+        // read-modify-write that releases, on x86 not even without that.
+        let tail = counters.consumer_tail.fetch_max(0, Ordering::AcqRel);
+        if tail > position {
+            self.drop_adopted();
+        }
+        tail <= position
+    }
+
+    /// Leaves a dead consumer's message for another call.
+    fn leave_adopted(&mut self) {
+        if let Some(adopted) = &mut self.adopted {
+            adopted.lent = false;
+        }
+        self.hand_on();
     }
 
     /// Reads the next of a dead consumer's messages, if there is one; it stays the dead one's
@@ -1050,9 +1464,10 @@ impl<S: Mode> Consumer<S> {
                 continue;
             }
             adopted.lent = true;
-            self.be_in_run_of(meta);
-            let size = self.run.size();
-            return Some(Taken { size, timestamp, payload, position, redelivered: true });
+            let large = self.be_in_run_of(meta);
+            let size = if large { payload.large_size(self.side_size()) } else { self.run.size() };
+            let large = large.then_some(meta);
+            return Some(Taken { size, large, timestamp, payload, position, redelivered: true });
         }
     }
 
@@ -1156,19 +1571,66 @@ impl<S: Mode> Iterator for TryIter<'_, S> {
     }
 }
 
+/// Where the bytes of a borrowed message are.
+enum Bytes {
+    /// In the guard, copied from the slot.
+    Slot,
+    /// In the side buffer.
+    Side,
+    /// On the heap, copied from a side buffer that nobody holds for certain.
+    #[cfg(feature = "alloc")]
+    Copy(Vec<u8>),
+}
+
 /// A message that stays in the ring until this guard is dropped; see [`Consumer::borrow`].
-/// Dereferences to its bytes, which are the guard's own copy, so a peer cannot change them.
+///
+/// Up to 40 bytes are the guard's own copy, [`as_inline`](Self::as_inline). More stay in the side
+/// buffer and are copied from there as far as they are asked for: a peer that does not mind the
+/// protocol could write there at the same time, so that memory is no `&[u8]` to Rust; for one, take
+/// a [`Trusted`](crate::Trusted) handle.
 pub struct Borrowed<'a, S: Mode> {
     consumer: &'a mut Consumer<S>,
+    /// What is in the slot.
     message: Message,
+    place: Bytes,
     position: u64,
     taken_at: u64,
 }
 
 impl<S: Mode> Borrowed<'_, S> {
-    /// The message, to keep.
-    pub fn message(&self) -> Message {
-        self.message
+    /// Bytes of the message.
+    pub fn len(&self) -> usize {
+        self.message.about().size
+    }
+
+    /// Whether the message has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The priority class it was sent with.
+    pub fn class(&self) -> PriorityClass {
+        self.message.class()
+    }
+
+    /// Ticks from send to borrow; 0 if it carried no timestamp.
+    pub fn latency(&self) -> u64 {
+        self.message.latency()
+    }
+
+    /// When it was sent, in ticks; `None` if it carried no timestamp.
+    pub fn timestamp(&self) -> Option<u64> {
+        self.message.timestamp()
+    }
+
+    /// Whether a consumer that died may have worked on it already.
+    pub fn is_redelivered(&self) -> bool {
+        self.message.is_redelivered()
+    }
+
+    /// Size, class, latency and mark together.
+    pub fn about(&self) -> Received {
+        self.message.about()
     }
 
     /// Its place in the endless order of messages.
@@ -1176,23 +1638,113 @@ impl<S: Mode> Borrowed<'_, S> {
         self.position
     }
 
+    /// The message, to keep, if it came in a slot.
+    pub fn message(&self) -> Option<Message> {
+        matches!(self.place, Bytes::Slot).then_some(self.message)
+    }
+
+    /// The bytes of a message that came in a slot: at most 40, copied, so that no peer can change
+    /// them.
+    pub fn as_inline(&self) -> Option<&[u8]> {
+        matches!(self.place, Bytes::Slot).then(|| &*self.message)
+    }
+
+    /// Copies bytes from `offset` on, as many as `buffer` is long.
+    ///
+    /// # Panics
+    ///
+    /// If the message has fewer.
+    #[inline]
+    pub fn read_at(&self, offset: usize, buffer: &mut [u8]) {
+        self.read_at_uninit(offset, as_uninit(buffer));
+    }
+
+    #[inline]
+    pub(crate) fn read_at_uninit(&self, offset: usize, buffer: &mut [MaybeUninit<u8>]) {
+        let (size, count) = (self.len(), buffer.len());
+        assert!(
+            offset <= size && count <= size - offset,
+            "{count} bytes at {offset} go beyond a message of {size}"
+        );
+        let bytes: &[u8] = match &self.place {
+            Bytes::Slot => &self.message,
+            Bytes::Side => {
+                let consumer = &self.consumer;
+                return consumer.side(self.position).read(consumer.copying, offset, buffer);
+            }
+            #[cfg(feature = "alloc")]
+            Bytes::Copy(copy) => copy,
+        };
+        for (to, from) in buffer.iter_mut().zip(&bytes[offset..offset + count]) {
+            to.write(*from);
+        }
+    }
+
+    /// The message, copied.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory.
+    #[cfg(feature = "alloc")]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len());
+        self.read_at_uninit(0, &mut bytes.spare_capacity_mut()[..self.len()]);
+        // SAFETY: `read_at_uninit` has filled all that was asked for.
+        unsafe { bytes.set_len(self.len()) };
+        bytes
+    }
+
+    /// Writes the message to `output`, in pieces of up to 4096 bytes.
+    ///
+    /// # Errors
+    ///
+    /// What `output` says.
+    #[cfg(feature = "std")]
+    pub fn write_to(&self, output: &mut impl std::io::Write) -> std::io::Result<()> {
+        if let Some(bytes) = self.as_inline() {
+            return output.write_all(bytes);
+        }
+        let mut piece = [0; 4096];
+        let mut offset = 0;
+        while offset < self.len() {
+            let count = piece.len().min(self.len() - offset);
+            self.read_at(offset, &mut piece[..count]);
+            output.write_all(&piece[..count])?;
+            offset += count;
+        }
+        Ok(())
+    }
+
+    /// All bytes, where they are.
+    ///
+    /// # Safety
+    ///
+    /// Until the slice is used for the last time, no process that has the ring mapped writes into
+    /// this message, which none does that keeps to the protocol.
+    pub unsafe fn as_slice(&self) -> &[u8] {
+        match &self.place {
+            Bytes::Slot => &self.message,
+            Bytes::Side => {
+                let start = self.consumer.side(self.position).as_ptr();
+                // SAFETY: so many bytes are in the side buffer, initialised, and its memory has
+                // been taken (`claim_span`); the position is held, so nobody who keeps to the
+                // protocol writes there, and for the others the caller vouches.
+                unsafe { core::slice::from_raw_parts(start, self.len()) }
+            }
+            #[cfg(feature = "alloc")]
+            Bytes::Copy(copy) => copy,
+        }
+    }
+
     /// Releases the message; the same as dropping the guard.
     pub fn release(self) {}
-}
-
-impl<S: Mode> Deref for Borrowed<'_, S> {
-    type Target = Message;
-
-    fn deref(&self) -> &Message {
-        &self.message
-    }
 }
 
 impl<S: Mode> fmt::Debug for Borrowed<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Borrowed")
             .field("position", &self.position)
-            .field("message", &self.message)
+            .field("about", &self.about())
             .finish_non_exhaustive()
     }
 }

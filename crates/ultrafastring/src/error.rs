@@ -7,7 +7,7 @@ use std::{io, path::PathBuf};
 
 #[cfg(feature = "std")]
 use crate::layout::LAYOUT_VERSION;
-use crate::layout::{MAX_CAPACITY, MAX_PARTICIPANTS, Sharing, Side};
+use crate::layout::{MAX_CAPACITY, MAX_MESSAGE, MAX_PARTICIPANTS, MAX_SEGMENT, Sharing, Side};
 use crate::participant::ParticipantName;
 
 /// A number chosen for a new ring is out of range.
@@ -34,6 +34,13 @@ pub enum Invalid {
     },
     /// Timestamps one in a number that is no power of two from 2 to 65,536.
     Timestamps(u32),
+    /// Side buffers of no use, or for messages over [`MAX_MESSAGE`].
+    MaxMessage(usize),
+    /// Capacity and side buffers together make a segment over [`MAX_SEGMENT`].
+    SegmentSize {
+        /// Bytes that it would take; `usize::MAX` if they cannot be counted.
+        bytes: u64,
+    },
 }
 
 impl fmt::Display for Invalid {
@@ -63,6 +70,14 @@ impl fmt::Display for Invalid {
             Self::Timestamps(n) => write!(
                 f,
                 "timestamps are taken one in a power of two from 2 to 65536, not one in {n}"
+            ),
+            Self::MaxMessage(size) => {
+                write!(f, "messages have at most {MAX_MESSAGE} bytes, and {size} is more")
+            }
+            Self::SegmentSize { bytes } => write!(
+                f,
+                "a segment has at most {MAX_SEGMENT} bytes, and this one would have {bytes}; lower \
+                 the capacity or the largest message"
             ),
         }
     }
@@ -363,8 +378,8 @@ impl fmt::Display for RingError {
             #[cfg(feature = "std")]
             Self::NoSpace { path, bytes } => write!(
                 f,
-                "{}: no room for a segment of {bytes} bytes; lower the capacity or free memory \
-                 there",
+                "{}: no room for a segment of {bytes} bytes; lower the capacity or the largest \
+                 message, or free memory there",
                 path.display()
             ),
             #[cfg(feature = "std")]
@@ -396,7 +411,8 @@ impl From<Invalid> for RingError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The message does not fit into a slot. Cut it, or send a reference to it.
+    /// The message is larger than the ring was made for. Cut it, or make the ring with a larger
+    /// [`max_message`](crate::Builder::max_message).
     TooLarge {
         /// Bytes of the message.
         size: usize,
@@ -408,6 +424,10 @@ pub enum SendError {
     /// There are free slots, but not for this class: the credit limit, or what is reserved for
     /// more urgent classes, is reached. Try again when consumers have released some.
     OutOfCredit,
+    /// There is no memory left for a side buffer that was never used before (a full `/dev/shm`,
+    /// most often). Free some and try again, or make the ring with
+    /// [`SideMemory::Preallocated`](crate::SideMemory::Preallocated).
+    NoSpace,
     /// The calls on `&UltraFastRing` found no participant entry to borrow, because the table is
     /// full or the producer side exclusive. Take a handle from the ring, which says why.
     NoEntry,
@@ -423,8 +443,12 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::TooLarge { size, max } => {
-                write!(f, "a message of {size} bytes does not fit: the most is {max}")
+                write!(f, "a message of {size} bytes does not fit: the ring's most is {max}")
             }
+            Self::NoSpace => f.write_str(
+                "there is no memory left for a side buffer; free some where the ring's file is, or \
+                 make the ring with its memory preallocated",
+            ),
             Self::Full => f.write_str("the ring is full; try again when consumers have caught up"),
             Self::OutOfCredit => f.write_str(
                 "no credit is left for this priority class; try again when consumers have caught up",
@@ -489,8 +513,22 @@ pub enum RecvError {
     BufferTooSmall {
         /// Bytes of the message.
         needed: usize,
-        /// Bytes of the buffer.
+        /// Bytes of the buffer; 40 where the message was to be held in a
+        /// [`Message`](crate::Message).
         available: usize,
+    },
+    /// The next message has another size than the value that was asked for. It stays where it is.
+    WrongSize {
+        /// Bytes of the message.
+        size: usize,
+        /// Bytes of the value.
+        expected: usize,
+    },
+    /// There is not enough memory for the message's bytes, on the heap or, if a peer wrote
+    /// garbage, in its side buffer. It stays where it is.
+    OutOfMemory {
+        /// Bytes of the message.
+        bytes: usize,
     },
     /// The calls on `&UltraFastRing` found no participant entry to borrow, because the table is
     /// full or the consumer side exclusive. Take a handle from the ring, which says why.
@@ -517,6 +555,15 @@ impl fmt::Display for RecvError {
                 f,
                 "the next message has {needed} bytes and the buffer {available}; it was not \
                  consumed: come again with a larger one"
+            ),
+            Self::WrongSize { size, expected } => write!(
+                f,
+                "the next message has {size} bytes and the value {expected}; it was not consumed: \
+                 receive it as something else"
+            ),
+            Self::OutOfMemory { bytes } => write!(
+                f,
+                "there is not enough memory for a message of {bytes} bytes; it was not consumed"
             ),
             Self::NoEntry => f.write_str(
                 "no participant entry can be borrowed for this call; take a consumer handle, \

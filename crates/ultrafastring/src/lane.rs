@@ -90,13 +90,15 @@ pub(crate) struct SentRun {
     meta: Meta,
     /// The handle's count of messages when the run began.
     since: u64,
+    /// Bytes of its messages in side buffers, whose sizes differ.
+    large_bytes: u64,
 }
 
 impl SentRun {
     /// The run of messages with `meta`, `count` having been sent before it.
     #[inline]
     pub(crate) fn begin(meta: Meta, count: u64) -> Self {
-        Self { meta, since: count }
+        Self { meta, since: count, large_bytes: 0 }
     }
 
     /// Whether a message of this [`Meta::kind`] belongs to it.
@@ -111,14 +113,22 @@ impl SentRun {
         self.meta
     }
 
+    /// Takes note of a message of `size` bytes in a side buffer.
+    #[inline]
+    pub(crate) fn note_large(&mut self, size: usize) {
+        self.large_bytes = self.large_bytes.wrapping_add(size as u64);
+    }
+
     /// Counts in `lanes` what it has got up to `count`; it may go on.
     #[inline]
     pub(crate) fn end(&mut self, count: u64, lanes: &mut [LaneStats; PriorityClass::COUNT]) {
         let lane = &mut lanes[self.meta.class().index()];
         let sent = count.wrapping_sub(self.since);
         lane.sent = lane.sent.wrapping_add(sent);
-        lane.sent_bytes = lane.sent_bytes.wrapping_add(sent.wrapping_mul(self.meta.size() as u64));
+        let bytes = sent.wrapping_mul(self.meta.size() as u64).wrapping_add(self.large_bytes);
+        lane.sent_bytes = lane.sent_bytes.wrapping_add(bytes);
         self.since = count;
+        self.large_bytes = 0;
     }
 
     /// Goes on from another count.
@@ -135,10 +145,15 @@ impl SentRun {
 /// there since cannot matter, since a message with another word ends the run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReceivedRun {
-    /// [`Meta::kind`] of its messages.
+    /// [`Meta::kind`] of its messages; of those in side buffers `NO_KIND`.
     kind: u32,
+    /// [`Meta::kind`] of its messages if they are in side buffers, else `NO_KIND`.
+    large_kind: u32,
     class: PriorityClass,
+    /// Size of each, if they are in slots; else 0.
     size: usize,
+    /// Bytes of its messages in side buffers, whose sizes differ.
+    large_bytes: u64,
     /// The handle's count of messages when the run began.
     since: u64,
     latency_sum: u64,
@@ -146,14 +161,22 @@ pub(crate) struct ReceivedRun {
     latency_max: u64,
 }
 
+/// A kind that no producer writes: `Bulk`, but for the byte that says so. A message of this kind,
+/// which only garbage can be, passes for an empty one.
+const NO_KIND: u32 = 0xff;
+
 impl ReceivedRun {
     /// The run that a message with `meta` begins, `received` having been counted before it.
     #[inline]
     pub(crate) fn begin(meta: Meta, received: u64) -> Self {
+        let large = meta.is_large();
         Self {
-            kind: meta.kind(),
+            // So that a message in a side buffer never continues a run on the fast path.
+            kind: if large { NO_KIND } else { meta.kind() },
+            large_kind: if large { meta.kind() } else { NO_KIND },
             class: meta.class(),
-            size: meta.size(),
+            size: if large { 0 } else { meta.size() },
+            large_bytes: 0,
             since: received,
             latency_sum: 0,
             latency_count: 0,
@@ -165,6 +188,18 @@ impl ReceivedRun {
     #[inline(always)]
     pub(crate) fn continues(&self, meta: Meta) -> bool {
         self.kind == meta.kind()
+    }
+
+    /// Whether a message with `meta`, in a side buffer, belongs to it.
+    #[inline]
+    pub(crate) fn continues_large(&self, meta: Meta) -> bool {
+        self.large_kind == meta.kind()
+    }
+
+    /// Takes note of a message of `size` bytes in a side buffer.
+    #[inline]
+    pub(crate) fn note_large(&mut self, size: usize) {
+        self.large_bytes = self.large_bytes.wrapping_add(size as u64);
     }
 
     /// The class of its messages.
@@ -202,13 +237,13 @@ impl ReceivedRun {
         let lane = &mut lanes[self.class.index()];
         let count = received.wrapping_sub(self.since);
         lane.received = lane.received.wrapping_add(count);
-        lane.received_bytes =
-            lane.received_bytes.wrapping_add(count.wrapping_mul(self.size as u64));
+        let bytes = count.wrapping_mul(self.size as u64).wrapping_add(self.large_bytes);
+        lane.received_bytes = lane.received_bytes.wrapping_add(bytes);
         lane.latency_sum = lane.latency_sum.wrapping_add(self.latency_sum);
         lane.latency_count = lane.latency_count.wrapping_add(self.latency_count);
         lane.latency_max = lane.latency_max.max(self.latency_max);
         self.since = received;
-        (self.latency_sum, self.latency_count) = (0, 0);
+        (self.latency_sum, self.latency_count, self.large_bytes) = (0, 0, 0);
     }
 }
 

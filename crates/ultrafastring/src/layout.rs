@@ -14,6 +14,8 @@
 //!            │ participant table: entries of 1024 bytes (participant.rs)      │
 //!            ├──────────────────────────────────────────── page boundary ─────┤
 //!            │ slots: `capacity` lines of 64 bytes (slot.rs)                  │
+//!            ├──────────────────────────────────────────── page boundary ─────┤
+//!            │ side buffers, if the ring has any: one a slot (side.rs)        │
 //!            └────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -21,9 +23,9 @@
 //! header whose own offsets differ is not a ring. After the header has been read and checked once,
 //! nobody looks at it again: what a handle needs, it keeps in its own `Geometry`.
 
-use crate::PriorityClass;
 use crate::error::Invalid;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::{INLINE_SIZE, PriorityClass};
 
 /// First word of every ring: `UFRring` and a zero byte, little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"UFRring\0");
@@ -36,6 +38,12 @@ pub const MAX_CAPACITY: usize = 1 << 24;
 
 /// Most entries that a participant table may have.
 pub const MAX_PARTICIPANTS: usize = 4_096;
+
+/// Largest message that a ring can be made for, in bytes: one gibibyte.
+pub const MAX_MESSAGE: usize = 1 << 30;
+
+/// Largest segment in bytes: half of what a process can address where addresses have 47 bits.
+pub const MAX_SEGMENT: u64 = if usize::BITS >= 64 { 1 << 46 } else { 1 << 30 };
 
 /// Positions beyond this one are not believed: no ring lives so long, and what is added to a
 /// believed position cannot overflow.
@@ -339,11 +347,31 @@ pub enum Redelivery {
     Discard,
 }
 
+/// When the memory of the side buffers is taken; chosen by who makes the ring.
+///
+/// Whatever is chosen, no access to a side buffer ends in SIGBUS because memory has run out: a page
+/// is asked for by a call that can fail, before it is first touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum SideMemory {
+    /// Page by page, as messages need it. A ring that could not have all of it at the moment when
+    /// it is made is refused. If others take that memory later, a send fails with
+    /// [`SendError::NoSpace`](crate::SendError::NoSpace).
+    #[default]
+    OnDemand,
+    /// All of it when the ring is made.
+    Preallocated,
+    /// As on demand, without looking whether there is enough: for large buffers of which most
+    /// messages need little.
+    Overcommitted,
+}
+
 /// Everything a ring's header says, checked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Geometry {
     pub(crate) capacity: usize,
     pub(crate) participants: usize,
+    /// Bytes that each side buffer holds; 0 if there are none.
+    pub(crate) side_size: usize,
     pub(crate) producer_sharing: Sharing,
     pub(crate) consumer_sharing: Sharing,
     pub(crate) timestamps: Timestamps,
@@ -363,6 +391,10 @@ pub(crate) struct Geometry {
 pub(crate) struct Offsets {
     pub(crate) participants: usize,
     pub(crate) slots: usize,
+    /// The side buffers.
+    pub(crate) sides: usize,
+    /// From one side buffer to the next.
+    pub(crate) side_stride: usize,
     pub(crate) end: usize,
 }
 
@@ -392,6 +424,13 @@ const W_OFFSET_SLOTS: usize = 22;
 const W_SLOT_SIZE: usize = 23;
 /// Bits for what a later version may add; a reader that does not know a bit refuses the ring.
 const W_FEATURES: usize = 24;
+/// Bytes that each side buffer holds; 0 if there are none.
+const W_SIDE_SIZE: usize = 28;
+/// Where the first begins, and from one to the next.
+const W_OFFSET_SIDES: usize = 29;
+const W_SIDE_STRIDE: usize = 30;
+/// Words that must be zero.
+const UNUSED: [usize; 4] = [25, 26, 27, 31];
 
 impl Geometry {
     /// Checks the numbers that a user may choose.
@@ -409,6 +448,14 @@ impl Geometry {
         if reserved >= self.credit_limit {
             return Err(Invalid::Reserves { reserved, limit: self.credit_limit });
         }
+        if self.side_size != 0 && !(INLINE_SIZE + 1..=MAX_MESSAGE).contains(&self.side_size) {
+            return Err(Invalid::MaxMessage(self.side_size));
+        }
+        // Saturated if it overflows, and then too large for certain.
+        let bytes = self.offsets().end as u64;
+        if bytes > MAX_SEGMENT {
+            return Err(Invalid::SegmentSize { bytes });
+        }
         match self.timestamps {
             Timestamps::OneIn(n) if !(n.is_power_of_two() && (2..=65_536).contains(&n)) => {
                 Err(Invalid::Timestamps(n))
@@ -417,11 +464,27 @@ impl Geometry {
         }
     }
 
+    /// Saturating: of numbers that have not been validated, the end may be `usize::MAX`.
     pub(crate) const fn offsets(&self) -> Offsets {
-        let slots =
-            (PARTICIPANTS_OFFSET + self.participants * PARTICIPANT_SIZE).next_multiple_of(PAGE);
-        let end = (slots + self.capacity * SLOT_SIZE).next_multiple_of(PAGE);
-        Offsets { participants: PARTICIPANTS_OFFSET, slots, end }
+        let slots = next_page(
+            PARTICIPANTS_OFFSET.saturating_add(self.participants.saturating_mul(PARTICIPANT_SIZE)),
+        );
+        let sides = next_page(slots.saturating_add(self.capacity.saturating_mul(SLOT_SIZE)));
+        // Whole lines, so that no two buffers share one; from a page on whole pages, so that what
+        // one message does not touch is not taken for its neighbour's sake.
+        let side_stride = if self.side_size >= PAGE {
+            next_page(self.side_size)
+        } else {
+            self.side_size.next_multiple_of(SLOT_SIZE)
+        };
+        let end = next_page(sides.saturating_add(self.capacity.saturating_mul(side_stride)));
+        Offsets { participants: PARTICIPANTS_OFFSET, slots, sides, side_stride, end }
+    }
+
+    /// Bytes of the largest message.
+    #[inline(always)]
+    pub(crate) const fn max_message(&self) -> usize {
+        if self.side_size == 0 { INLINE_SIZE } else { self.side_size }
     }
 
     /// The header's words.
@@ -449,6 +512,9 @@ impl Geometry {
         words[W_PARTICIPANT_SIZE] = PARTICIPANT_SIZE as u64;
         words[W_OFFSET_SLOTS] = offsets.slots as u64;
         words[W_SLOT_SIZE] = SLOT_SIZE as u64;
+        words[W_SIDE_SIZE] = self.side_size as u64;
+        words[W_OFFSET_SIDES] = offsets.sides as u64;
+        words[W_SIDE_STRIDE] = offsets.side_stride as u64;
         words
     }
 
@@ -461,7 +527,7 @@ impl Geometry {
         if words[W_VERSION] != u64::from(LAYOUT_VERSION) {
             return Err(BadHeader::Version(u32::try_from(words[W_VERSION]).unwrap_or(u32::MAX)));
         }
-        if words[W_FEATURES] != 0 || words[W_FEATURES + 1..].iter().any(|&word| word != 0) {
+        if words[W_FEATURES] != 0 || UNUSED.iter().any(|&place| words[place] != 0) {
             return Err(BadHeader::NotARing("its header asks for features unknown here"));
         }
         let number = |place: usize| usize::try_from(words[place]).unwrap_or(usize::MAX);
@@ -478,6 +544,7 @@ impl Geometry {
         let geometry = Self {
             capacity: number(W_CAPACITY),
             participants: number(W_PARTICIPANTS),
+            side_size: number(W_SIDE_SIZE),
             producer_sharing: sharing(0),
             consumer_sharing: sharing(1),
             timestamps: Timestamps::from_word(words[W_TIMESTAMPS])
@@ -494,9 +561,9 @@ impl Geometry {
             creator_pid: words[W_CREATOR_PID] as u32,
             created: words[W_CREATED],
         };
-        geometry
-            .validate()
-            .map_err(|_| BadHeader::NotARing("its capacity, credit or table is out of range"))?;
+        geometry.validate().map_err(|_| {
+            BadHeader::NotARing("its capacity, credit, table or side buffers are out of range")
+        })?;
         // Only now: `offsets` of numbers out of range could overflow.
         if geometry.encode()[W_OFFSET_COUNTERS..HEADER_WORDS] != words[W_OFFSET_COUNTERS..] {
             return Err(BadHeader::NotARing("its parts lie elsewhere than its sizes say"));
@@ -516,6 +583,14 @@ impl Geometry {
             Side::Producer => self.producer_sharing,
             Side::Consumer => self.consumer_sharing,
         }
+    }
+}
+
+/// The first page boundary at `bytes` or after it; saturating.
+const fn next_page(bytes: usize) -> usize {
+    match bytes.checked_next_multiple_of(PAGE) {
+        Some(boundary) => boundary,
+        None => usize::MAX,
     }
 }
 
@@ -559,6 +634,7 @@ pub(crate) mod tests {
         Geometry {
             capacity: 256,
             participants: 64,
+            side_size: 5_000,
             producer_sharing: Sharing::Exclusive,
             consumer_sharing: Sharing::Shared,
             timestamps: Timestamps::OneIn(16),
@@ -593,6 +669,28 @@ pub(crate) mod tests {
         feature[W_FEATURES] = 1;
         assert!(matches!(Geometry::decode(&feature, size), Err(BadHeader::NotARing(_))));
         assert!(matches!(Geometry::decode(&[0; HEADER_WORDS], size), Err(BadHeader::NotARing(_))));
+    }
+
+    #[test]
+    fn side_buffers_lie_behind_the_slots_each_on_lines_or_pages_of_its_own() {
+        let of = |side_size| Geometry { side_size, ..geometry() }.offsets();
+        let slots_end = of(0).slots + 256 * SLOT_SIZE;
+        assert_eq!((of(0).side_stride, of(0).end), (0, slots_end));
+        assert_eq!((of(41).sides, of(41).side_stride), (slots_end, 64));
+        assert_eq!((of(4_000).side_stride, of(4_097).side_stride), (4_032, 8_192));
+        assert_eq!(of(5_000).end, slots_end + 256 * 8_192);
+    }
+
+    #[test]
+    fn side_buffers_of_no_use_or_of_more_than_can_be_addressed_are_refused() {
+        let with = |side_size, capacity| Geometry { side_size, capacity, ..geometry() }.validate();
+        assert_eq!(with(0, 256), Ok(()));
+        assert_eq!(with(41, 256), Ok(()));
+        assert_eq!(with(40, 256), Err(Invalid::MaxMessage(40)));
+        assert_eq!(with(MAX_MESSAGE + 1, 256), Err(Invalid::MaxMessage(MAX_MESSAGE + 1)));
+        assert_eq!(with(usize::MAX, 256), Err(Invalid::MaxMessage(usize::MAX)));
+        assert!(matches!(with(MAX_MESSAGE, MAX_CAPACITY), Err(Invalid::SegmentSize { .. })));
+        assert_eq!(Geometry { side_size: usize::MAX - 5, ..geometry() }.offsets().end, usize::MAX);
     }
 
     #[test]

@@ -39,10 +39,14 @@ mod recover;
 mod ring;
 mod seat;
 mod segment;
+mod side;
 pub mod slot;
 mod sync;
 #[cfg(feature = "std")]
 mod trust;
+mod trusted;
+#[cfg(feature = "zerocopy")]
+mod value;
 mod wait;
 
 #[cfg(feature = "tokio")]
@@ -58,7 +62,7 @@ pub use credit::CreditController;
 pub use doctor::{Finding, Repair};
 pub use error::{Invalid, RecvError, RingError, SendError, TrySendError};
 pub use lane::LaneStats;
-pub use layout::{CacheLineU64, Redelivery, Sharing, Side, Timestamps};
+pub use layout::{CacheLineU64, Redelivery, Sharing, Side, SideMemory, Timestamps};
 pub use message::{Batch, MAX_BATCH, Message, Received};
 pub use observe::{Positions, RingStats};
 pub use participant::{ParticipantInfo, ParticipantName};
@@ -80,6 +84,7 @@ pub use observe::Observer;
 pub use segment::fault::survive_truncation;
 #[cfg(feature = "std")]
 pub use trust::Trust;
+pub use trusted::{Trusted, TrustedBorrowed, TrustedReservation, Untrusted};
 
 /// Where named rings live unless a directory is given.
 #[cfg(feature = "std")]

@@ -191,7 +191,12 @@ mod observer {
             self.segment.geometry().capacity
         }
 
-        /// Bytes that the segment takes.
+        /// Bytes of the largest message.
+        pub fn max_message(&self) -> usize {
+            self.segment.geometry().max_message()
+        }
+
+        /// Bytes of the segment, side buffers whole; what of them was never touched takes no memory.
         pub fn size_bytes(&self) -> usize {
             self.segment.geometry().offsets().end
         }

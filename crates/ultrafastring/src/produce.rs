@@ -6,11 +6,11 @@
 //! ```
 //!
 //! A producer never waits for a peer, and never reads a slot before it writes it: its credit says
-//! that the slot is free.
+//! that the slot is free. A message over 40 bytes goes into the slot's side buffer between claim
+//! and commit; `send_fast` leaves for a function of its own where it finds that it is one.
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::ops::{Deref, DerefMut};
 
 use crate::coalesce::WINDOW_TICKS;
 use crate::lane::SentRun;
@@ -18,6 +18,7 @@ use crate::layout::{MAX_POSITION, MAX_SPAN, Sharing, Side, Span, Timestamps};
 use crate::participant::{Entry, Event, Identity, Role};
 use crate::recover::{self, STUCK_TICKS};
 use crate::segment::Segment;
+use crate::side::{Copying, SideBuffer};
 use crate::slot::{Meta, Payload, SlotState, Stores};
 use crate::sync::Ordering;
 use crate::wait;
@@ -139,6 +140,8 @@ pub struct Producer<S: Mode> {
     pub(crate) refused_class: PriorityClass,
     #[cfg(any(feature = "std", loom))]
     pub(crate) waiting: wait::Waiting,
+    /// How bytes get into side buffers.
+    copying: Copying,
     mode: PhantomData<S>,
 }
 
@@ -188,6 +191,7 @@ impl<S: Mode> Producer<S> {
             refused_class: PriorityClass::Normal,
             #[cfg(any(feature = "std", loom))]
             waiting: wait::Waiting::default(),
+            copying: Copying::of_this_machine(),
             mode: PhantomData,
             entry,
         })
@@ -207,16 +211,18 @@ impl<S: Mode> Producer<S> {
             .unwrap_or(start + segment.geometry().capacity as u64)
     }
 
-    /// Sends `data` (at most 40 bytes) or says why not.
+    /// Sends `data` or says why not. Up to 40 bytes travel in the slot, more in its side buffer, up
+    /// to the ring's [`max_message`](Self::max_message).
     ///
     /// # Errors
     ///
     /// [`SendError::TooLarge`], [`SendError::Full`], [`SendError::OutOfCredit`] or
+    /// [`SendError::NoSpace`] or
     /// [`SendError::Closed`]; nothing of the message was sent.
     #[inline(always)]
     pub fn send_fast(&mut self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
         if data.len() > INLINE_SIZE {
-            return Err(SendError::TooLarge { size: data.len(), max: INLINE_SIZE });
+            return self.send_large(data, class);
         }
         let position = self.claim(class, 1)?;
         let timestamp = self.stamps.take(position);
@@ -243,7 +249,7 @@ impl<S: Mode> Producer<S> {
     }
 
     /// Sends as many of `messages` as there is credit for, in order and with one timestamp for
-    /// all, and says how many.
+    /// all, and says how many. Their sizes may differ, and be any that the ring allows.
     ///
     /// # Errors
     ///
@@ -255,8 +261,9 @@ impl<S: Mode> Producer<S> {
         messages: &[M],
         class: PriorityClass,
     ) -> Result<usize, SendError> {
-        if let Some(large) = messages.iter().find(|m| m.as_ref().len() > INLINE_SIZE) {
-            return Err(SendError::TooLarge { size: large.as_ref().len(), max: INLINE_SIZE });
+        let max = self.max_message();
+        if let Some(large) = messages.iter().find(|m| m.as_ref().len() > max) {
+            return Err(SendError::TooLarge { size: large.as_ref().len(), max });
         }
         let mut sent = 0;
         let mut timestamp = None;
@@ -273,11 +280,17 @@ impl<S: Mode> Producer<S> {
             });
             // If a caller's `as_ref` panics, what was claimed and not committed is abandoned.
             let mut claimed = Claimed { producer: self, next: first, end: first + count };
-            for message in &messages[sent..sent + count as usize] {
-                claimed.commit_next(class, message.as_ref(), time);
-            }
+            let complete = messages[sent..sent + count as usize]
+                .iter()
+                .all(|message| claimed.commit_next(class, message.as_ref(), time));
+            sent += (claimed.next - first) as usize;
             drop(claimed);
-            sent += count as usize;
+            if !complete {
+                if sent == 0 {
+                    return Err(SendError::NoSpace);
+                }
+                break;
+            }
         }
         self.announce_if_due(timestamp.unwrap_or(0));
         Ok(sent)
@@ -285,6 +298,20 @@ impl<S: Mode> Producer<S> {
 
     /// Claims a slot for a message of `size` bytes that is written in place, through the guard
     /// that this gives, and sent by [`Reservation::commit`].
+    ///
+    /// ```
+    /// # #[cfg(feature = "alloc")] {
+    /// use ultrafastring::{PriorityClass, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::builder().max_message(4096).heap()?;
+    /// let mut producer = ring.producer()?;
+    /// let mut place = producer.reserve(1000, PriorityClass::Normal)?;
+    /// place.write_at(0, b"header");
+    /// place.write_at(6, &[0; 994]);
+    /// place.commit();
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// A guard that is dropped, by a panic too, is cancelled; one that is forgotten
     /// (`mem::forget`) is cancelled by the next call on this handle, or when the handle is
@@ -298,14 +325,13 @@ impl<S: Mode> Producer<S> {
         size: usize,
         class: PriorityClass,
     ) -> Result<Reservation<'_, S>, SendError> {
-        if size > INLINE_SIZE {
-            return Err(SendError::TooLarge { size, max: INLINE_SIZE });
-        }
-        let position = self.claim(class, 1)?;
+        let large = size > INLINE_SIZE;
+        let position = if large { self.claim_large(size, class)? } else { self.claim(class, 1)? };
         if Self::SHARED {
             self.reserved = Some(position);
         }
-        Ok(Reservation { producer: self, position, class, size, bytes: [0; INLINE_SIZE] })
+        let bytes = [0; INLINE_SIZE];
+        Ok(Reservation { producer: self, position, class, size, large, bytes })
     }
 
     /// Sends `data`, and calls `relax` again and again while there is no room: for programs
@@ -350,6 +376,15 @@ impl<S: Mode> Producer<S> {
     /// The ring's capacity in slots.
     pub fn capacity(&self) -> usize {
         self.entry.segment().geometry().capacity
+    }
+
+    /// Bytes of the largest message.
+    pub fn max_message(&self) -> usize {
+        self.entry.segment().geometry().max_message()
+    }
+
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.entry.segment().is_trusted()
     }
 
     /// This handle's place in the participant table.
@@ -446,6 +481,57 @@ impl<S: Mode> Producer<S> {
         }
         if wait::is_alert(self.entry.segment(), Side::Consumer) {
             self.attend();
+        }
+    }
+
+    // ---- messages in side buffers --------------------------------------------------------
+
+    /// The rest of [`send_fast`](Self::send_fast) for what does not fit into a slot.
+    #[inline(never)]
+    fn send_large(&mut self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
+        let position = self.claim_large(data.len(), class)?;
+        let timestamp = self.stamps.take(position);
+        self.side(position).write(self.copying, 0, data);
+        self.commit_large(position, class, data.len(), timestamp);
+        self.announce_if_due(timestamp);
+        Ok(())
+    }
+
+    /// Takes a position whose side buffer has the memory for `size` bytes.
+    #[inline]
+    fn claim_large(&mut self, size: usize, class: PriorityClass) -> Result<u64, SendError> {
+        let max = self.max_message();
+        if size > max {
+            return Err(SendError::TooLarge { size, max });
+        }
+        let position = self.claim(class, 1)?;
+        if !self.entry.segment().back(position, size) {
+            self.abandon(position);
+            return Err(SendError::NoSpace);
+        }
+        Ok(position)
+    }
+
+    #[inline]
+    fn side(&self, position: u64) -> SideBuffer<'_> {
+        self.entry.segment().side(position)
+    }
+
+    /// Makes a message visible whose `size` bytes are in the side buffer.
+    #[inline]
+    fn commit_large(&mut self, position: u64, class: PriorityClass, size: usize, timestamp: u64) {
+        let meta = Meta::large(class, self.entry.index() as u32);
+        if !self.run.continues(meta.kind()) {
+            self.run.end(self.count(), &mut self.lanes);
+            self.run = SentRun::begin(meta, self.count());
+        }
+        self.run.note_large(size);
+        // The bytes come first: ordinary stores, which the release of the sequence makes visible.
+        let slot = self.entry.segment().slot(position);
+        slot.commit_by(self.stores, position, meta, timestamp, Payload::of_large(size));
+        self.credits.advance_to(position + 1);
+        if Self::SHARED {
+            self.unannounced += 1;
         }
     }
 
@@ -653,12 +739,32 @@ struct Claimed<'a, S: Mode> {
 }
 
 impl<S: Mode> Claimed<'_, S> {
+    /// Commits the next message; `false` if there is no memory for it.
     #[inline(always)]
-    fn commit_next(&mut self, class: PriorityClass, data: &[u8], timestamp: u64) {
-        // An `as_ref` that grew since its size was checked is cut: it is committed somehow.
-        let data = &data[..data.len().min(INLINE_SIZE)];
+    fn commit_next(&mut self, class: PriorityClass, data: &[u8], timestamp: u64) -> bool {
+        if data.len() > INLINE_SIZE {
+            return self.commit_next_large(class, data, timestamp);
+        }
         self.producer.commit(self.next, class, data, timestamp);
         self.next += 1;
+        true
+    }
+
+    #[inline(never)]
+    fn commit_next_large(&mut self, class: PriorityClass, data: &[u8], timestamp: u64) -> bool {
+        // An `as_ref` that grew since its size was checked is cut: it is committed somehow.
+        let data = &data[..data.len().min(self.producer.max_message())];
+        if data.len() <= INLINE_SIZE {
+            self.producer.commit(self.next, class, data, timestamp);
+        } else {
+            if !self.producer.entry.segment().back(self.next, data.len()) {
+                return false;
+            }
+            self.producer.side(self.next).write(self.producer.copying, 0, data);
+            self.producer.commit_large(self.next, class, data.len(), timestamp);
+        }
+        self.next += 1;
+        true
     }
 }
 
@@ -672,46 +778,126 @@ impl<S: Mode> Drop for Claimed<'_, S> {
     }
 }
 
-/// A slot to write in place: see [`Producer::reserve`]. Dereferences to its bytes, zero at first.
+/// A message to write in place: see [`Producer::reserve`].
 ///
-/// The bytes are the guard's own until [`commit`](Self::commit) stores them in the slot: 40 bytes
-/// cost less to copy than a hostile peer's writes into a `&mut [u8]` would cost in soundness.
+/// Up to 40 bytes are the guard's own, zero at first, until [`commit`](Self::commit) stores them in
+/// the slot: they cost less to copy than to do without. More are written straight into the side
+/// buffer, which holds what some earlier message left there, until something else is written. A
+/// peer that does not mind the protocol could write there at the same time, so that memory is no
+/// `&mut [u8]` to Rust; for one, take a [`Trusted`](crate::Trusted) handle.
 #[derive(Debug)]
 pub struct Reservation<'a, S: Mode> {
     producer: &'a mut Producer<S>,
     position: u64,
     class: PriorityClass,
     size: usize,
+    /// Whether the bytes are in the side buffer.
+    large: bool,
     bytes: [u8; INLINE_SIZE],
 }
 
 impl<S: Mode> Reservation<'_, S> {
+    /// Bytes of the message.
+    pub fn len(&self) -> usize {
+        self.size
+    }
+
+    /// Whether the message has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
+    /// Writes `data` from byte `offset` of the message on.
+    ///
+    /// # Panics
+    ///
+    /// If that goes beyond the message.
+    #[inline]
+    pub fn write_at(&mut self, offset: usize, data: &[u8]) {
+        assert!(
+            offset <= self.size && data.len() <= self.size - offset,
+            "{} bytes at {offset} go beyond a message of {}",
+            data.len(),
+            self.size
+        );
+        if self.large {
+            self.producer.side(self.position).write(self.producer.copying, offset, data);
+        } else {
+            self.bytes[offset..offset + data.len()].copy_from_slice(data);
+        }
+    }
+
+    /// Writes the whole message.
+    ///
+    /// # Panics
+    ///
+    /// If `data` is not as long as the message.
+    #[inline]
+    pub fn copy_from_slice(&mut self, data: &[u8]) {
+        assert!(data.len() == self.size, "{} bytes for a message of {}", data.len(), self.size);
+        self.write_at(0, data);
+    }
+
+    /// Makes the message shorter; a `size` that is not less changes nothing. So one can reserve the
+    /// most and commit what it came to.
+    pub fn truncate(&mut self, size: usize) {
+        self.size = self.size.min(size);
+    }
+
+    /// The bytes of a message of up to 40, which are the guard's own; `None` of a larger one.
+    pub fn as_mut_inline(&mut self) -> Option<&mut [u8]> {
+        (!self.large).then(|| &mut self.bytes[..self.size])
+    }
+
+    /// All bytes, where they are.
+    ///
+    /// # Safety
+    ///
+    /// Until the slice is used for the last time, no process that has the ring mapped accesses
+    /// this message, which none does that keeps to the protocol.
+    pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
+        if self.large {
+            let start = self.producer.side(self.position).as_ptr();
+            // SAFETY: so many bytes are in the side buffer, initialised, as memory to be backed by
+            // now; the position was claimed, so nobody who keeps to the protocol has them, and
+            // for the others the caller vouches.
+            unsafe { core::slice::from_raw_parts_mut(start, self.size) }
+        } else {
+            &mut self.bytes[..self.size]
+        }
+    }
+
+    /// [`as_mut_slice`](Self::as_mut_slice), to read.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    pub unsafe fn as_slice(&self) -> &[u8] {
+        if self.large {
+            let start = self.producer.side(self.position).as_ptr();
+            // SAFETY: as in `as_mut_slice`.
+            unsafe { core::slice::from_raw_parts(start, self.size) }
+        } else {
+            &self.bytes[..self.size]
+        }
+    }
+
     /// Sends the message.
     pub fn commit(self) {
         let mut this = core::mem::ManuallyDrop::new(self);
-        let Self { producer, position, class, size, bytes } = &mut *this;
+        let Self { producer, position, class, size, large, bytes } = &mut *this;
         let timestamp = producer.stamps.take(*position);
-        producer.commit(*position, *class, &bytes[..*size], timestamp);
+        if *large {
+            producer.commit_large(*position, *class, *size, timestamp);
+        } else {
+            producer.commit(*position, *class, &bytes[..*size], timestamp);
+        }
         producer.reserved = None;
         producer.announce_if_due(timestamp);
     }
 
     /// Gives the slot back unsent; the same as dropping the guard.
     pub fn cancel(self) {}
-}
-
-impl<S: Mode> Deref for Reservation<'_, S> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..self.size]
-    }
-}
-
-impl<S: Mode> DerefMut for Reservation<'_, S> {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.size]
-    }
 }
 
 impl<S: Mode> Drop for Reservation<'_, S> {

@@ -9,6 +9,8 @@ use crate::builder::Builder;
 use crate::builder::DEFAULT_CAPACITY;
 use crate::layout::{Bell, Redelivery, Sharing, Side, Timestamps};
 use crate::message::Batch;
+#[cfg(feature = "alloc")]
+use crate::message::Received;
 use crate::observe::{self, Positions, RingStats};
 use crate::participant::{Identity, ParticipantInfo, ParticipantName};
 use crate::seat::Seats;
@@ -26,7 +28,7 @@ type Held<H> = alloc::boxed::Box<Seats<H>>;
 #[cfg(not(feature = "alloc"))]
 type Held<H> = Seats<H>;
 
-/// A bounded ring of messages up to 40 bytes, on the heap for threads or in a named segment for
+/// A bounded ring of messages up to 40 bytes, or [as large as chosen](Builder::max_message), on the heap for threads or in a named segment for
 /// processes.
 ///
 /// The calls on `&UltraFastRing` ([`send_fast`](Self::send_fast), [`recv_fast`](Self::recv_fast),
@@ -100,12 +102,13 @@ impl UltraFastRing {
         Self::new(DEFAULT_CAPACITY)
     }
 
-    /// Sends `data` (at most 40 bytes).
+    /// Sends `data`: at most 40 bytes, unless the ring was made for
+    /// [larger messages](Builder::max_message).
     ///
     /// # Errors
     ///
     /// [`SendError::TooLarge`], [`SendError::Full`], [`SendError::OutOfCredit`],
-    /// [`SendError::Closed`], or [`SendError::NoEntry`] if the producer side is exclusive or the participant table full;
+    /// [`SendError::NoSpace`], [`SendError::Closed`], or [`SendError::NoEntry`] if the producer side is exclusive or the participant table full;
     /// nothing of the message was sent.
     #[inline(always)]
     pub fn send_fast(&self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
@@ -121,6 +124,18 @@ impl UltraFastRing {
     #[inline(always)]
     pub fn recv_fast(&self, buffer: &mut [u8]) -> Result<(usize, PriorityClass, u64), RecvError> {
         self.receiving(|consumer| consumer.recv_fast(buffer))
+    }
+
+    /// Receives the next message, of any size, into `buffer`; see
+    /// [`Consumer::recv_into`].
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_fast`](Self::recv_fast), but [`RecvError::OutOfMemory`] instead of a buffer that
+    /// is too small.
+    #[cfg(feature = "alloc")]
+    pub fn recv_into(&self, buffer: &mut alloc::vec::Vec<u8>) -> Result<Received, RecvError> {
+        self.receiving(|consumer| consumer.recv_into(buffer))
     }
 
     /// Sends as many of `messages` as there is credit for, in order, and says how many; see
@@ -163,7 +178,7 @@ impl UltraFastRing {
     }
 
     #[inline(always)]
-    fn receiving<T>(
+    pub(crate) fn receiving<T>(
         &self,
         work: impl FnOnce(&mut Consumer<Shared>) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {
@@ -316,7 +331,12 @@ impl UltraFastRing {
         self.segment.geometry().redelivery
     }
 
-    /// Bytes that the segment takes.
+    /// Bytes of the largest message.
+    pub fn max_message(&self) -> usize {
+        self.segment.geometry().max_message()
+    }
+
+    /// Bytes of the segment, side buffers whole; what of them was never touched takes no memory.
     pub fn size_bytes(&self) -> usize {
         self.segment.geometry().offsets().end
     }

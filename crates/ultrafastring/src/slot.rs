@@ -9,6 +9,8 @@
 //!             ABANDONED | p+1  abandoned at position p: skip it
 //!             anything less    not yet
 //!  meta       bits 0–7 priority class · 8–15 flags · 16–31 size · 32–63 producer's entry
+//!             flag 8 (LARGE): the bytes are in the slot's side buffer; the size here is 0, and
+//!             payload word 3 is their number
 //!  timestamp  ticks at send; 0 where none was taken
 //! ```
 //!
@@ -29,6 +31,9 @@ pub const INLINE_SIZE: usize = 40;
 /// Bit of a sequence that marks an abandoned position.
 pub(crate) const ABANDONED: u64 = 1 << 63;
 
+/// Flag of a message whose bytes are in the slot's side buffer.
+const LARGE: u64 = 1 << 8;
+
 /// The meta word: class, flags, size and producer of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta(u64);
@@ -38,6 +43,18 @@ impl Meta {
     #[inline(always)]
     pub const fn new(class: PriorityClass, size: usize, producer: u32) -> Self {
         Self(class as u64 | (size as u64 & 0xffff) << 16 | (producer as u64) << 32)
+    }
+
+    /// For a message whose bytes are in the side buffer.
+    #[inline]
+    pub(crate) const fn large(class: PriorityClass, producer: u32) -> Self {
+        Self(Self::new(class, 0, producer).0 | LARGE)
+    }
+
+    /// Whether the message's bytes are in the slot's side buffer.
+    #[inline(always)]
+    pub const fn is_large(self) -> bool {
+        self.0 & LARGE != 0
     }
 
     /// The priority class; a byte that is none counts as `Bulk`.
@@ -52,7 +69,8 @@ impl Meta {
         self.0 as u32
     }
 
-    /// The size in bytes, never more than [`INLINE_SIZE`] whatever the word says.
+    /// The size in bytes of what is in the slot, never more than [`INLINE_SIZE`] whatever the word
+    /// says.
     #[inline(always)]
     pub const fn size(self) -> usize {
         let size = (self.0 >> 16) as u16 as usize;
@@ -95,6 +113,18 @@ impl Payload {
             *word = word_of(rest);
         }
         Self(words)
+    }
+
+    /// What a slot holds of a message in its side buffer: the number of its bytes.
+    #[inline]
+    pub(crate) const fn of_large(size: usize) -> Self {
+        Self([size as u64, 0, 0, 0, 0])
+    }
+
+    /// The size of a message in its side buffer, never more than `max` whatever the word says.
+    #[inline]
+    pub(crate) const fn large_size(&self, max: usize) -> usize {
+        if self.0[0] < max as u64 { self.0[0] as usize } else { max }
     }
 
     /// Writes the first `buffer.len()` bytes to `buffer`, at most 40; the rest of `buffer` stays
@@ -342,6 +372,18 @@ impl TimestampedSlot {
         Meta(self.words[META].load(Ordering::Relaxed))
     }
 
+    /// The size of the message: of one in a side buffer at most `max`.
+    #[inline(always)]
+    pub(crate) fn size(&self, meta: Meta, max: usize) -> usize {
+        if meta.is_large() {
+            // Relaxed: as in `read`.
+            let word = self.words[PAYLOAD].load(Ordering::Relaxed);
+            Payload([word, 0, 0, 0, 0]).large_size(max)
+        } else {
+            meta.size()
+        }
+    }
+
     /// Marks `position` abandoned if the sequence is still `seen`; says whether it did.
     pub fn abandon(&self, seen: u64, position: u64) -> bool {
         // Release on success: pairs with the acquire in `sequence`. Relaxed on failure: the
@@ -434,6 +476,11 @@ mod tests {
                 let meta = Meta(raw);
                 prop_assert!(meta.size() <= INLINE_SIZE);
                 prop_assert!(meta.class().index() < PriorityClass::COUNT);
+            }
+
+            #[test]
+            fn no_length_word_gives_more_than_a_side_buffer_holds(word: u64, max in 0usize..1 << 30) {
+                prop_assert!(Payload([word, 7, 7, 7, 7]).large_size(max) <= max);
             }
 
             #[test]

@@ -13,12 +13,15 @@ use common::patiently;
 use std::path::Path;
 use tempfile::TempDir;
 use ultrafastring::{
-    Builder, Consumer, Finding, Mode, PriorityClass, Producer, Sharing, Side, UltraFastRing,
-    WaitStrategy,
+    Builder, Consumer, Finding, INLINE_SIZE, Mode, PriorityClass, Producer, Sharing, Side,
+    UltraFastRing, WaitStrategy,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
 const NAME: &str = "stepped";
+
+/// Bytes of a message in a side buffer: two blocks of either copying loop, and some.
+const LARGE: usize = 300;
 
 /// How a life under observation ended.
 #[derive(PartialEq)]
@@ -109,18 +112,19 @@ fn works<P: Mode, C: Mode>(
     mut consumer: Consumer<C>,
     mut leftovers: impl FnMut(&[u8], bool),
 ) {
+    let mut message = Vec::new();
     for number in 0..6u8 {
         let mut received = false;
         let mut sent = false;
         patiently("a message sent after a death", || {
             sent = sent || producer.send_fast(&[number], NORMAL).is_ok();
-            if let Ok(message) = consumer.try_recv() {
+            if let Ok(about) = consumer.recv_into(&mut message) {
                 match message[..] {
                     [one] => {
-                        assert_eq!((one, message.is_redelivered()), (number, false));
+                        assert_eq!((one, about.redelivered), (number, false));
                         received = true;
                     }
-                    _ => leftovers(&message, message.is_redelivered()),
+                    _ => leftovers(&message, about.redelivered),
                 }
             }
             (sent && received).then_some(())
@@ -185,7 +189,10 @@ fn kill_a_consumer<S: Mode>(
 ) {
     at_every(stride, |steps| {
         let ring = fresh(builder);
-        let messages: [&[u8]; 2] = [b"one", b"two"];
+        let messages: [&[u8]; 2] = match ring.max_message() {
+            INLINE_SIZE => [b"one", b"two"],
+            _ => [&[1; LARGE], &[2; LARGE]],
+        };
         match ring.producer_side() {
             Sharing::Shared => ring.producer().unwrap().send_batch(&messages, NORMAL),
             Sharing::Exclusive => ring.exclusive_producer().unwrap().send_batch(&messages, NORMAL),
@@ -310,6 +317,54 @@ fn a_shared_producer_killed_between_its_commit_and_waking_a_consumer() {
         31,
         |ring| ring.producer().unwrap(),
         |ring| ring.consumer().unwrap(),
+    );
+}
+
+#[test]
+fn a_shared_producer_killed_while_it_sends_from_a_side_buffer() {
+    let directory = stage();
+    kill_a_producer(
+        &two_slots(&directory).max_message(LARGE),
+        53,
+        |ring| ring.producer().unwrap(),
+        |producer| {
+            producer.send_fast(&[1; LARGE], NORMAL).unwrap();
+            let mut place = producer.reserve(LARGE, NORMAL).unwrap();
+            place.write_at(0, &[2; LARGE / 2]);
+            place.write_at(LARGE / 2, &[3; LARGE / 2]);
+            place.commit();
+        },
+        &[&[1; LARGE], &[[2; LARGE / 2], [3; LARGE / 2]].concat()],
+    );
+}
+
+#[test]
+fn a_shared_consumer_killed_while_it_copies_a_side_buffer_takes_at_most_that_message_with_it() {
+    let directory = stage();
+    kill_a_consumer(
+        &two_slots(&directory).max_message(LARGE),
+        59,
+        |ring| ring.consumer().unwrap(),
+        |consumer| assert_eq!(consumer.recv_fast(&mut [0; LARGE]).unwrap().0, LARGE),
+        1,
+        1,
+    );
+}
+
+#[test]
+fn a_shared_consumer_killed_before_it_releases_a_side_buffer_loses_nothing() {
+    let directory = stage();
+    kill_a_consumer(
+        &two_slots(&directory).max_message(LARGE),
+        59,
+        |ring| ring.consumer().unwrap(),
+        |consumer| {
+            let guard = consumer.borrow().unwrap();
+            guard.read_at(0, &mut [0; LARGE]);
+            std::mem::forget(guard);
+        },
+        0,
+        2,
     );
 }
 

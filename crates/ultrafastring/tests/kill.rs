@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use ultrafastring::{
-    Builder, Consumer, Finding, Mode, PriorityClass, Producer, RecvError, SendError, Sharing, Side,
-    UltraFastRing,
+    Builder, Consumer, Finding, INLINE_SIZE, Mode, PriorityClass, Producer, RecvError, SendError,
+    Sharing, Side, UltraFastRing,
 };
 
 const NAME: &str = "killed";
@@ -39,6 +39,8 @@ static TURN: Mutex<()> = Mutex::new(());
 struct Log {
     next: AtomicU64,
     stop: AtomicU64,
+    /// Whether half of the messages are for side buffers.
+    large: AtomicU64,
     sent: [AtomicU8; MOST],
     received: [AtomicU8; MOST],
 }
@@ -81,10 +83,26 @@ impl Log {
         self.stop.load(SeqCst) != 0
     }
 
-    fn note(&self, message: &[u8], redelivered: bool) {
-        let (_, number) = Numbered::read(message);
+    fn note(&self, bytes: &[u8], redelivered: bool) {
+        assert!(bytes.len() >= 12, "a message is cut: {bytes:?}");
+        let number = u64::from_le_bytes(bytes[4..12].try_into().unwrap());
+        assert!(number < MOST as u64, "a message is not one that was sent");
+        let expected = message(number, self.large.load(SeqCst) != 0);
+        assert!(bytes == expected, "message {number} is not what was sent");
         self.received[number as usize].fetch_add(if redelivered { 16 } else { 1 }, SeqCst);
     }
+}
+
+/// Bytes of the largest message of a trial with large ones.
+const LARGEST: usize = 700;
+
+/// The message with this number.
+fn message(number: u64, large: bool) -> Vec<u8> {
+    let mut bytes = Numbered::new(0, number).as_ref().to_vec();
+    if large && number.is_multiple_of(2) {
+        bytes.resize((41 + number as usize % 1_000).min(LARGEST), number as u8);
+    }
+    bytes
 }
 
 /// How a trial's consumers take messages.
@@ -101,6 +119,7 @@ enum Taking {
 const BATCH: usize = 4;
 
 fn produce<S: Mode>(mut producer: Producer<S>, log: &Log) {
+    let large = log.large.load(SeqCst) != 0;
     let class = |number: u64| PriorityClass::ALL[number as usize % 5];
     while !log.stopped() {
         // In turn one message, one written in place, and a batch.
@@ -108,15 +127,15 @@ fn produce<S: Mode>(mut producer: Producer<S>, log: &Log) {
         let count = if way == 2 { 3 } else { 1 };
         let first = log.next.fetch_add(count, SeqCst);
         assert!(((first + count) as usize) < MOST, "the log is full");
-        let batch: Vec<_> = (first..first + count).map(|n| Numbered::new(0, n)).collect();
+        let batch: Vec<_> = (first..first + count).map(|n| message(n, large)).collect();
         (first..first + count).for_each(|n| log.sent[n as usize].store(1, SeqCst));
         let mut done = 0;
         while done < batch.len() {
             let rest = &batch[done..];
             let result = match way {
-                0 => producer.send_fast(rest[0].as_ref(), class(first)).map(|()| 1),
-                1 => producer.reserve(rest[0].as_ref().len(), class(first)).map(|mut place| {
-                    place.copy_from_slice(rest[0].as_ref());
+                0 => producer.send_fast(&rest[0], class(first)).map(|()| 1),
+                1 => producer.reserve(rest[0].len(), class(first)).map(|mut place| {
+                    place.copy_from_slice(&rest[0]);
                     place.commit();
                     1
                 }),
@@ -141,16 +160,17 @@ fn produce<S: Mode>(mut producer: Producer<S>, log: &Log) {
 }
 
 fn consume<S: Mode>(consumer: &mut Consumer<S>, log: &Log, taking: Taking) {
+    let mut buffer = Vec::new();
     while !log.stopped() {
         let result = match taking {
             Taking::InPlace => consumer.borrow().map(|message| {
-                log.note(&message, message.is_redelivered());
+                log.note(&message.to_vec(), message.is_redelivered());
             }),
             Taking::Copying => {
-                consumer.try_recv().map(|message| log.note(&message, message.is_redelivered()))
+                consumer.recv_into(&mut buffer).map(|about| log.note(&buffer, about.redelivered))
             }
             Taking::Batches => {
-                let mut buffers = [[0; 40]; BATCH];
+                let mut buffers = [[0; LARGEST]; BATCH];
                 consumer.recv_batch(&mut buffers).map(|batch| {
                     for (buffer, about) in buffers.iter().zip(&batch) {
                         log.note(&buffer[..about.size], about.redelivered);
@@ -279,6 +299,8 @@ fn random(state: &mut u64, below: u64) -> u64 {
 struct Trial {
     sharing: Sharing,
     taking: Taking,
+    /// Whether half of the messages are for side buffers.
+    large: bool,
     seed: u64,
 }
 
@@ -294,11 +316,13 @@ impl Trial {
             .directory(directory.path())
             .capacity(16)
             .participants(16)
+            .max_message(if self.large { LARGEST } else { INLINE_SIZE })
             .producer_side(self.sharing)
             .consumer_side(self.sharing);
         let ring = builder.create(NAME).unwrap();
         let shared = Shared::new();
         let log = shared.log();
+        log.large.store(u64::from(self.large), SeqCst);
         let start = |side| Worker::start(side, &builder, log, self.taking);
         let each = if self.sharing == Sharing::Shared { 2 } else { 1 };
         let mut workers: Vec<_> =
@@ -355,11 +379,12 @@ impl Trial {
         self.settle(&ring, log, killed_consumers);
         let stats = ring.stats();
         println!(
-            "{:?} sides, {:?}: {killed} kills ({killed_consumers} of consumers) and {stopped} stops \
+            "{:?} sides, {:?}{}: {killed} kills ({killed_consumers} of consumers) and {stopped} stops \
              in {} messages; {} slots abandoned between claim and commit, {} messages redelivered \
              that were held",
             self.sharing,
             self.taking,
+            if self.large { ", large ones too" } else { "" },
             log.next.load(SeqCst),
             stats.abandoned,
             stats.redelivered,
@@ -409,9 +434,10 @@ impl Trial {
         missing: &dyn Fn() -> u64,
     ) {
         let mut last = std::time::Instant::now();
+        let mut buffer = Vec::new();
         patiently("an empty ring", || {
-            if let Ok(message) = consumer.try_recv() {
-                log.note(&message, message.is_redelivered());
+            if let Ok(about) = consumer.recv_into(&mut buffer) {
+                log.note(&buffer, about.redelivered);
                 last = std::time::Instant::now();
             }
             // What the dead left takes a moment to be noticed.
@@ -424,25 +450,40 @@ impl Trial {
 
 #[test]
 fn shared_sides_that_read_in_place_lose_nothing() {
-    Trial { sharing: Sharing::Shared, taking: Taking::InPlace, seed: 1 }.run();
+    Trial { sharing: Sharing::Shared, taking: Taking::InPlace, large: false, seed: 1 }.run();
 }
 
 #[test]
 fn shared_sides_that_copy_lose_at_most_what_the_killed_had_in_hand() {
-    Trial { sharing: Sharing::Shared, taking: Taking::Copying, seed: 2 }.run();
+    Trial { sharing: Sharing::Shared, taking: Taking::Copying, large: false, seed: 2 }.run();
 }
 
 #[test]
 fn shared_sides_that_receive_batches_lose_at_most_what_the_killed_had_in_hand() {
-    Trial { sharing: Sharing::Shared, taking: Taking::Batches, seed: 3 }.run();
+    Trial { sharing: Sharing::Shared, taking: Taking::Batches, large: false, seed: 3 }.run();
 }
 
 #[test]
 fn exclusive_sides_that_read_in_place_lose_nothing() {
-    Trial { sharing: Sharing::Exclusive, taking: Taking::InPlace, seed: 4 }.run();
+    Trial { sharing: Sharing::Exclusive, taking: Taking::InPlace, large: false, seed: 4 }.run();
 }
 
 #[test]
 fn exclusive_sides_that_copy_lose_at_most_what_the_killed_had_in_hand() {
-    Trial { sharing: Sharing::Exclusive, taking: Taking::Copying, seed: 5 }.run();
+    Trial { sharing: Sharing::Exclusive, taking: Taking::Copying, large: false, seed: 5 }.run();
+}
+
+#[test]
+fn messages_in_side_buffers_are_read_in_place_whole_whoever_is_killed() {
+    Trial { sharing: Sharing::Shared, taking: Taking::InPlace, large: true, seed: 7 }.run();
+}
+
+#[test]
+fn messages_in_side_buffers_are_copied_whole_whoever_is_killed() {
+    Trial { sharing: Sharing::Shared, taking: Taking::Copying, large: true, seed: 8 }.run();
+}
+
+#[test]
+fn messages_in_side_buffers_are_received_whole_in_batches_whoever_is_killed() {
+    Trial { sharing: Sharing::Exclusive, taking: Taking::Batches, large: true, seed: 9 }.run();
 }

@@ -126,12 +126,12 @@ fn a_message_is_written_and_read_in_place_in_lent_memory() {
     let mut producer = ring.producer().unwrap();
     let mut consumer = ring.consumer().unwrap();
     let mut reservation = producer.reserve(3, PriorityClass::High).unwrap();
-    assert_eq!(&*reservation, [0; 3]);
+    assert_eq!(reservation.as_mut_inline(), Some(&mut [0; 3][..]));
     reservation.copy_from_slice(b"abc");
     reservation.commit();
     assert_eq!(producer.send_fast(b"d", PriorityClass::High), Err(SendError::Full));
     let borrowed = consumer.borrow().unwrap();
-    assert_eq!((&**borrowed, borrowed.class()), (&b"abc"[..], PriorityClass::High));
+    assert_eq!((borrowed.as_inline(), borrowed.class()), (Some(&b"abc"[..]), PriorityClass::High));
     borrowed.release();
     consumer.flush();
     producer.send_fast(b"d", PriorityClass::High).unwrap();

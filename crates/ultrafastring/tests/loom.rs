@@ -180,7 +180,7 @@ fn what_an_exclusive_consumer_reads_in_place_is_not_overwritten() {
         for expected in 1..=4 {
             loop {
                 if let Ok(guard) = consumer.borrow() {
-                    assert_eq!(number(&guard), expected);
+                    assert_eq!(number(guard.as_inline().unwrap()), expected);
                     break;
                 }
                 thread::yield_now();
@@ -279,6 +279,35 @@ fn a_batch_that_is_held_is_not_granted_by_another_consumer() {
 }
 
 #[test]
+fn a_message_in_a_side_buffer_is_seen_whole_and_not_overwritten_while_it_is_read() {
+    check(|| {
+        // One slot, so that the second message needs the first one's buffer.
+        let builder = Builder::new().capacity(1).participants(3).timestamps(Timestamps::Off);
+        let ring = builder.exclusive_producer().max_message(48).heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let mut consumer = ring.consumer().unwrap();
+        let sending = spawn(move || {
+            for filling in 1..=2 {
+                while producer.send_fast(&[filling; 48], NORMAL).is_err() {
+                    thread::yield_now();
+                }
+            }
+        });
+        for filling in 1..=2 {
+            let mut buffer = [0; 48];
+            loop {
+                if let Ok((size, ..)) = consumer.recv_fast(&mut buffer) {
+                    assert_eq!((size, buffer), (48, [filling; 48]));
+                    break;
+                }
+                thread::yield_now();
+            }
+        }
+        sending.join().unwrap();
+    });
+}
+
+#[test]
 fn a_borrowed_message_is_not_granted_by_another_consumer() {
     check(|| {
         let ring = two_slots().exclusive_producer().heap().unwrap();
@@ -287,7 +316,11 @@ fn a_borrowed_message_is_not_granted_by_another_consumer() {
         let (mut holding, mut granting) = (ring.consumer().unwrap(), ring.consumer().unwrap());
         let sending = spawn(move || send_some(&mut producer, &[3], 3));
         let receiving = spawn(move || {
-            (0..2).filter_map(|_| holding.borrow().ok().map(|guard| number(&guard))).collect()
+            (0..2)
+                .filter_map(|_| {
+                    holding.borrow().ok().map(|guard| number(guard.as_inline().unwrap()))
+                })
+                .collect()
         });
         let mut seen: Vec<_> = granting.try_recv().map(|m| number(&m)).into_iter().collect();
         granting.flush();
@@ -327,7 +360,7 @@ fn a_forgotten_guard_is_released_by_the_next_call_while_others_go_on() {
         let receiving = spawn(move || {
             let mut seen = Vec::new();
             if let Ok(guard) = forgetful.borrow() {
-                seen.push(number(&guard));
+                seen.push(number(guard.as_inline().unwrap()));
                 mem::forget(guard);
             }
             seen.extend(forgetful.try_recv().map(|message| number(&message)));

@@ -181,7 +181,7 @@ fn receive_and_note<S: Mode>(mut consumer: Consumer<S>, note: &File, in_place: b
         };
         patiently("a message", || {
             if in_place {
-                consumer.borrow().ok().map(|guard| work(&guard))
+                consumer.borrow().ok().map(|guard| work(&guard.to_vec()))
             } else {
                 consumer.try_recv().ok().map(|message| work(&message))
             }

@@ -18,6 +18,12 @@ use ultrafastring::{
     SendError, Sharing, Timestamps, UltraFastRing,
 };
 
+/// Bytes of the largest message that any ring here is made for.
+const LARGEST: usize = 300;
+
+/// Bytes of a buffer that a batch is received into.
+const BUFFER: usize = 128;
+
 /// One call, or a few that belong together.
 #[derive(Clone, Debug)]
 enum Step {
@@ -50,14 +56,16 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(End::Committed), 1 => Just(End::Cancelled), 1 => Just(End::Forgotten)
     ];
     let by = 0..2usize;
+    // As often in a slot as in a side buffer, or too large for either.
+    let size = || prop_oneof![0..=INLINE_SIZE, 0..=LARGEST + 1];
     prop_oneof![
-        6 => (by.clone(), 0..=INLINE_SIZE + 1, class())
+        6 => (by.clone(), size(), class())
             .prop_map(|(by, size, class)| Step::Send { by, size, class }),
         3 => (by.clone(), 0..100usize, class())
             .prop_map(|(by, count, class)| Step::SendBatch { by, count, class }),
-        3 => (by.clone(), 0..=INLINE_SIZE + 1, class(), end)
+        3 => (by.clone(), size(), class(), end)
             .prop_map(|(by, size, class, end)| Step::Reserve { by, size, class, end }),
-        6 => (by.clone(), prop::option::weighted(0.3, 0..=INLINE_SIZE))
+        6 => (by.clone(), prop::option::weighted(0.5, size()))
             .prop_map(|(by, room)| Step::Receive { by, room }),
         3 => (by.clone(), 0..100usize).prop_map(|(by, buffers)| Step::ReceiveBatch { by, buffers }),
         4 => (by.clone(), any::<bool>()).prop_map(|(by, forget)| Step::Borrow { by, forget }),
@@ -74,27 +82,28 @@ fn sharing() -> impl Strategy<Value = Sharing> {
 
 /// A builder of a ring of any kind but for its sides, with its credit limit and reserves.
 fn kind() -> impl Strategy<Value = (Builder, u64, [u64; PriorityClass::COUNT])> {
+    let max_message = prop_oneof![Just(INLINE_SIZE), INLINE_SIZE..=LARGEST];
     let timestamps =
         prop_oneof![Just(Timestamps::Every), Just(Timestamps::OneIn(4)), Just(Timestamps::Off)];
-    (0..=6u32, timestamps)
-        .prop_flat_map(|(log, timestamps)| {
+    (0..=6u32, timestamps, max_message)
+        .prop_flat_map(|(log, timestamps, max_message)| {
             let capacity = 1usize << log;
             let limit = prop_oneof![Just(capacity as u64), 1..=capacity as u64];
-            (Just((capacity, timestamps)), limit)
+            (Just((capacity, timestamps, max_message)), limit)
         })
         .prop_flat_map(|(kind, limit)| {
             let reserves = prop::array::uniform5(0..=limit / 5);
             (Just(kind), Just(limit), reserves)
         })
-        .prop_map(|((capacity, timestamps), limit, mut reserves)| {
+        .prop_map(|((capacity, timestamps, max_message), limit, mut reserves)| {
             if reserves.iter().sum::<u64>() >= limit {
                 reserves = [0; 5];
             }
+            let builder =
+                Builder::new().capacity(capacity).credit_limit(limit).max_message(max_message);
             let builder = PriorityClass::ALL
                 .into_iter()
-                .fold(Builder::new().capacity(capacity).credit_limit(limit), |builder, class| {
-                    builder.reserve(class, reserves[class.index()])
-                })
+                .fold(builder, |builder, class| builder.reserve(class, reserves[class.index()]))
                 .timestamps(timestamps);
             (builder, limit, reserves)
         })
@@ -254,8 +263,9 @@ impl<P: Mode, C: Mode> Trial<P, C> {
     fn send(&mut self, by: usize, size: usize, class: PriorityClass) {
         let message = self.model.message(size);
         let result = self.producer(by).send_fast(&message, class);
-        if size > INLINE_SIZE {
-            assert_eq!(result, Err(SendError::TooLarge { size, max: INLINE_SIZE }));
+        let max = self.ring.max_message();
+        if size > max {
+            assert_eq!(result, Err(SendError::TooLarge { size, max }));
             return;
         }
         self.model.cancel_forgotten(by);
@@ -266,7 +276,8 @@ impl<P: Mode, C: Mode> Trial<P, C> {
     }
 
     fn send_batch(&mut self, by: usize, count: usize, class: PriorityClass) {
-        let batch: Vec<_> = (0..count).map(|i| self.model.message(i % (INLINE_SIZE + 1))).collect();
+        let max = self.ring.max_message();
+        let batch: Vec<_> = (0..count).map(|i| self.model.message(i * 37 % (max + 1))).collect();
         let result = self.producer(by).send_batch(&batch, class);
         if count == 0 {
             assert_eq!(result, Ok(0));
@@ -286,8 +297,9 @@ impl<P: Mode, C: Mode> Trial<P, C> {
         let result = producer.reserve(size, class);
         // Afterwards: a producer that is refused for long takes what was released and not granted.
         let granted = self.ring.positions().consumer_tail;
-        if size > INLINE_SIZE {
-            assert_eq!(result.unwrap_err(), SendError::TooLarge { size, max: INLINE_SIZE });
+        let max = self.ring.max_message();
+        if size > max {
+            assert_eq!(result.unwrap_err(), SendError::TooLarge { size, max });
             return;
         }
         self.model.cancel_forgotten(by);
@@ -298,8 +310,14 @@ impl<P: Mode, C: Mode> Trial<P, C> {
                 return;
             }
         };
-        assert_eq!(*guard, vec![0; size], "a reservation is zero at first");
-        guard.copy_from_slice(&message);
+        match guard.as_mut_inline() {
+            Some(bytes) => assert_eq!(*bytes, vec![0; size], "what is inline is zero at first"),
+            None => assert!(size > INLINE_SIZE),
+        }
+        // In two pieces, the second one first.
+        let (one, other) = message.split_at(size / 3);
+        guard.write_at(one.len(), other);
+        guard.write_at(0, one);
         match end {
             End::Committed => guard.commit(),
             End::Cancelled => guard.cancel(),
@@ -323,8 +341,18 @@ impl<P: Mode, C: Mode> Trial<P, C> {
     fn receive(&mut self, by: usize, room: Option<usize>) {
         self.model.release_lent(by);
         self.model.pass_holes();
-        let expected = self.model.pop(room.unwrap_or(INLINE_SIZE));
+        // In turn as a `Message`, which holds 40 bytes, and into a vector, which holds all.
+        let into_vector = self.model.number.is_multiple_of(2);
+        let most = if into_vector { usize::MAX } else { INLINE_SIZE };
+        let expected = self.model.pop(room.unwrap_or(most));
         let result = match room {
+            None if into_vector => {
+                let mut buffer = vec![0xaa; 3];
+                self.consumer(by).recv_into(&mut buffer).map(|about| {
+                    assert_eq!(about.size, buffer.len());
+                    (buffer, about.class)
+                })
+            }
             None => self.consumer(by).try_recv().map(|it| (it.to_vec(), it.class())),
             Some(room) => {
                 let mut buffer = vec![0xaa; room];
@@ -338,7 +366,7 @@ impl<P: Mode, C: Mode> Trial<P, C> {
     }
 
     fn receive_batch(&mut self, by: usize, buffers: usize) {
-        let mut buffers = vec![[0; INLINE_SIZE]; buffers];
+        let mut buffers = vec![[0; BUFFER]; buffers];
         let result: Result<Batch, _> = self.consumer(by).recv_batch(&mut buffers);
         if buffers.is_empty() {
             assert!(result.unwrap().is_empty());
@@ -346,17 +374,18 @@ impl<P: Mode, C: Mode> Trial<P, C> {
         }
         self.model.release_lent(by);
         self.model.pass_holes();
-        // A batch ends at a hole, at the latest at 64.
-        let ready = self.model.queue.iter().take_while(|it| matches!(it, Place::Message(..)));
+        // A batch ends at a hole, or at a message too large, at the latest at 64.
+        let fits = |it: &&Place| matches!(it, Place::Message(it, _) if it.len() <= BUFFER);
+        let ready = self.model.queue.iter().take_while(fits);
         let expected = ready.count().min(buffers.len()).min(MAX_BATCH);
         if expected == 0 {
-            assert_eq!(result.unwrap_err(), RecvError::Empty);
+            assert_eq!(result.unwrap_err(), self.model.pop(BUFFER).unwrap_err());
             return;
         }
         let batch = result.unwrap();
         assert_eq!(batch.len(), expected);
         for (buffer, about) in buffers.iter().zip(&batch) {
-            let (message, class) = self.model.pop(INLINE_SIZE).unwrap();
+            let (message, class) = self.model.pop(BUFFER).unwrap();
             assert_eq!((&buffer[..about.size], about.class), (&message[..], class));
             assert!(!about.redelivered);
         }
@@ -366,11 +395,12 @@ impl<P: Mode, C: Mode> Trial<P, C> {
         self.model.release_lent(by);
         self.model.pass_holes();
         let position = self.model.claimed;
-        let expected = self.model.pop(INLINE_SIZE);
+        let expected = self.model.pop(usize::MAX);
         match self.consumers[by].as_mut().unwrap().borrow() {
             Ok(guard) => {
                 let (message, class) = expected.unwrap();
-                assert_eq!((&**guard, guard.class()), (&message[..], class));
+                assert_eq!((guard.to_vec(), guard.class()), (message.clone(), class));
+                assert_eq!(guard.as_inline().is_some(), message.len() <= INLINE_SIZE);
                 assert_eq!(guard.position(), position);
                 assert!(self.ring.positions().consumer_tail <= position, "what is lent is granted");
                 self.model.lent[by] = Some(position);
@@ -427,8 +457,8 @@ impl<P: Mode, C: Mode> Trial<P, C> {
         self.model.lent = [None; 2];
         let mut consumer = (self.new_consumer)(&self.ring);
         self.model.pass_holes();
-        while let Ok(message) = consumer.try_recv() {
-            let expected = self.model.pop(INLINE_SIZE).unwrap();
+        while let Ok(message) = consumer.borrow() {
+            let expected = self.model.pop(usize::MAX).unwrap();
             assert_eq!((message.to_vec(), message.class()), expected);
             self.model.pass_holes();
         }

@@ -19,6 +19,9 @@
 //!  pattern     the loops, the same for all                        partner   the second process
 //!  queue       what a queue has to offer
 //!  case        one queue, one pattern, and how much of it
+//!  ────────────────────────────────────────────────────────────
+//!  large       large messages: a run of their own
+//!  ────────────────────────────────────────────────────────────
 //!  message     what is sent, and how it is checked                machine   cores, what machine
 //! ```
 //!
@@ -29,6 +32,7 @@
 
 mod case;
 mod kernel;
+mod large;
 mod limits;
 mod machine;
 mod measure;
@@ -89,6 +93,13 @@ struct Cli {
     /// Measure nothing: make index.html anew from the results.json in that directory.
     #[arg(long, value_name = "DIRECTORY", exclusive = true)]
     page: Option<PathBuf>,
+    /// Large messages instead, 256 bytes to a mebibyte, copied and in place; 7 rounds, or 50 with
+    /// --full.
+    #[arg(long)]
+    large: bool,
+    /// The second process of that.
+    #[arg(long, hide = true)]
+    large_part: Option<String>,
     /// The second process.
     #[arg(long, hide = true, value_name = "CORE")]
     partner: Option<usize>,
@@ -151,6 +162,14 @@ fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     if let Some(core) = cli.partner {
         partner::serve(core)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(part) = &cli.large_part {
+        large::serve(part)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if cli.large {
+        large::run(cli.rounds.unwrap_or(if cli.full { 50 } else { 7 }), &cli.only, cli.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(directory) = &cli.page {

@@ -22,7 +22,7 @@ use rustix::net::{
 
 use super::file::{self, Rights, failure};
 use super::{Backing, Segment};
-use crate::layout::{Geometry, MAGIC};
+use crate::layout::{Geometry, MAGIC, SideMemory};
 use crate::{RingError, Trust};
 
 /// What travels beside the descriptor.
@@ -42,12 +42,16 @@ fn required_seals() -> SealFlags {
 
 impl Segment {
     /// Makes a new anonymous segment.
-    pub(crate) fn anonymous(geometry: Geometry, trust: Trust) -> Result<Self, RingError> {
+    pub(crate) fn anonymous(
+        geometry: Geometry,
+        trust: Trust,
+        side_memory: SideMemory,
+    ) -> Result<Self, RingError> {
         geometry.validate()?;
         let memory = memory_file()?;
         let path = label();
         let failed = |action, errno| failure(action, &path, errno);
-        file::fill(memory.as_fd(), &geometry, &path)?;
+        file::fill(memory.as_fd(), &geometry, &path, side_memory)?;
         rustix::fs::fchmod(&memory, trust.mode()).map_err(|it| failed("set the mode of", it))?;
         rustix::fs::fcntl_add_seals(&memory, required_seals()).map_err(|it| failed("seal", it))?;
         Self::map(memory, geometry, None, path, Rights::Participate, trust)

@@ -9,6 +9,7 @@
 //! [`Trust`] allows, and the header is checked against the file's size before anything is mapped.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -17,15 +18,14 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, io};
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use super::{Backing, Place, Segment, fault, fork};
 use crate::layout::{
-    self, BadHeader, Geometry, HEADER_WORDS, PARTICIPANT_SIZE, PARTICIPANTS_OFFSET, Side,
+    self, BadHeader, Geometry, HEADER_WORDS, PAGE, PARTICIPANT_SIZE, PARTICIPANTS_OFFSET, Side,
+    SideMemory,
 };
 use crate::{RingError, Trust};
 
@@ -60,6 +60,31 @@ pub(crate) struct Mapping {
     watch: &'static fault::Watch,
     /// Of the process that mapped it.
     generation: u64,
+    backed: Backed,
+}
+
+/// What memory of the side buffers has been taken, as far as this process knows.
+///
+/// A page of a sparse file that is touched when no memory is left means SIGBUS. So nobody touches a
+/// part of a side buffer, to write or to read, before it was asked for by a call that can fail.
+struct Backed {
+    /// Where the side buffers begin, and from one to the next.
+    start: usize,
+    stride: usize,
+    /// For each how many pages have been asked for; empty if all there are have been.
+    pages: Vec<AtomicU32>,
+}
+
+impl Backed {
+    fn new(geometry: &Geometry, all_taken: bool) -> Self {
+        let offsets = geometry.offsets();
+        let count = if all_taken || geometry.side_size == 0 { 0 } else { geometry.capacity };
+        Self {
+            start: offsets.sides,
+            stride: offsets.side_stride,
+            pages: (0..count).map(|_| AtomicU32::new(0)).collect(),
+        }
+    }
 }
 
 // SAFETY: a mapping stays where it is whichever thread looks; access goes through `Segment`.
@@ -139,11 +164,12 @@ impl Segment {
         name: &str,
         geometry: Geometry,
         trust: Trust,
+        side_memory: SideMemory,
     ) -> Result<Self, RingError> {
         geometry.validate()?;
         let path = path_of(directory, name)?;
         let nameless = Nameless::make(directory, &path)?;
-        fill(nameless.file(), &geometry, &path)?;
+        fill(nameless.file(), &geometry, &path, side_memory)?;
         // The mode given at creation is cut by the process's umask.
         rustix::fs::fchmod(nameless.file(), trust.mode())
             .map_err(|errno| failure("set the mode of", &path, errno))?;
@@ -203,7 +229,9 @@ impl Segment {
         fork::note_mapping(base.as_ptr(), length, file.as_raw_fd());
         let watch = fault::watch(base.as_ptr(), length, protection.bits() as libc::c_int);
         let generation = fork::generation();
-        let mapping = Mapping { base, length, file, name, path, rights, trust, watch, generation };
+        let backed = Backed::new(&geometry, is_all_taken(&file, length));
+        let mapping =
+            Mapping { base, length, file, name, path, rights, trust, watch, generation, backed };
         // SAFETY: the kernel maps whole pages, `length` bytes of them; they are shared with other
         // processes, which is why all is atomics; the mapping stays while `Backing` does. One that
         // cannot be written is given to an `Observer` alone, which only loads.
@@ -247,21 +275,9 @@ pub(super) fn fill(
     file: BorrowedFd<'_>,
     geometry: &Geometry,
     path: &Path,
+    side_memory: SideMemory,
 ) -> Result<(), RingError> {
-    let length = geometry.offsets().end;
-    // The memory is taken now, so that a full file system is an error here and not a SIGBUS when a
-    // page is first touched.
-    let allocated = match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length as u64) {
-        // The file system does not know how.
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, length),
-        other => other,
-    };
-    allocated.map_err(|errno| match errno {
-        Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT => {
-            RingError::NoSpace { path: path.into(), bytes: length }
-        }
-        errno => failure("allocate", path, errno),
-    })?;
+    take_memory(file, path, geometry, side_memory)?;
     let words = geometry.encode();
     let mut bytes = [0; HEADER_WORDS * 8];
     for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
@@ -312,6 +328,124 @@ pub(super) fn read_header(
         BadHeader::NotARing(reason) => RingError::NotARing { path: path.into(), reason },
         BadHeader::Version(found) => RingError::LayoutVersion { path: path.into(), found },
     })
+}
+
+/// Gives the new `file` its length and the memory that it takes at once, so that a full file system
+/// is an error here and not a SIGBUS when a page is first touched.
+fn take_memory(
+    file: BorrowedFd<'_>,
+    path: &Path,
+    geometry: &Geometry,
+    side_memory: SideMemory,
+) -> Result<(), RingError> {
+    let offsets = geometry.offsets();
+    let length = offsets.end;
+    let no_space = || RingError::NoSpace { path: path.to_path_buf(), bytes: length };
+    let failed = |errno| match errno {
+        Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT => no_space(),
+        errno => failure("allocate", path, errno),
+    };
+    rustix::fs::ftruncate(file, length as u64).map_err(failed)?;
+    let at_once = match side_memory {
+        SideMemory::Preallocated => length,
+        SideMemory::OnDemand | SideMemory::Overcommitted => offsets.sides,
+    };
+    match allocate(file, 0, at_once) {
+        // The file system does not know how.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, at_once),
+        other => other,
+    }
+    .map_err(failed)?;
+    if side_memory == SideMemory::OnDemand && length > at_once {
+        let system = rustix::fs::fstatvfs(file).map_err(failed)?;
+        let free = system.f_bavail.saturating_mul(system.f_frsize);
+        // No blocks at all: a tmpfs without a limit of its own.
+        if system.f_blocks != 0 && free < (length - at_once) as u64 {
+            return Err(no_space());
+        }
+    }
+    Ok(())
+}
+
+/// Whether all memory of a file has been taken. In units of 512 bytes, whatever the file system's own
+/// are (stat(3type)).
+fn is_all_taken(file: &OwnedFd, length: usize) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|status| {
+        u64::try_from(status.st_blocks).unwrap_or(0).saturating_mul(512) >= length as u64
+    })
+}
+
+/// Has the file system set memory aside for a part of a file.
+fn allocate(file: BorrowedFd<'_>, offset: usize, length: usize) -> Result<(), Errno> {
+    let (offset, length) = (offset as u64, length as u64);
+    rustix::io::retry_on_intr(|| {
+        rustix::fs::fallocate(file, FallocateFlags::empty(), offset, length)
+    })
+}
+
+impl Mapping {
+    /// See [`Segment::back`].
+    #[inline]
+    pub(super) fn back(&self, slot: usize, size: usize) -> bool {
+        let Some(pages) = self.backed.pages.get(slot) else { return true };
+        // Relaxed: what has been taken stays taken, and nothing else follows from it.
+        size.div_ceil(PAGE) <= pages.load(Ordering::Relaxed) as usize || self.take(slot, size)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take(&self, slot: usize, size: usize) -> bool {
+        let Backed { start, stride, pages } = &self.backed;
+        // One that is less than a page may lie in two of them: all of it at once.
+        let size = if *stride < PAGE { *stride } else { size };
+        let first = start + slot * stride;
+        // Whole pages, which small neighbours may share.
+        let (begin, end) = (first / PAGE * PAGE, (first + size).next_multiple_of(PAGE));
+        if self.fault_in(begin, end - begin).is_err() {
+            return false;
+        }
+        let shared = (begin - start).div_ceil(*stride)..(end - start) / stride;
+        let taken = if *stride < PAGE { shared } else { slot..slot + 1 };
+        for index in taken.chain([slot]) {
+            if let Some(pages) = pages.get(index) {
+                // Relaxed: as in `back`.
+                pages.fetch_max(size.div_ceil(PAGE) as u32, Ordering::Relaxed);
+            }
+        }
+        true
+    }
+
+    /// Has the kernel map a part of the file as if it had been written to, or say that it cannot.
+    fn fault_in(&self, offset: usize, length: usize) -> Result<(), Errno> {
+        let advised = rustix::io::retry_on_intr(|| {
+            // SAFETY: a part of this mapping, as the callers say; its contents stay as they are.
+            unsafe {
+                rustix::mm::madvise(
+                    self.base.as_ptr().add(offset).cast(),
+                    length,
+                    Advice::LinuxPopulateWrite,
+                )
+            }
+        });
+        match advised {
+            // A kernel before 5.14: memory is set aside, and each page mapped when it is touched.
+            Err(Errno::INVAL) => allocate(self.file.as_fd(), offset, length),
+            done => done,
+        }
+    }
+
+    /// Asks for huge pages for what lies from `offset` on. It is advice: where the system has none
+    /// to give, small ones serve.
+    pub(super) fn advise_huge_pages(&self, offset: usize) {
+        // SAFETY: a part of this mapping; what it holds stays as it is.
+        let _ = unsafe {
+            rustix::mm::madvise(
+                self.base.as_ptr().add(offset).cast(),
+                self.length - offset,
+                Advice::LinuxHugepage,
+            )
+        };
+    }
 }
 
 /// A file on its way to a name.

@@ -25,7 +25,8 @@ impl Segment {
         if size_of_val(memory) < bytes {
             return Err(RingError::OutOfMemory { bytes });
         }
-        memory.fill(Page::ZERO);
+        // Nothing is read of a side buffer but what was written into it.
+        memory[..geometry.offsets().sides / PAGE].fill(Page::ZERO);
         let base = NonNull::from(memory).cast();
         // SAFETY: borrowed mutably for ever, so nobody else reaches it; long enough, zeroed, and
         // aligned as `Page` is.

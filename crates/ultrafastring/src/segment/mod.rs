@@ -14,7 +14,8 @@ use crate::TimestampedSlot;
 use crate::error::Holder;
 use crate::layout::{Control, Counters, Geometry, Side};
 use crate::participant::{Participant, ParticipantInfo};
-use crate::sync::Ordering;
+use crate::side::SideBuffer;
+use crate::sync::{AtomicU64, Ordering};
 
 #[cfg(feature = "std")]
 mod anonymous;
@@ -58,9 +59,15 @@ pub(crate) struct Segment {
     control: NonNull<Control>,
     participants: NonNull<Participant>,
     slots: NonNull<TimestampedSlot>,
+    /// The side buffers; where there are none, no more than a place.
+    sides: NonNull<AtomicU64>,
+    side_stride: usize,
     /// Capacity less one.
     mask: u64,
     geometry: Geometry,
+    /// Whether the program vouches for all processes that share the segment.
+    #[cfg(feature = "std")]
+    peers_trusted: bool,
     backing: Backing,
 }
 
@@ -89,8 +96,12 @@ impl Segment {
                 control: base.add(CONTROL_OFFSET).cast(),
                 participants: base.add(offsets.participants).cast(),
                 slots: base.add(offsets.slots).cast(),
+                sides: base.add(offsets.sides).cast(),
+                side_stride: offsets.side_stride,
                 mask: geometry.capacity as u64 - 1,
                 geometry,
+                #[cfg(feature = "std")]
+                peers_trusted: false,
                 backing,
             }
         }
@@ -138,6 +149,61 @@ impl Segment {
             #[allow(unreachable_patterns)]
             _ => false,
         }
+    }
+
+    /// The side buffer of any position; it holds nothing if the ring has none.
+    #[inline]
+    pub(crate) fn side(&self, position: u64) -> SideBuffer<'_> {
+        let at = (position & self.mask) as usize * self.side_stride;
+        // SAFETY: the mask keeps the index below the capacity, so the bytes are within the
+        // segment (`offsets`); a buffer is no longer than the stride, which is whole words; else
+        // as in `counters`.
+        unsafe { SideBuffer::new(self.sides.byte_add(at), self.geometry.side_size) }
+    }
+
+    /// Has the memory of the first `size` bytes of a side buffer taken, if it may not have been:
+    /// `false` if there is none. After this, touching them cannot fail.
+    #[inline]
+    pub(crate) fn back(&self, position: u64, size: usize) -> bool {
+        #[cfg(feature = "std")]
+        if let Backing::File(mapping) = &self.backing {
+            return mapping.back((position & self.mask) as usize, size);
+        }
+        let _ = (position, size);
+        true
+    }
+
+    /// Whether all who can reach the memory are threads of this process, or the program has
+    /// vouched for the others.
+    pub(crate) fn is_trusted(&self) -> bool {
+        match &self.backing {
+            #[cfg(feature = "std")]
+            Backing::File(_) => self.peers_trusted,
+            #[allow(unreachable_patterns)]
+            _ => true,
+        }
+    }
+
+    /// Asks for huge pages for the side buffers; advice.
+    #[cfg(feature = "std")]
+    pub(crate) fn advise_huge_pages(&self) {
+        let offset = self.geometry.offsets().sides;
+        if self.geometry.side_size == 0 {
+            return;
+        }
+        match &self.backing {
+            Backing::File(mapping) => mapping.advise_huge_pages(offset),
+            #[cfg(not(loom))]
+            Backing::Heap(memory) => memory.advise_huge_pages(offset),
+            #[cfg(not(loom))]
+            Backing::Lent => {}
+        }
+    }
+
+    /// Notes that the program vouches for all peers.
+    #[cfg(feature = "std")]
+    pub(crate) fn trust_peers(&mut self) {
+        self.peers_trusted = true;
     }
 
     /// How many entries have ever been used: scans stop there. Never more than there are.

@@ -1,0 +1,331 @@
+//! Side buffers: where messages over 40 bytes lie, and copying into and out of them.
+//!
+//! ```text
+//!  slot p     │ sequence │ meta: LARGE │ timestamp │ length │ …          64 bytes
+//!  side p     │ the message's bytes …                       │ unused     the ring's stride
+//! ```
+//!
+//! The buffer of a slot belongs to whoever the slot belongs to: it is written between claim and
+//! commit and read between claim and release. So it adds no step to the protocol: for the models
+//! and for recovery its bytes are payload words, of which a slot has five and a side buffer more.
+//!
+//! A peer that does not mind the protocol may write while we read. A Rust reference to such bytes
+//! would be undefined behaviour, and `memcpy` from them is not defined either. Here they are words
+//! accessed as relaxed atomics; on x86-64 by assembly, which may do whatever such atomics could:
+//! a load of some bytes is the load of the words they are part of, a store of some bytes a
+//! read-modify-write of theirs, one after the other in any order. So a hostile peer can make
+//! garbage of a message and no more.
+
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use crate::sync::AtomicU64;
+#[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+use crate::sync::Ordering;
+
+/// How bytes are copied on this machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copying {
+    /// Whether 32-byte vectors can be used.
+    #[cfg_attr(any(not(target_arch = "x86_64"), miri, loom), expect(dead_code))]
+    avx: bool,
+}
+
+impl Copying {
+    /// Finds out; takes some microseconds in a virtual machine.
+    pub(crate) fn of_this_machine() -> Self {
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        {
+            /// The processor has AVX, and the system has switched on what it takes to know.
+            const AVX: u32 = 1 << 28 | 1 << 27;
+            let avx = core::arch::x86_64::__cpuid(1).ecx & AVX == AVX && {
+                let (low, _high): (u32, u32);
+                // SAFETY: the system has enabled the instruction, as `cpuid` has just said; it
+                // reads a register that says which registers the system keeps for each thread.
+                unsafe {
+                    core::arch::asm!(
+                        "xgetbv", in("ecx") 0, out("eax") low, out("edx") _high,
+                        options(nomem, nostack, preserves_flags)
+                    );
+                }
+                low & 6 == 6
+            };
+            Self { avx }
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+        Self { avx: false }
+    }
+}
+
+/// The side buffer of one slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SideBuffer<'a> {
+    words: NonNull<AtomicU64>,
+    /// Bytes that it holds.
+    size: usize,
+    segment: PhantomData<&'a AtomicU64>,
+}
+
+impl<'a> SideBuffer<'a> {
+    /// The buffer of `size` bytes at `words`.
+    ///
+    /// # Safety
+    ///
+    /// For `'a` there are `size` bytes at `words`, rounded up to whole words, all initialised and
+    /// accessed as atomics only.
+    #[inline(always)]
+    pub(crate) unsafe fn new(words: NonNull<AtomicU64>, size: usize) -> Self {
+        Self { words, size, segment: PhantomData }
+    }
+
+    /// Where the bytes are: for those who trust all peers.
+    #[inline]
+    pub(crate) fn as_ptr(self) -> *mut u8 {
+        self.words.as_ptr().cast()
+    }
+
+    /// Writes `data` from byte `offset` on. The caller has claimed the slot.
+    ///
+    /// # Panics
+    ///
+    /// If it does not fit.
+    #[inline]
+    pub(crate) fn write(self, copying: Copying, offset: usize, data: &[u8]) {
+        assert!(offset <= self.size && data.len() <= self.size - offset, "beyond the side buffer");
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        // SAFETY: both ranges are as long as they should be, by the assertion; `data` is borrowed
+        // and so no part of the segment.
+        unsafe {
+            copy_bytes(copying, self.as_ptr().add(offset), data.as_ptr(), data.len());
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+        {
+            let _ = copying;
+            self.write_words(offset, data);
+        }
+    }
+
+    /// Reads into all of `buffer` from byte `offset` on.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer bytes.
+    #[inline]
+    pub(crate) fn read(self, copying: Copying, offset: usize, buffer: &mut [MaybeUninit<u8>]) {
+        assert!(
+            offset <= self.size && buffer.len() <= self.size - offset,
+            "beyond the side buffer"
+        );
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        // SAFETY: as in `write`.
+        unsafe {
+            copy_bytes(
+                copying,
+                buffer.as_mut_ptr().cast(),
+                self.as_ptr().add(offset),
+                buffer.len(),
+            );
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+        {
+            let _ = copying;
+            self.read_words(offset, buffer);
+        }
+    }
+
+    #[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+    fn word(self, index: usize) -> &'a AtomicU64 {
+        debug_assert!(index * 8 < self.size);
+        // SAFETY: one of the buffer's words, as the callers' assertions say.
+        unsafe { self.words.add(index).as_ref() }
+    }
+
+    #[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+    fn write_words(self, mut offset: usize, mut data: &[u8]) {
+        while !data.is_empty() {
+            let within = offset % 8;
+            let (bytes, rest) = data.split_at(data.len().min(8 - within));
+            let word = self.word(offset / 8);
+            // Relaxed: made visible by the release of the slot's sequence.
+            let mut value = match bytes.len() {
+                8 => [0; 8],
+                _ => word.load(Ordering::Relaxed).to_ne_bytes(),
+            };
+            value[within..within + bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+            offset += bytes.len();
+            data = rest;
+        }
+    }
+
+    #[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+    fn read_words(self, mut offset: usize, mut buffer: &mut [MaybeUninit<u8>]) {
+        while !buffer.is_empty() {
+            let within = offset % 8;
+            let count = buffer.len().min(8 - within);
+            // Relaxed: ordered after the commit by the acquire of the slot's sequence.
+            let value = self.word(offset / 8).load(Ordering::Relaxed).to_ne_bytes();
+            let (bytes, rest) = buffer.split_at_mut(count);
+            for (to, from) in bytes.iter_mut().zip(&value[within..within + count]) {
+                to.write(*from);
+            }
+            offset += count;
+            buffer = rest;
+        }
+    }
+}
+
+/// Copies `length` bytes that others may access meanwhile.
+///
+/// Vectors of 32 bytes are as fast as the C library's `memcpy` at every size tried, on one core
+/// and between two; `rep movsb` takes as long to begin as 256 bytes do to copy.
+///
+/// # Safety
+///
+/// There are `length` bytes to read at `from` and to write at `to`, and they do not overlap. Those
+/// of the two that are not of the segment are the caller's.
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+#[inline]
+unsafe fn copy_bytes(copying: Copying, to: *mut u8, from: *const u8, length: usize) {
+    // Each loop copies whole blocks and then the last block, which may cover bytes again.
+    if length >= 128 && copying.avx {
+        // SAFETY: `length` is at least a block's, so each block lies within it. The processor has
+        // the instructions. What a C function may clobber is declared, vector registers whole.
+        unsafe {
+            core::arch::asm!(
+                "xor eax, eax",
+                "jmp 3f",
+                ".p2align 5",
+                "2:",
+                "vmovups ymm0, [rsi + rax]",
+                "vmovups ymm1, [rsi + rax + 32]",
+                "vmovups ymm2, [rsi + rax + 64]",
+                "vmovups ymm3, [rsi + rax + 96]",
+                "vmovups [rdi + rax], ymm0",
+                "vmovups [rdi + rax + 32], ymm1",
+                "vmovups [rdi + rax + 64], ymm2",
+                "vmovups [rdi + rax + 96], ymm3",
+                "sub rax, -128",
+                "3:",
+                "cmp rax, rdx",
+                "jb 2b",
+                "vmovups ymm0, [rsi + rdx]",
+                "vmovups ymm1, [rsi + rdx + 32]",
+                "vmovups ymm2, [rsi + rdx + 64]",
+                "vmovups ymm3, [rsi + rdx + 96]",
+                "vmovups [rdi + rdx], ymm0",
+                "vmovups [rdi + rdx + 32], ymm1",
+                "vmovups [rdi + rdx + 64], ymm2",
+                "vmovups [rdi + rdx + 96], ymm3",
+                "vzeroupper",
+                in("rdi") to,
+                in("rsi") from,
+                in("rdx") length - 128,
+                clobber_abi("sysv64"),
+                options(nostack)
+            );
+        }
+    } else if length >= 16 {
+        // SAFETY: as above, with blocks of 16 bytes and registers that every x86-64 has.
+        unsafe {
+            core::arch::asm!(
+                "xor {at:e}, {at:e}",
+                "jmp 3f",
+                "2:",
+                "movups {block}, [{from} + {at}]",
+                "movups [{to} + {at}], {block}",
+                "add {at}, 16",
+                "3:",
+                "cmp {at}, {last}",
+                "jb 2b",
+                "movups {block}, [{from} + {last}]",
+                "movups [{to} + {last}], {block}",
+                at = out(reg) _,
+                block = out(xmm_reg) _,
+                to = in(reg) to,
+                from = in(reg) from,
+                last = in(reg) length - 16,
+                options(nostack)
+            );
+        }
+    } else {
+        // SAFETY: copies `length` bytes, one after the other.
+        unsafe {
+            core::arch::asm!(
+                "rep movsb",
+                inout("rdi") to => _,
+                inout("rsi") from => _,
+                inout("rcx") length => _,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Bytes of the buffer under test: several blocks of each kind, and a part of one.
+    const SIZE: usize = 500;
+
+    fn bytes(seed: u8, count: usize) -> [u8; SIZE] {
+        core::array::from_fn(|i| if i < count { seed.wrapping_add(i as u8) } else { 0xee })
+    }
+
+    fn check(copying: Copying, offset: usize, length: usize) {
+        let words: [AtomicU64; SIZE.div_ceil(8)] =
+            core::array::from_fn(|_| AtomicU64::new(u64::from_ne_bytes([0xcc; 8])));
+        // SAFETY: the words are borrowed, and only atomics.
+        let side = unsafe { SideBuffer::new(NonNull::from(&words).cast(), SIZE) };
+        let message = bytes(7, SIZE);
+        side.write(copying, offset, &message[..length]);
+        let read = |offset: usize, buffer: &mut [u8]| {
+            let mut uninit = [const { MaybeUninit::uninit() }; SIZE];
+            side.read(copying, offset, &mut uninit[..buffer.len()]);
+            for (to, from) in buffer.iter_mut().zip(uninit) {
+                // SAFETY: `read` has filled as many.
+                *to = unsafe { from.assume_init() };
+            }
+        };
+        let mut back = [0xaa; SIZE];
+        read(offset, &mut back[..length]);
+        assert_eq!(back[..length], message[..length], "{length} bytes at {offset}");
+        let mut all = [0; SIZE];
+        read(0, &mut all);
+        assert!(all[..offset].iter().all(|&byte| byte == 0xcc), "{length} bytes at {offset}");
+        assert!(all[offset + length..].iter().all(|&byte| byte == 0xcc), "{length} at {offset}");
+        assert_eq!(all[offset..offset + length], message[..length]);
+    }
+
+    #[test]
+    fn what_is_written_at_any_place_is_read_back_and_nothing_else_is_touched() {
+        let copying = Copying::of_this_machine();
+        let lengths = if cfg!(miri) { 30..33 } else { 0..SIZE };
+        for length in lengths.chain(SIZE..=SIZE) {
+            for offset in [0, 1, 7, 8, 33, 64] {
+                if offset + length <= SIZE {
+                    check(copying, offset, length);
+                    #[cfg(all(target_arch = "x86_64", not(miri)))]
+                    check(Copying { avx: false }, offset, length);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic = "beyond the side buffer"]
+    fn nothing_is_written_beyond_the_buffer() {
+        check(Copying::of_this_machine(), 1, SIZE);
+    }
+
+    #[test]
+    #[should_panic = "beyond the side buffer"]
+    fn an_offset_that_overflows_is_beyond_the_buffer() {
+        let word = AtomicU64::new(0);
+        // SAFETY: one word, borrowed.
+        let side = unsafe { SideBuffer::new(NonNull::from(&word), 8) };
+        side.read(Copying::of_this_machine(), usize::MAX, &mut [MaybeUninit::uninit(); 2]);
+    }
+}

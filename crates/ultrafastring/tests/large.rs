@@ -1,0 +1,607 @@
+//! Messages in side buffers: of any size, mixed with small ones, in place and copied; what a peer
+//! that writes garbage can do with them; what memory they take, and what happens when there is
+//! none.
+
+#![cfg(all(feature = "std", target_os = "linux", not(loom)))]
+
+mod common;
+
+use common::patiently;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use tempfile::TempDir;
+use ultrafastring::{
+    Builder, Consumer, INLINE_SIZE, Invalid, Mode, PriorityClass, Producer, RecvError, RingError,
+    SendError, SideMemory, UltraFastRing, Untrusted,
+};
+
+const NORMAL: PriorityClass = PriorityClass::Normal;
+const NAME: &str = "large";
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+fn stage() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
+    tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap()
+}
+
+fn at(directory: &TempDir) -> Builder {
+    Builder::new().directory(directory.path()).capacity(8).participants(8)
+}
+
+/// `size` bytes that follow from `number`.
+fn message(number: u64, size: usize) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..size)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(number);
+            (state >> 56) as u8
+        })
+        .collect()
+}
+
+/// A size for the message with this number: often about where a slot, a vector of the copying
+/// loops, or a page ends.
+fn size(number: u64, max: usize) -> usize {
+    let near = [0, 40, 41, 64, 128, 256, 4096, 8192, max][(number % 9) as usize];
+    (near + (number / 9 % 5) as usize).saturating_sub(2).min(max)
+}
+
+/// Forks a process that does `work`; gives its id.
+fn process(work: impl FnOnce()) -> libc::pid_t {
+    // SAFETY: the child uses the C library and the ring only, and never returns.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        // SAFETY: ends the process and runs nothing of the parent's.
+        unsafe { libc::_exit(i32::from(done.is_err())) };
+    }
+    child
+}
+
+fn status_of(child: libc::pid_t) -> i32 {
+    let mut status = 0;
+    // SAFETY: `status` is written and nothing else.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    status
+}
+
+/// A process that does `work` and is killed where that ends, with all it has.
+fn die_after<T>(work: impl FnOnce() -> T) {
+    let child = process(|| {
+        let _kept = std::mem::ManuallyDrop::new(work());
+        // SAFETY: a signal to itself.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    });
+    assert!(libc::WIFSIGNALED(status_of(child)), "the child failed before it was to die");
+}
+
+// ---- what is sent is received ------------------------------------------------------------
+
+/// Sends message `number`: copied, in a batch, or in place, in turn.
+fn send<S: Mode>(producer: &mut Producer<S>, number: u64, max: usize) {
+    let message = message(number, size(number, max));
+    patiently("room", || match number % 3 {
+        0 => producer.send_fast(&message, NORMAL).ok(),
+        1 => producer.send_batch(&[&message], NORMAL).ok().map(|sent| assert_eq!(sent, 1)),
+        _ => {
+            // More than is needed, written from behind, then cut.
+            let mut place = producer.reserve((message.len() + 9).min(max), NORMAL).ok()?;
+            let (one, other) = message.split_at(message.len() / 2);
+            place.write_at(one.len(), other);
+            place.write_at(0, one);
+            place.truncate(message.len());
+            place.commit();
+            Some(())
+        }
+    });
+}
+
+/// Receives messages, copied, in batches and in place, until it has `count`.
+fn receive_all<S: Mode>(consumer: &mut Consumer<S>, count: u64, max: usize) {
+    let mut buffers = vec![[0; 5 * KIB]; 3];
+    let mut buffer = Vec::new();
+    let mut next = 0;
+    let mut check = |bytes: &[u8]| {
+        assert!(bytes == message(next, size(next, max)), "message {next} is not what was sent");
+        next += 1;
+        next
+    };
+    let mut way = 0;
+    loop {
+        way += 1;
+        let done = patiently("a message", || match way % 3 {
+            0 => {
+                let batch = match consumer.recv_batch(&mut buffers) {
+                    Ok(batch) => batch,
+                    // It is for one of the other ways.
+                    Err(RecvError::BufferTooSmall { .. }) => return Some(0),
+                    Err(_) => return None,
+                };
+                buffers.iter().zip(&batch).map(|(buffer, it)| check(&buffer[..it.size])).last()
+            }
+            1 => consumer.recv_into(&mut buffer).ok().map(|about| {
+                assert_eq!(about.size, buffer.len());
+                check(&buffer)
+            }),
+            _ => consumer.borrow().ok().map(|guard| {
+                let mut middle = vec![0; guard.len() / 3];
+                let bytes = guard.to_vec();
+                guard.read_at(bytes.len() / 2, &mut middle);
+                assert_eq!(middle, bytes[bytes.len() / 2..][..middle.len()]);
+                check(&bytes)
+            }),
+        });
+        if done == count {
+            return;
+        }
+    }
+}
+
+const COUNT: u64 = 2_000;
+
+#[test]
+fn messages_of_all_sizes_pass_between_processes_in_every_way() {
+    for exclusive in [false, true] {
+        let directory = stage();
+        let max = 70_000;
+        let builder = at(&directory).max_message(max);
+        let builder =
+            if exclusive { builder.exclusive_producer().exclusive_consumer() } else { builder };
+        let ring = builder.create(NAME).unwrap();
+        let child = process(|| {
+            let ring = builder.open(NAME).unwrap();
+            assert_eq!(ring.max_message(), max);
+            if exclusive {
+                let mut producer = ring.exclusive_producer().unwrap();
+                (0..COUNT).for_each(|number| send(&mut producer, number, max));
+            } else {
+                let mut producer = ring.producer().unwrap();
+                (0..COUNT).for_each(|number| send(&mut producer, number, max));
+            }
+        });
+        if exclusive {
+            receive_all(&mut ring.exclusive_consumer().unwrap(), COUNT, max);
+        } else {
+            receive_all(&mut ring.consumer().unwrap(), COUNT, max);
+        }
+        assert!(libc::WIFEXITED(status_of(child)));
+        let stats = ring.stats();
+        let bytes = (0..COUNT).map(|number| size(number, max) as u64).sum::<u64>();
+        let lane = stats.lanes[NORMAL.index()];
+        assert_eq!((lane.sent, lane.received), (COUNT, COUNT));
+        assert_eq!((lane.sent_bytes, lane.received_bytes), (bytes, bytes));
+        assert_eq!(ring.examine().unwrap(), []);
+    }
+}
+
+#[test]
+fn several_threads_write_and_read_slices_of_the_ring() {
+    const EACH: u64 = 300;
+    let ring = Builder::new().capacity(4).max_message(9_000).heap().unwrap();
+    let mut seen: Vec<u64> = std::thread::scope(|scope| {
+        for sender in 0..2 {
+            let ring = &ring;
+            scope.spawn(move || {
+                let mut producer = ring.producer().unwrap().trusted().unwrap();
+                for number in (0..EACH).map(|n| 2 * n + sender) {
+                    let message = message(number, 8 + size(number, 8_000));
+                    patiently("room", || {
+                        let mut place = producer.reserve(message.len(), NORMAL).ok()?;
+                        place.copy_from_slice(&message);
+                        place[..8].copy_from_slice(&number.to_le_bytes());
+                        place.commit();
+                        Some(())
+                    });
+                }
+            });
+        }
+        let receivers = [(); 2].map(|()| {
+            scope.spawn(|| {
+                let mut consumer = ring.consumer().unwrap().trusted().unwrap();
+                let mut seen = Vec::new();
+                while seen.len() < EACH as usize {
+                    let number = patiently("a message", || {
+                        let guard = consumer.borrow().ok()?;
+                        let number = u64::from_le_bytes(*guard.first_chunk().unwrap());
+                        let expected = message(number, 8 + size(number, 8_000));
+                        assert!(
+                            guard[8..] == expected[8..],
+                            "message {number} is not what was sent"
+                        );
+                        Some(number)
+                    });
+                    seen.push(number);
+                }
+                seen
+            })
+        });
+        receivers.into_iter().flat_map(|it| it.join().unwrap()).collect()
+    });
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..2 * EACH));
+}
+
+#[test]
+fn a_message_over_the_most_is_refused_with_both_sizes_and_nothing_is_sent() {
+    let ring = Builder::new().capacity(4).max_message(100).heap().unwrap();
+    let mut producer = ring.producer().unwrap();
+    let refused = SendError::TooLarge { size: 101, max: 100 };
+    assert_eq!(producer.send_fast(&[0; 101], NORMAL), Err(refused));
+    assert_eq!(producer.reserve(101, NORMAL).unwrap_err(), refused);
+    assert_eq!(producer.send_batch(&[&[0; 5][..], &[0; 101]], NORMAL), Err(refused));
+    assert!(refused.to_string().contains("101") && refused.to_string().contains("100"));
+    assert!(ring.is_empty());
+    producer.send_fast(&[7; 100], NORMAL).unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    let too_small = RecvError::BufferTooSmall { needed: 100, available: INLINE_SIZE };
+    assert_eq!(consumer.try_recv().unwrap_err(), too_small);
+    assert_eq!(consumer.recv_fast(&mut [0; 99]).unwrap_err(), {
+        RecvError::BufferTooSmall { needed: 100, available: 99 }
+    });
+    let mut buffer = [0; 101];
+    assert_eq!(consumer.recv_fast(&mut buffer).unwrap().0, 100);
+    assert_eq!((buffer[99], buffer[100]), (7, 0));
+    let invalid = Builder::new().max_message(usize::MAX).heap().unwrap_err();
+    assert!(matches!(invalid, RingError::Invalid(Invalid::MaxMessage(usize::MAX))));
+    let invalid = Builder::new().max_message(1 << 30).capacity(1 << 24).heap().unwrap_err();
+    assert!(matches!(invalid, RingError::Invalid(Invalid::SegmentSize { .. })));
+}
+
+#[test]
+fn only_rings_without_strangers_give_slices() {
+    let directory = stage();
+    let builder = at(&directory).max_message(KIB);
+    let ring = builder.create(NAME).unwrap();
+    assert_eq!(ring.producer().unwrap().trusted().unwrap_err(), Untrusted);
+    // SAFETY: no other process has it.
+    let vouched = unsafe { builder.trust_peers() }.open(NAME).unwrap();
+    let mut producer = vouched.producer().unwrap().trusted().unwrap();
+    let mut consumer = vouched.consumer().unwrap().trusted().unwrap();
+    producer.reserve(1000, NORMAL).unwrap().fill(3);
+    assert_eq!(consumer.borrow().unwrap_err(), RecvError::Empty, "it was cancelled");
+    let mut place = producer.reserve(1000, NORMAL).unwrap();
+    place.fill(3);
+    place.commit();
+    assert_eq!(*consumer.borrow().unwrap(), [3; 1000]);
+    // One that was not vouched for is not trusted for where it lies.
+    let mut stranger = ring.producer().unwrap();
+    std::mem::swap(&mut *producer, &mut stranger);
+    let reserve = std::panic::AssertUnwindSafe(|| producer.reserve(1000, NORMAL).is_ok());
+    assert!(std::panic::catch_unwind(reserve).is_err());
+}
+
+#[cfg(feature = "zerocopy")]
+#[test]
+fn values_pass_in_slots_and_in_side_buffers() {
+    use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+    #[derive(Clone, Copy, Debug, PartialEq, FromBytes, IntoBytes, Immutable)]
+    #[repr(C)]
+    struct Book {
+        instrument: u64,
+        levels: [[f64; 2]; 20],
+    }
+
+    let ring = Builder::new().capacity(4).max_message(KIB).heap().unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let book = Book { instrument: 9, levels: [[1.5, 2.5]; 20] };
+    for _ in 0..20 {
+        producer.send_value(&book, NORMAL).unwrap();
+        producer.send_value(&7u64, NORMAL).unwrap();
+        let wrong = RecvError::WrongSize { size: size_of::<Book>(), expected: 8 };
+        assert_eq!(consumer.recv_value::<u64>(), Err(wrong));
+        assert_eq!(consumer.recv_value::<Book>(), Ok(book));
+        let wrong = RecvError::WrongSize { size: 8, expected: size_of::<Book>() };
+        assert_eq!(consumer.recv_value::<Book>(), Err(wrong));
+        assert_eq!(consumer.recv_value(), Ok(7u64));
+        ring.send_value(&book.levels[..], NORMAL).unwrap();
+        let guard = consumer.borrow().unwrap();
+        assert_eq!((guard.value::<Book>(), guard.value()), (None, Some(book.levels)));
+    }
+}
+
+// ---- after a death -----------------------------------------------------------------------
+
+#[test]
+fn what_a_dead_consumer_held_is_delivered_again_whole_and_marked() {
+    for way in 0..4 {
+        let directory = stage();
+        let ring = at(&directory).max_message(50_000).create(NAME).unwrap();
+        let (one, two) = (message(1, 50_000), message(2, 30));
+        ring.send_batch(&[&one, &two], NORMAL).unwrap();
+        die_after(|| {
+            let mut consumer = at(&directory).open(NAME).unwrap().consumer().unwrap();
+            std::mem::forget(consumer.borrow().unwrap());
+            consumer
+        });
+        let mut consumer = ring.consumer().unwrap();
+        let mut seen = Vec::new();
+        let mut buffer = Vec::new();
+        patiently("both messages", || {
+            match way {
+                0 => {
+                    let about = consumer.recv_into(&mut buffer).ok()?;
+                    seen.push((buffer.clone(), about.redelivered));
+                }
+                1 => {
+                    let guard = consumer.borrow().ok()?;
+                    seen.push((guard.to_vec(), guard.is_redelivered()));
+                }
+                2 => {
+                    let mut buffers = [[0; 50_000]; 2];
+                    let batch = consumer.recv_batch(&mut buffers).ok()?;
+                    let all = buffers.iter().zip(&batch);
+                    seen.extend(
+                        all.map(|(it, about)| (it[..about.size].to_vec(), about.redelivered)),
+                    );
+                }
+                _ => {
+                    let mut buffer = vec![0; 50_000];
+                    let (size, ..) = match consumer.try_recv() {
+                        Err(RecvError::BufferTooSmall { needed, .. }) => {
+                            assert_eq!(needed, 50_000);
+                            consumer.recv_fast(&mut buffer).ok()?
+                        }
+                        Ok(message) => {
+                            buffer = message.to_vec();
+                            (buffer.len(), message.class(), 0)
+                        }
+                        Err(_) => return None,
+                    };
+                    buffer.truncate(size);
+                    let redelivered = size == 50_000;
+                    seen.push((buffer, redelivered));
+                }
+            }
+            (seen.len() == 2).then_some(())
+        });
+        seen.sort_by_key(|(bytes, _)| bytes.len());
+        assert!(seen == [(two, false), (one, true)], "way {way}");
+        assert_eq!(ring.stats().redelivered, 1);
+    }
+}
+
+#[test]
+fn a_side_buffer_half_written_by_a_dead_producer_is_passed_over() {
+    let directory = stage();
+    let builder = at(&directory).max_message(MIB);
+    let ring = builder.create(NAME).unwrap();
+    die_after(|| {
+        let mut producer = builder.open(NAME).unwrap().producer().unwrap();
+        let mut place = producer.reserve(MIB, NORMAL).unwrap();
+        place.write_at(0, &[1; 100_000]);
+        std::mem::forget(place);
+        producer
+    });
+    let whole = message(5, MIB);
+    ring.send_fast(&whole, NORMAL).unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    let mut buffer = Vec::new();
+    patiently("the message", || consumer.recv_into(&mut buffer).ok());
+    assert!(buffer == whole);
+    assert_eq!(ring.stats().abandoned, 1);
+}
+
+// ---- garbage -----------------------------------------------------------------------------
+
+/// Where the slots of a ring with eight participants begin.
+const SLOTS: u64 = 4 * 4096;
+const LARGE: u64 = 1 << 8;
+
+/// Writes a slot of the ring's file, as a peer could that does not mind the protocol.
+fn forge(ring: &UltraFastRing, position: u64, meta: u64, length: u64) {
+    let file = File::options().write(true).open(ring.path().unwrap()).unwrap();
+    let slot = SLOTS + position % 8 * 64;
+    for (word, value) in [(3, length), (2, 0), (1, meta), (0, position + 1)] {
+        file.write_all_at(&u64::to_le_bytes(value), slot + 8 * word).unwrap();
+    }
+}
+
+#[test]
+fn a_length_beyond_the_side_buffer_is_cut_to_it() {
+    let directory = stage();
+    let ring = at(&directory).max_message(500).create(NAME).unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    let mut buffer = Vec::new();
+    for (position, length) in [501, 4_096, u64::MAX, 1 << 63].into_iter().enumerate() {
+        forge(&ring, position as u64, LARGE | 1, length);
+        if position % 2 == 0 {
+            consumer.recv_into(&mut buffer).unwrap();
+            assert_eq!(buffer.len(), 500);
+        } else {
+            assert_eq!(consumer.borrow().unwrap().len(), 500);
+        }
+    }
+    // A size in the meta word besides, a class that is none, flags unknown.
+    forge(&ring, 4, LARGE | 0xff | 0xffff << 16 | 0xfe00, 7);
+    assert_eq!(consumer.recv_batch(&mut [[0; 500]; 2]).unwrap()[0].size, 7);
+}
+
+#[test]
+fn a_message_in_a_side_buffer_that_the_ring_does_not_have_is_empty() {
+    let directory = stage();
+    let ring = at(&directory).create(NAME).unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    for position in 0..4 {
+        forge(&ring, position, LARGE | 1, 1 << 40);
+    }
+    assert_eq!(consumer.try_recv().unwrap().len(), 0);
+    assert_eq!(consumer.recv_fast(&mut []).unwrap().0, 0);
+    assert_eq!(consumer.borrow().unwrap().to_vec(), []);
+    assert_eq!(consumer.recv_batch(&mut [[0; 40]; 4]).unwrap()[0].size, 0);
+}
+
+#[test]
+fn a_header_whose_side_buffers_do_not_fit_the_file_is_refused() {
+    let directory = stage();
+    let builder = at(&directory);
+    let ring = builder.clone().max_message(500).create(NAME).unwrap();
+    let file = File::options().read(true).write(true).open(ring.path().unwrap()).unwrap();
+    for (word, bad) in [(28, 501 << 20), (28, 600), (28, 0), (28, u64::MAX), (29, 0), (30, 64)] {
+        let mut good = [0; 8];
+        file.read_exact_at(&mut good, 8 * word).unwrap();
+        file.write_all_at(&u64::to_le_bytes(bad), 8 * word).unwrap();
+        let refused = builder.open(NAME);
+        assert!(matches!(refused, Err(RingError::NotARing { .. })), "word {word} is {bad}");
+        file.write_all_at(&good, 8 * word).unwrap();
+    }
+    builder.open(NAME).unwrap();
+}
+
+// ---- memory ------------------------------------------------------------------------------
+
+#[test]
+fn side_buffers_that_no_message_touched_take_no_memory() {
+    let directory = stage();
+    let ring = at(&directory).capacity(256).max_message(MIB).create(NAME).unwrap();
+    let taken = || std::fs::metadata(ring.path().unwrap()).unwrap().blocks() as usize * 512;
+    assert!(ring.size_bytes() > 256 * MIB);
+    let empty = taken();
+    assert!(empty < MIB, "{empty} bytes are taken by nothing");
+    for round in 1..=3 {
+        ring.send_fast(&vec![1; 64 * KIB], NORMAL).unwrap();
+        assert_eq!(taken() - empty, round * 64 * KIB);
+    }
+    let builder = at(&directory).max_message(MIB).side_memory(SideMemory::Preallocated);
+    let all = builder.create("all").unwrap();
+    let taken = std::fs::metadata(all.path().unwrap()).unwrap().blocks() * 512;
+    assert!(taken >= all.size_bytes() as u64);
+}
+
+/// The value of a line of `/proc/self/status` or the sum of those of `smaps`, in bytes.
+fn kernel_says(file: &str, key: &str) -> usize {
+    let text = std::fs::read_to_string(format!("/proc/self/{file}")).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    lines.map(|rest| rest.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * KIB).sum()
+}
+
+#[test]
+fn on_the_heap_untouched_side_buffers_take_none_either_and_huge_pages_come_on_request() {
+    // In a process of its own, whose memory nobody else uses meanwhile.
+    let child = process(|| {
+        let before = kernel_says("status", "VmRSS");
+        let builder = Builder::new().capacity(256).max_message(4 * MIB).huge_pages(true);
+        let ring = builder.heap().unwrap();
+        let grown = kernel_says("status", "VmRSS") - before;
+        assert!(grown < 4 * MIB, "a gibibyte of buffers takes {grown} bytes at once");
+        let enabled =
+            std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap();
+        if !enabled.contains("[never]") {
+            let small = kernel_says("smaps", "AnonHugePages");
+            for _ in 0..4 {
+                ring.send_fast(&vec![1; 4 * MIB], NORMAL).unwrap();
+            }
+            assert!(kernel_says("smaps", "AnonHugePages") > small, "no page is huge");
+        }
+    });
+    assert_eq!(status_of(child), 0);
+}
+
+/// Runs `work` in a process of its own, with a file system in memory of `size` bytes in
+/// `directory`. Where the system does not allow that, `work` is not run, and this says so.
+fn with_little_memory(directory: &TempDir, size: usize, work: impl FnOnce()) {
+    let path = std::ffi::CString::new(directory.path().to_str().unwrap()).unwrap();
+    let options = std::ffi::CString::new(format!("size={size}")).unwrap();
+    let child = process(|| {
+        // SAFETY: what these change ends with this process.
+        let mounted = unsafe {
+            (libc::unshare(libc::CLONE_NEWNS) == 0
+                || libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) == 0)
+                && libc::mount(
+                    c"none".as_ptr(),
+                    c"/".as_ptr(),
+                    std::ptr::null(),
+                    libc::MS_REC | libc::MS_PRIVATE,
+                    std::ptr::null(),
+                ) == 0
+                && libc::mount(
+                    c"tmpfs".as_ptr(),
+                    path.as_ptr(),
+                    c"tmpfs".as_ptr(),
+                    0,
+                    options.as_ptr().cast(),
+                ) == 0
+        };
+        if !mounted {
+            eprintln!("skipped: this system lets nobody mount a file system in memory");
+            return;
+        }
+        work();
+    });
+    let status = status_of(child);
+    assert!(!libc::WIFSIGNALED(status), "killed by signal {}", libc::WTERMSIG(status));
+    assert_eq!(status, 0);
+}
+
+#[test]
+fn a_ring_that_has_no_room_is_refused_when_it_is_made() {
+    let directory = stage();
+    with_little_memory(&directory, 4 * MIB, || {
+        for memory in [SideMemory::OnDemand, SideMemory::Preallocated] {
+            let builder = at(&directory).side_memory(memory);
+            let error = builder.clone().max_message(MIB).create(NAME).unwrap_err();
+            assert!(
+                matches!(error, RingError::NoSpace { bytes, .. } if bytes > 8 * MIB),
+                "{error}"
+            );
+            builder.max_message(MIB / 4).create(NAME).unwrap();
+            at(&directory).remove(NAME).unwrap();
+        }
+    });
+}
+
+#[test]
+fn when_memory_runs_out_a_send_is_refused_and_nobody_gets_a_signal() {
+    let directory = stage();
+    with_little_memory(&directory, 4 * MIB, || {
+        let builder = at(&directory).max_message(MIB).side_memory(SideMemory::Overcommitted);
+        let ring = builder.create(NAME).unwrap();
+        let mut producer = ring.producer().unwrap();
+        let mut sent = 0;
+        let error = loop {
+            match producer.send_fast(&message(sent, MIB), NORMAL) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((sent, error), (3, SendError::NoSpace));
+        assert_eq!(producer.reserve(MIB, NORMAL).unwrap_err(), SendError::NoSpace);
+        assert_eq!(producer.send_batch(&[[0; 9]; 2], NORMAL), Ok(2), "small ones need no memory");
+        // What was sent is all there, to one who maps the ring anew too.
+        let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
+        let mut buffer = Vec::new();
+        for number in 0..sent {
+            consumer.recv_into(&mut buffer).unwrap();
+            assert!(buffer == message(number, MIB));
+        }
+        assert_eq!(consumer.try_recv().unwrap().len(), 9);
+        assert_eq!(consumer.try_recv().unwrap().len(), 9);
+        // A peer says that there is a message where there is no memory.
+        let position = ring.positions().producer_head;
+        forge(&ring, position, LARGE | 1, MIB as u64);
+        let garbage = consumer.recv_into(&mut buffer);
+        assert_eq!(garbage, Err(RecvError::OutOfMemory { bytes: MIB }));
+    });
+}
+
+#[test]
+fn memory_that_others_took_is_missed_by_a_send_and_found_again_when_they_give_it_back() {
+    let directory = stage();
+    with_little_memory(&directory, 4 * MIB, || {
+        let ring = at(&directory).capacity(2).max_message(MIB).create(NAME).unwrap();
+        let other = directory.path().join("other");
+        // As much as there is.
+        let _ = std::fs::write(&other, vec![0; 4 * MIB]);
+        let whole = message(1, MIB);
+        assert_eq!(ring.send_fast(&whole, NORMAL), Err(SendError::NoSpace));
+        std::fs::remove_file(other).unwrap();
+        ring.send_fast(&whole, NORMAL).unwrap();
+        let mut buffer = Vec::new();
+        patiently("the message", || ring.recv_into(&mut buffer).ok());
+        assert!(buffer == whole);
+    });
+}

@@ -1079,8 +1079,12 @@ impl<S: Mode> Consumer<S> {
             self.grant(0);
         }
         // What the dead had claimed or held is theirs who drain the ring, too.
-        if self.help() || (!drained && self.is_committed(self.position)) {
-            return Ok(());
+        // A slot that belongs to a later position already is nothing to receive: garbage, if others
+        // have not gone on.
+        let state = self.entry.segment().slot(self.position).state(self.position);
+        let more = matches!(state, SlotState::Committed | SlotState::Abandoned);
+        if self.help() || (!drained && more) {
+            return self.detour();
         }
         Err(if drained { RecvError::Closed } else { RecvError::Empty })
     }

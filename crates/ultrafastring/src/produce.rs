@@ -433,6 +433,11 @@ impl<S: Mode> Producer<S> {
             ) {
                 Ok(_) => return Ok(position),
                 // Somebody else took it: the next try is for where the head is now.
+                // Set back below what was released: garbage, which would pass for endless credit.
+                Err(actual) if actual < self.credits.granted() => {
+                    self.no_credit()?;
+                    return Err(SendError::Full);
+                }
                 Err(actual) => self.credits.advance_to(actual),
             }
             lost += 1;
@@ -581,7 +586,7 @@ impl<S: Mode> Producer<S> {
         if Self::SHARED {
             // After the frontier, so that the frontier is not beyond it.
             let head = segment.counters().producers_claimed(Ordering::Relaxed);
-            if head > MAX_POSITION {
+            if head > MAX_POSITION || head < self.credits.granted() {
                 return self.no_credit();
             }
             self.credits.advance_to(head);

@@ -447,9 +447,11 @@ impl Trial {
                         others.filter(|it| it.side == victim.side)
                     };
                     rest().for_each(|other| other.signal(libc::SIGSTOP));
-                    let more = if cfg!(debug_assertions) { 60 } else { 12 };
+                    // What a message takes, several times over.
+                    let (most, more) =
+                        if cfg!(debug_assertions) { (20_000, 60) } else { (4_000, 12) };
                     let more = random(&mut state, more);
-                    let in_between = victim.kill_on_the_way(self, &words, log, 2_000, more);
+                    let in_between = victim.kill_on_the_way(self, &words, log, most, more);
                     rest().for_each(|other| other.signal(libc::SIGCONT));
                     in_between
                 }

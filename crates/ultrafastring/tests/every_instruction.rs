@@ -603,7 +603,9 @@ fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_th
             "{left:?}"
         );
         assert!(end == End::Killed || left.len() == 2, "what was sent is lost");
-        assert_eq!(ring.stats().discarded, 1);
+        // Who dies between clearing the hold and counting takes the count along.
+        let discarded = ring.stats().discarded;
+        assert!(discarded == 1 || discarded == 0 && end == End::Killed, "{discarded} discarded");
         end
     });
 }

@@ -418,7 +418,7 @@ fn how_soon(
     builder: &Builder,
     before: fn(&UltraFastRing),
     work: impl Fn(&UltraFastRing) -> Box<dyn std::any::Any>,
-    mut after: impl FnMut(&UltraFastRing) -> bool,
+    mut after: impl FnMut(&UltraFastRing) -> bool + Send,
 ) {
     const DEATHS: usize = 300;
     let (mut from_kill, mut from_notice) = (Vec::new(), Vec::new());
@@ -464,6 +464,17 @@ fn how_soon(
     );
 }
 
+/// Whether this ring's consumer, taken when it is first asked for, receives something.
+fn receives(
+    consumer: &mut Option<(u64, ultrafastring::Consumer<ultrafastring::Shared>)>,
+    ring: &UltraFastRing,
+) -> bool {
+    if consumer.as_ref().is_none_or(|(of, _)| *of != ring.created()) {
+        *consumer = Some((ring.created(), ring.consumer().unwrap()));
+    }
+    consumer.as_mut().is_some_and(|(_, own)| own.try_recv().is_ok())
+}
+
 #[test]
 #[ignore = "a measurement: run it by itself on a quiet machine, in release, with --nocapture"]
 fn how_soon_after_a_death_the_next_message_comes() {
@@ -482,13 +493,7 @@ fn how_soon_after_a_death_the_next_message_comes() {
             ring.send_fast(b"next", NORMAL).unwrap();
             Box::new(producer)
         },
-        |ring| {
-            let (of, own) = consumer
-                .take()
-                .filter(|(of, _)| *of == ring.created())
-                .unwrap_or_else(|| (ring.created(), ring.consumer().unwrap()));
-            consumer.insert((of, own)).1.try_recv().is_ok()
-        },
+        |ring| receives(&mut consumer, ring),
     );
     consumer = None;
     how_soon(
@@ -500,13 +505,7 @@ fn how_soon_after_a_death_the_next_message_comes() {
             std::mem::forget(consumer.borrow().unwrap());
             Box::new(consumer)
         },
-        |ring| {
-            let (of, own) = consumer
-                .take()
-                .filter(|(of, _)| *of == ring.created())
-                .unwrap_or_else(|| (ring.created(), ring.consumer().unwrap()));
-            consumer.insert((of, own)).1.try_recv().is_ok()
-        },
+        |ring| receives(&mut consumer, ring),
     );
     how_soon(
         "exclusive producer",

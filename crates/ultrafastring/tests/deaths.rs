@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use ultrafastring::{Builder, PriorityClass, RecvError, Redelivery, UltraFastRing};
@@ -563,25 +564,43 @@ fn an_exclusive_batch_is_never_nothing_and_ok_while_a_peer_changes_sizes() {
     let ring = at(&directory).capacity(4).exclusive_consumer().create(NAME).unwrap();
     let mut consumer = ring.exclusive_consumer().unwrap();
     let mut producer = ring.producer().unwrap();
-    let meta = 8_192 + 64 * 1_024 + 8;
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                for slot in 0..4 {
-                    for size in [1u64, 2] {
-                        write_word(&ring, meta + 64 * slot, 2 | size << 16);
-                    }
+            let file = File::options().read(true).write(true).open(ring.path().unwrap()).unwrap();
+            // SAFETY: a new mapping of the whole file.
+            let memory = unsafe {
+                let writable = libc::PROT_READ | libc::PROT_WRITE;
+                let file = std::os::fd::AsRawFd::as_raw_fd(&file);
+                libc::mmap(
+                    std::ptr::null_mut(),
+                    ring.size_bytes(),
+                    writable,
+                    libc::MAP_SHARED,
+                    file,
+                    0,
+                )
+            };
+            assert_ne!(memory, libc::MAP_FAILED);
+            let metas: [&AtomicU64; 4] = std::array::from_fn(|slot| {
+                // SAFETY: a word of the mapping, which stays; all access to it is atomic.
+                unsafe { &*memory.byte_add(8_192 + 64 * 1_024 + 64 * slot + 8).cast() }
+            });
+            while !stop.load(Relaxed) {
+                for size in [1u64, 2] {
+                    metas.iter().for_each(|meta| meta.store(2 | size << 16, Relaxed));
                 }
             }
         });
-        for _ in 0..20_000 {
+        let mut empty = 0;
+        for _ in 0..200_000 {
             let _ = producer.send_fast(b"x", NORMAL);
             if let Ok(batch) = consumer.recv_batch(&mut [[0; 40]; 4]) {
-                assert!(!batch.is_empty());
+                empty += u32::from(batch.is_empty());
             }
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Relaxed);
+        assert_eq!(empty, 0);
     });
 }
 

@@ -13,14 +13,18 @@ pub(crate) fn list(builder: &Builder) -> anyhow::Result<ExitCode> {
     for name in builder.list()? {
         match builder.observe(&name) {
             Ok(ring) => {
-                let live = ring.participants().any(|participant| participant.alive);
-                let state = if live { "live" } else { "stale" };
+                let state = if is_live(&ring) { "live" } else { "stale" };
                 println!("{name}\t{state}\t{} of {} in flight", ring.len(), ring.capacity());
             }
             Err(error) => println!("{name}\tunusable\t{error}"),
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether somebody has the ring open, or a handle on it, which outlives the opening.
+pub(crate) fn is_live(ring: &Observer) -> bool {
+    ring.is_open() || ring.participants().any(|participant| participant.alive)
 }
 
 /// Options of `ufr stat`.

@@ -6,6 +6,8 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use ultrafastring::{Builder, PriorityClass, Redelivery, SideMemory, Timestamps};
 
+use crate::look::is_live;
+
 /// Options of `ufr create`.
 #[derive(Args)]
 pub(crate) struct Create {
@@ -120,7 +122,7 @@ pub(crate) struct Remove {
     /// Names of rings.
     #[arg(required_unless_present = "stale")]
     names: Vec<String>,
-    /// Remove the rings that nobody alive has a handle on, their messages with them.
+    /// Remove the rings that nobody alive has open, their messages with them.
     #[arg(long, conflicts_with = "names")]
     stale: bool,
 }
@@ -130,7 +132,7 @@ impl Remove {
         if self.stale {
             for name in builder.list()? {
                 let Ok(ring) = builder.observe(&name) else { continue };
-                if !ring.participants().any(|participant| participant.alive) {
+                if !is_live(&ring) {
                     builder.remove(&name)?;
                     println!("{name}");
                 }

@@ -404,6 +404,17 @@ fn what_the_dead_leave_is_called_stale_and_cleared_up() {
 }
 
 #[test]
+fn a_ring_that_somebody_has_open_is_live_before_its_first_handle() {
+    let place = Place::new();
+    let ring = ultrafastring::Builder::new().directory(place.path()).create("opened").unwrap();
+    assert!(place.say(&["ls"]).starts_with("opened\tlive"));
+    assert_eq!(place.say(&["rm", "--stale"]), "");
+    drop(ring);
+    assert!(place.say(&["ls"]).starts_with("opened\tstale"));
+    assert_eq!(place.say(&["rm", "--stale"]), "opened\n");
+}
+
+#[test]
 fn a_second_exclusive_sender_is_told_who_is_there() {
     let place = Place::new();
     place.say(&["create", "r", "--exclusive-producer"]);

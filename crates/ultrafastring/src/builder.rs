@@ -344,7 +344,7 @@ impl Builder {
         let geometry = self.named_geometry();
         let segment =
             Segment::create(&self.directory, name, geometry, self.trust, self.side_memory)?;
-        Ok(self.over(segment))
+        self.over(segment).shown_open()
     }
 
     /// Opens the ring called `name`. What was chosen when it was made holds; of this builder's
@@ -358,7 +358,7 @@ impl Builder {
     /// [`RingError::BadName`], [`RingError::Io`].
     pub fn open(&self, name: &str) -> Result<UltraFastRing, RingError> {
         let segment = Segment::open(&self.directory, name, Rights::Participate, self.trust)?;
-        Ok(self.over(segment))
+        self.over(segment).shown_open()
     }
 
     /// Opens the ring called `name` to look at it: without the right to write, and without

@@ -666,7 +666,7 @@ impl<S: Mode> Consumer<S> {
             self.settle_marks();
         }
         self.grant_if_due(now);
-        Ok(())
+        if batch.is_empty() { Err(RecvError::Empty) } else { Ok(()) }
     }
 
     /// The messages from the next position on that belong to the run, one a buffer.
@@ -1045,7 +1045,7 @@ impl<S: Mode> Consumer<S> {
         }
         // The stream has stopped: who comes next is not kept waiting.
         self.pauses = 0;
-        if now.wrapping_sub(self.stuck_since) > STUCK_TICKS {
+        if now.wrapping_sub(self.stuck_since) > STUCK_TICKS && !cfg!(loom) {
             self.stuck_since = now;
             if self.help() {
                 return self.detour();
@@ -1542,6 +1542,27 @@ fn independent(number: u64) -> u64 {
     #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
     {
         number
+    }
+}
+
+/// Deaths for models, in which no process can be killed.
+#[cfg(loom)]
+#[allow(missing_docs)]
+impl<S: Mode> Consumer<S> {
+    /// Dies with whatever it holds.
+    pub fn die(self) {
+        core::mem::ManuallyDrop::new(self).entry.die();
+    }
+
+    /// Dies with a hold shown on the next position, before it claims it.
+    pub fn die_before_claim(self) {
+        self.entry.participant().show_hold(Span::new(self.position, 1));
+        self.die();
+    }
+
+    /// What a call does that has been stuck for long, since models have no clock.
+    pub fn recover(&mut self) {
+        self.help();
     }
 }
 

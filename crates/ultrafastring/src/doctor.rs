@@ -218,9 +218,12 @@ fn finish(segment: &Segment, locker: &Locker, index: usize, repair: &mut Repair)
     if participant.role().is_none() {
         return;
     }
-    let Some(abandoned) = recover::finish_intent(segment, locker, index) else { return };
+    let (settled, abandoned) = recover::finish_intent(segment, locker, index);
     participant.count(Event::Abandoned, abandoned);
     repair.abandoned += abandoned;
+    if !settled {
+        return;
+    }
     if let Some(span) = participant.shown_hold() {
         if segment.geometry().consumer_sharing == Sharing::Exclusive {
             // The side's next holder settles it.

@@ -121,7 +121,7 @@ mod observer {
     use crate::clock::Clock;
     use crate::layout::{Redelivery, Sharing, Timestamps};
     use crate::participant::ParticipantInfo;
-    use crate::segment::Segment;
+    use crate::segment::{Place, Segment};
 
     /// A ring that is only looked at: see [`Builder::observe`](crate::Builder::observe).
     ///
@@ -154,6 +154,13 @@ mod observer {
         /// The ring's name, if it is a named one.
         pub fn name(&self) -> Option<&str> {
             self.segment.name()
+        }
+
+        /// Whether somebody has the named ring open at this moment, with a handle or without, other
+        /// than to observe it; or whether that cannot be found out.
+        pub fn is_open(&self) -> bool {
+            let asker = self.segment.locker();
+            asker.map_or(true, |asker| asker.is_locked(&self.segment, Place::Opening))
         }
 
         /// The ring's file, if it is a named one.

@@ -28,12 +28,14 @@ use crate::{PriorityClass, RingError};
 const FREE: u64 = 0;
 /// In use; see [`Role`] for the other bits.
 const TAKEN: u64 = 1;
+/// The holder is known to be dead; who has the lock now finishes its work.
+const ADOPTED: u64 = 8;
 
 /// One entry of the participant table.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Participant {
-    /// [`FREE`], or [`TAKEN`] with the holder's role.
+    /// [`FREE`], or [`TAKEN`] with the holder's role, and perhaps [`ADOPTED`].
     state: AtomicU64,
     /// For memory segments only: 1 while a handle holds the entry.
     lock: AtomicU64,
@@ -203,6 +205,20 @@ impl Participant {
         self.state.store(role.to_word(), Ordering::Release);
     }
 
+    /// Says that the holder is dead, until the entry is free or somebody else's. Only who has
+    /// taken the lock of a dead one calls it.
+    pub(crate) fn note_adopted(&self) {
+        // Relaxed, both: told to people, and nobody else writes the word meanwhile.
+        let state = self.state.load(Ordering::Relaxed);
+        if state & TAKEN != 0 {
+            self.state.store(state | ADOPTED, Ordering::Relaxed);
+        }
+    }
+
+    fn is_adopted(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & ADOPTED != 0
+    }
+
     fn is_free(&self) -> bool {
         self.state.load(Ordering::Relaxed) == FREE
     }
@@ -230,7 +246,7 @@ impl Participant {
             name: ParticipantName(name),
             side: role.side,
             sharing: role.sharing,
-            alive,
+            alive: alive && !self.is_adopted(),
             intent: span(self.shown_intent()),
             hold: span(self.shown_hold()),
             lanes: self.lanes(),
@@ -332,7 +348,8 @@ pub struct ParticipantInfo {
     pub side: Side,
     /// How it holds its side.
     pub sharing: Sharing,
-    /// Whether the kernel says that its holder lives.
+    /// Whether its holder lives, as the kernel says. That of an entry that somebody else has
+    /// adopted does not.
     pub alive: bool,
     /// First position and count of what it is about to claim as a producer.
     pub intent: Option<(u64, u64)>,
@@ -513,6 +530,21 @@ impl Entry {
     #[inline(always)]
     pub(crate) fn participant(&self) -> &Participant {
         self.segment.participant(self.index)
+    }
+}
+
+#[cfg(loom)]
+impl Entry {
+    /// Gives the locks back as the kernel does when a process dies, and nothing else: what the
+    /// entry shows stays. The entry must not be used or dropped afterwards.
+    pub(crate) fn die(&mut self) {
+        self.locker.unlock(&self.segment, Place::Entry(self.index));
+        if self.role.sharing == Sharing::Exclusive {
+            self.locker.unlock(&self.segment, Place::Side(self.role.side));
+        }
+        // SAFETY: nobody uses it again, as the caller promises. It gives back its share of the
+        // memory, which every one of the thousands of runs of a model would leak else.
+        unsafe { core::ptr::drop_in_place(&raw mut self.segment) };
     }
 }
 

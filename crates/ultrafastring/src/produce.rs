@@ -168,7 +168,9 @@ impl<S: Mode> Producer<S> {
         } else {
             Self::next_position(segment)
         };
-        let position = position.clamp(granted, MAX_POSITION);
+        let position = position.min(MAX_POSITION);
+        // A frontier beyond it is a peer's garbage, and would be credit without end.
+        let granted = granted.min(position);
         Ok(Self {
             credits: CreditController::new(geometry.credit_limit)
                 .with_reserves(geometry.reserves)
@@ -712,6 +714,29 @@ impl<S: Mode> Producer<S> {
         if let Some(position) = self.reserved.take() {
             self.abandon(position);
         }
+    }
+}
+
+/// Deaths for models, in which no process can be killed.
+#[cfg(loom)]
+#[allow(missing_docs)]
+impl<S: Mode> Producer<S> {
+    /// Dies with whatever it has claimed.
+    pub fn die(self) {
+        core::mem::ManuallyDrop::new(self).entry.die();
+    }
+
+    /// Dies with an intent shown at the next position, before it claims it.
+    pub fn die_before_claim(self) {
+        // Relaxed: where the claim would be tried.
+        let head = self.entry.segment().counters().producer_head.load(Ordering::Relaxed);
+        self.entry.participant().show_intent(Span::new(head, 1));
+        self.die();
+    }
+
+    /// What a call does that has had no credit for long, since models have no clock.
+    pub fn recover(&mut self) {
+        self.help();
     }
 }
 

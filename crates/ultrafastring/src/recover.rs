@@ -68,8 +68,9 @@ pub(crate) fn abandon_for_the_dead(
         let participant = segment.participant(index);
         let in_the_way = participant.shown_intent().is_some_and(|span| span.contains(stuck));
         if in_the_way && is_adopted(segment, locker, index) {
-            if let Some(count) = finish_intent(segment, locker, index) {
-                abandoned += count;
+            let (settled, count) = finish_intent(segment, locker, index);
+            abandoned += count;
+            if settled {
                 vacate_if_clear(participant);
             }
             locker.unlock(segment, Place::Entry(index));
@@ -88,14 +89,18 @@ fn vacate_if_clear(participant: &Participant) {
 
 /// Takes a dead one's entry over; `false` if it lives, or if that cannot be found out now.
 fn is_adopted(segment: &Segment, locker: &Locker, index: usize) -> bool {
-    locker.try_lock(segment, Place::Entry(index)).unwrap_or(false)
+    let adopted = locker.try_lock(segment, Place::Entry(index)).unwrap_or(false);
+    if adopted {
+        segment.participant(index).note_adopted();
+    }
+    adopted
 }
 
-/// Settles the intent of an entry whose lock the caller has. Says how many slots it marked
-/// abandoned, or `None` if it cannot be told yet who won one of them.
-pub(crate) fn finish_intent(segment: &Segment, locker: &Locker, index: usize) -> Option<u64> {
+/// Settles the intent of an entry whose lock the caller has. Says whether it did, since it may be
+/// that it cannot be told yet who won a slot of it, and how many slots it marked abandoned.
+pub(crate) fn finish_intent(segment: &Segment, locker: &Locker, index: usize) -> (bool, u64) {
     let participant = segment.participant(index);
-    let Some(span) = participant.shown_intent() else { return Some(0) };
+    let Some(span) = participant.shown_intent() else { return (true, 0) };
     // Acquire: pairs with the release of the claims: whoever won a position below shows it.
     let head = segment.counters().producers_claimed(Ordering::Acquire);
     let mut abandoned = 0;
@@ -110,13 +115,13 @@ pub(crate) fn finish_intent(segment: &Segment, locker: &Locker, index: usize) ->
                 continue;
             }
             if shown_by_a_living_one(segment, locker, index, position, Participant::shown_intent) {
-                return None;
+                return (false, abandoned);
             }
             abandoned += u64::from(slot.abandon(seen, position));
         }
     }
     participant.clear_intent();
-    Some(abandoned)
+    (true, abandoned)
 }
 
 /// Whether another entry, whose holder lives, shows `position` too: one of the two lost the race
@@ -243,8 +248,11 @@ pub(crate) fn finish_for_newcomer(
     side: Side,
 ) -> (bool, Option<Adopted>) {
     let participant = segment.participant(index);
-    let Some(abandoned) = finish_intent(segment, locker, index) else { return (false, None) };
+    let (settled, abandoned) = finish_intent(segment, locker, index);
     participant.count(Event::Abandoned, abandoned);
+    if !settled {
+        return (false, None);
+    }
     if participant.shown_hold().is_none() {
         return (true, None);
     }

@@ -17,6 +17,8 @@ use crate::seat::Seats;
 use crate::segment::Segment;
 #[cfg(feature = "std")]
 use crate::segment::file::Rights;
+#[cfg(feature = "std")]
+use crate::segment::{Locker, Place};
 use crate::sync::Ordering;
 use crate::wait;
 use crate::{
@@ -42,6 +44,9 @@ pub struct UltraFastRing {
     consumers: Held<Consumer<Shared>>,
     segment: Segment,
     name: ParticipantName,
+    /// Shows that the ring is open, if it is a named one.
+    #[cfg(feature = "std")]
+    opening: Option<Locker>,
 }
 
 impl fmt::Debug for UltraFastRing {
@@ -60,7 +65,19 @@ impl UltraFastRing {
             consumers: Held::<Consumer<Shared>>::from(Seats::new()),
             segment,
             name,
+            #[cfg(feature = "std")]
+            opening: None,
         }
+    }
+
+    /// Shows that the ring, which is a named one, is open, for as long as it is.
+    #[cfg(feature = "std")]
+    pub(crate) fn shown_open(mut self) -> Result<Self, RingError> {
+        let opening = self.segment.locker()?;
+        // Refused only where somebody locks what is not theirs: the ring works without.
+        opening.try_lock(&self.segment, Place::Opening)?;
+        self.opening = Some(opening);
+        Ok(self)
     }
 
     /// A builder: capacity, sides, credit, timestamps, and where the ring is to be.
@@ -531,6 +548,13 @@ impl UltraFastRing {
     /// The ring's name, if it is a named one.
     pub fn name(&self) -> Option<&str> {
         self.segment.name()
+    }
+
+    /// Whether somebody else, in this process or in another, has the named ring open at this
+    /// moment, with a handle or without.
+    pub fn is_open_elsewhere(&self) -> bool {
+        let opening = self.opening.as_ref();
+        opening.is_some_and(|opening| opening.is_locked(&self.segment, Place::Opening))
     }
 
     /// The ring's file, if it is a named one.

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use ultrafastring::{Builder, PriorityClass, RecvError, Redelivery, UltraFastRing};
@@ -380,4 +381,240 @@ fn an_empty_ring_has_credit_though_its_exclusive_consumer_died_before_it_granted
 #[test]
 fn an_empty_ring_has_credit_though_its_consumer_makes_no_call() {
     received_and_not_granted(false, false);
+}
+
+/// Forks a process that does `work`, says so, and lives on until it is killed.
+fn live_after<T>(work: impl FnOnce() -> T) -> libc::pid_t {
+    let mut ends = [0; 2];
+    // SAFETY: two descriptors are written.
+    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    // SAFETY: the child uses the C library and the ring only and never returns.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        // SAFETY: no memory is involved; if the test dies, so does this.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        let _kept = work();
+        // SAFETY: one byte to a pipe; then it waits for a signal.
+        unsafe {
+            libc::write(ends[1], c"x".as_ptr().cast(), 1);
+            loop {
+                libc::pause();
+            }
+        }
+    }
+    let mut byte = 0u8;
+    // SAFETY: one byte is read; then both ends are ours to close.
+    unsafe {
+        libc::close(ends[1]);
+        assert_eq!(libc::read(ends[0], (&raw mut byte).cast(), 1), 1, "the child failed");
+        libc::close(ends[0]);
+    }
+    child
+}
+
+/// From a kill to the next message delivered, and from the moment the kernel has told of the death.
+fn how_soon(
+    who: &str,
+    builder: &Builder,
+    before: fn(&UltraFastRing),
+    work: impl Fn(&UltraFastRing) -> Box<dyn std::any::Any>,
+    mut after: impl FnMut(&UltraFastRing) -> bool + Send,
+) {
+    const DEATHS: usize = 300;
+    let (mut from_kill, mut from_notice) = (Vec::new(), Vec::new());
+    for _ in 0..DEATHS {
+        let _ = builder.remove(NAME);
+        let ring = builder.create(NAME).unwrap();
+        before(&ring);
+        let child = live_after(|| work(&builder.open(NAME).unwrap()));
+        // The survivor is at work when it happens.
+        std::thread::scope(|scope| {
+            let survivor = scope.spawn(|| {
+                assert!(within(Duration::from_secs(30), || after(&ring)), "nothing came");
+                Instant::now()
+            });
+            std::thread::sleep(Duration::from_millis(2));
+            let killed = Instant::now();
+            let mut status = 0;
+            // SAFETY: a signal to our own child; `status` is written.
+            unsafe {
+                libc::kill(child, libc::SIGKILL);
+                libc::waitpid(child, &raw mut status, 0);
+            }
+            let noticed = Instant::now();
+            let delivered = survivor.join().unwrap();
+            from_kill.push(delivered.duration_since(killed));
+            from_notice.push(delivered.saturating_duration_since(noticed));
+        });
+    }
+    let median_and_most = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        (times[DEATHS / 2], times[DEATHS - 1])
+    };
+    println!(
+        "{who:<20} {DEATHS} deaths: from the kill median {:?} most {:?}",
+        median_and_most(&mut from_kill).0,
+        median_and_most(&mut from_kill).1
+    );
+    println!(
+        "{:<20} from when its parent knew: median {:?} most {:?}",
+        "",
+        median_and_most(&mut from_notice).0,
+        median_and_most(&mut from_notice).1
+    );
+}
+
+/// Whether this ring's consumer, taken when it is first asked for, receives something.
+fn receives(
+    consumer: &mut Option<(u64, ultrafastring::Consumer<ultrafastring::Shared>)>,
+    ring: &UltraFastRing,
+) -> bool {
+    if consumer.as_ref().is_none_or(|(of, _)| *of != ring.created()) {
+        *consumer = Some((ring.created(), ring.consumer().unwrap()));
+    }
+    consumer.as_mut().is_some_and(|(_, own)| own.try_recv().is_ok())
+}
+
+#[test]
+#[ignore = "a measurement: run it by itself on a quiet machine, in release, with --nocapture"]
+fn how_soon_after_a_death_the_next_message_comes() {
+    let directory = stage();
+    let shared = at(&directory).capacity(4);
+    let exclusive = at(&directory).capacity(4).exclusive_producer().exclusive_consumer();
+    let mut consumer = None;
+    how_soon(
+        "shared producer",
+        &shared,
+        |_| {},
+        |ring| {
+            let mut producer = ring.producer().unwrap();
+            std::mem::forget(producer.reserve(1, NORMAL).unwrap());
+            // Committed behind what never will be.
+            ring.send_fast(b"next", NORMAL).unwrap();
+            Box::new(producer)
+        },
+        |ring| receives(&mut consumer, ring),
+    );
+    consumer = None;
+    how_soon(
+        "shared consumer",
+        &shared,
+        |ring| ring.send_fast(b"one", NORMAL).unwrap(),
+        |ring| {
+            let mut consumer = ring.consumer().unwrap();
+            std::mem::forget(consumer.borrow().unwrap());
+            Box::new(consumer)
+        },
+        |ring| receives(&mut consumer, ring),
+    );
+    how_soon(
+        "exclusive producer",
+        &exclusive,
+        |_| {},
+        |ring| Box::new(ring.exclusive_producer().unwrap()),
+        |ring| {
+            let Ok(mut successor) = ring.exclusive_producer() else { return false };
+            successor.send_fast(b"next", NORMAL).unwrap();
+            ring.exclusive_consumer().unwrap().try_recv().is_ok()
+        },
+    );
+    how_soon(
+        "exclusive consumer",
+        &exclusive,
+        |ring| ring.exclusive_producer().unwrap().send_fast(b"one", NORMAL).unwrap(),
+        |ring| {
+            let mut consumer = ring.exclusive_consumer().unwrap();
+            std::mem::forget(consumer.borrow().unwrap());
+            Box::new(consumer)
+        },
+        |ring| ring.exclusive_consumer().is_ok_and(|mut successor| successor.try_recv().is_ok()),
+    );
+}
+
+// ---- words that say too much ---------------------------------------------------------------
+
+const CONSUMER_TAIL: u64 = 4_096 + 384;
+
+#[test]
+fn a_release_frontier_beyond_the_head_gives_a_newcomer_no_endless_credit() {
+    for exclusive in [false, true] {
+        let directory = stage();
+        let mut builder = at(&directory).capacity(4);
+        if exclusive {
+            builder = builder.exclusive_producer();
+        }
+        let ring = builder.create(NAME).unwrap();
+        write_word(&ring, CONSUMER_TAIL, 1 << 40);
+        let count = |mut send: Box<dyn FnMut() -> bool>| (0..100).filter(|_| send()).count();
+        let sent = if exclusive {
+            let mut producer = ring.exclusive_producer().unwrap();
+            count(Box::new(move || producer.send_fast(b"x", NORMAL).is_ok()))
+        } else {
+            let mut producer = ring.producer().unwrap();
+            count(Box::new(move || producer.send_fast(b"x", NORMAL).is_ok()))
+        };
+        assert!(sent <= 4, "{sent} messages in four slots");
+    }
+}
+
+#[test]
+fn an_exclusive_batch_is_never_nothing_and_ok_while_a_peer_changes_sizes() {
+    let directory = stage();
+    let ring = at(&directory).capacity(4).exclusive_consumer().create(NAME).unwrap();
+    let mut consumer = ring.exclusive_consumer().unwrap();
+    let mut producer = ring.producer().unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = File::options().read(true).write(true).open(ring.path().unwrap()).unwrap();
+            // SAFETY: a new mapping of the whole file.
+            let memory = unsafe {
+                let writable = libc::PROT_READ | libc::PROT_WRITE;
+                let file = std::os::fd::AsRawFd::as_raw_fd(&file);
+                libc::mmap(
+                    std::ptr::null_mut(),
+                    ring.size_bytes(),
+                    writable,
+                    libc::MAP_SHARED,
+                    file,
+                    0,
+                )
+            };
+            assert_ne!(memory, libc::MAP_FAILED);
+            let metas: [&AtomicU64; 4] = std::array::from_fn(|slot| {
+                // SAFETY: a word of the mapping, which stays; all access to it is atomic.
+                unsafe { &*memory.byte_add(8_192 + 64 * 1_024 + 64 * slot + 8).cast() }
+            });
+            while !stop.load(Relaxed) {
+                for size in [1u64, 2] {
+                    metas.iter().for_each(|meta| meta.store(2 | size << 16, Relaxed));
+                }
+            }
+        });
+        let mut empty = 0;
+        for _ in 0..200_000 {
+            let _ = producer.send_fast(b"x", NORMAL);
+            if let Ok(batch) = consumer.recv_batch(&mut [[0; 40]; 4]) {
+                empty += u32::from(batch.is_empty());
+            }
+        }
+        stop.store(true, Relaxed);
+        assert_eq!(empty, 0);
+    });
+}
+
+#[test]
+fn a_ring_that_is_open_shows_it_to_others_and_not_to_itself() {
+    let directory = stage();
+    let ring = at(&directory).create(NAME).unwrap();
+    assert!(!ring.is_open_elsewhere());
+    let child = live_after(|| at(&directory).open(NAME).unwrap());
+    assert!(ring.is_open_elsewhere());
+    // SAFETY: a signal to our own child, which is waited for.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+    assert!(!ring.is_open_elsewhere());
 }

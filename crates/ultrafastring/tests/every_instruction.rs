@@ -34,6 +34,11 @@ enum End {
 /// Forks a child that does `prepare` at full speed and then `work` for `steps` instructions, after
 /// which it is killed.
 fn live<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T), steps: u64) -> End {
+    if live_and_count(prepare, work, steps) < steps { End::Finished } else { End::Killed }
+}
+
+/// As [`live`]; says how many instructions it lived for.
+fn live_and_count<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T), steps: u64) -> u64 {
     // SAFETY: the child uses the C library and the ring only, which mind forks, and ends without
     // returning.
     let child = unsafe { libc::fork() };
@@ -60,20 +65,20 @@ fn live<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T), steps: u64) -
         status
     };
     assert!(libc::WIFSTOPPED(wait()), "the child failed before its work");
-    for _ in 0..steps {
+    for step in 0..steps {
         // SAFETY: the child is ours and stopped; it is told to go on for one instruction.
         assert_eq!(unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, child, 0, 0) }, 0);
         let status = wait();
         if libc::WIFEXITED(status) {
             assert_eq!(libc::WEXITSTATUS(status), 0, "the child failed at its work");
-            return End::Finished;
+            return step;
         }
         assert!(libc::WIFSTOPPED(status));
     }
     // SAFETY: a signal to our own child, which is waited for below.
     unsafe { libc::kill(child, libc::SIGKILL) };
     while !libc::WIFSIGNALED(wait()) {}
-    End::Killed
+    steps
 }
 
 /// Calls `trial` with longer and longer lives, until one comes to its end.
@@ -501,4 +506,274 @@ fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_h
         assert_eq!(left, [b"one", b"two"]);
         end
     });
+}
+
+// ---- more calls ------------------------------------------------------------------------------
+
+#[test]
+fn a_shared_producer_killed_while_it_writes_in_place() {
+    let directory = stage();
+    kill_a_producer(
+        &two_slots(&directory),
+        31,
+        |ring| ring.producer().unwrap(),
+        |producer| {
+            let mut place = producer.reserve(4, NORMAL).unwrap();
+            place.copy_from_slice(b"sent");
+            place.commit();
+        },
+        &[b"sent"],
+    );
+}
+
+#[test]
+fn a_shared_producer_killed_while_it_flushes_and_leaves() {
+    let directory = stage();
+    at_every(97, |steps| {
+        let ring = fresh(&two_slots(&directory));
+        let end = live(
+            || {
+                let mut producer = two_slots(&directory).open(NAME).unwrap().producer().unwrap();
+                producer.send_fast(b"sent", NORMAL).unwrap();
+                Some(producer)
+            },
+            |producer| drop(producer.take()),
+            steps,
+        );
+        is_repaired(&ring);
+        let mut left = Vec::new();
+        still_works(&ring, |message, _| left.push(message.to_vec()));
+        assert_eq!(left, [b"sent"], "what was sent is lost, or doubled");
+        end
+    });
+}
+
+#[test]
+fn a_shared_consumer_killed_while_it_leaves_with_a_message_held() {
+    let directory = stage();
+    at_every(97, |steps| {
+        let ring = fresh(&two_slots(&directory));
+        ring.producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
+        let end = live(
+            || {
+                let mut consumer = two_slots(&directory).open(NAME).unwrap().consumer().unwrap();
+                std::mem::forget(consumer.borrow().unwrap());
+                Some(consumer)
+            },
+            |consumer| drop(consumer.take()),
+            steps,
+        );
+        let mut left = Vec::new();
+        still_works(&ring, |message, redelivered| {
+            assert_eq!(redelivered, message == b"one");
+            left.push(message.to_vec());
+        });
+        left.sort();
+        assert!(left == [b"one", b"two"] || left == [b"two"], "{left:?}");
+        assert!(end == End::Killed || left == [b"two"], "what was released came again");
+        end
+    });
+}
+
+#[test]
+fn an_exclusive_producer_killed_while_it_sends() {
+    let directory = stage();
+    kill_a_producer(
+        &two_slots(&directory).exclusive_producer().exclusive_consumer(),
+        19,
+        |ring| ring.exclusive_producer().unwrap(),
+        |producer| producer.send_fast(b"sent", NORMAL).unwrap(),
+        &[b"sent"],
+    );
+}
+
+#[test]
+fn an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing() {
+    let directory = stage();
+    let builder = two_slots(&directory).exclusive_producer().exclusive_consumer();
+    at_every(1_499, |steps| {
+        let ring = fresh(&builder);
+        let send = |ring: &mut UltraFastRing| {
+            let mut producer = ring.exclusive_producer().unwrap();
+            producer.send_fast(b"sent", NORMAL).unwrap();
+            std::mem::forget(producer);
+        };
+        let open = || builder.open(NAME).unwrap();
+        live(
+            || {
+                let mut ring = open();
+                send(&mut ring);
+                ring
+            },
+            |_| {},
+            0,
+        );
+        let end = live(open, send, steps);
+        let mut left = 0;
+        still_works(&ring, |message, redelivered| {
+            assert!(!redelivered && message == b"sent");
+            left += 1;
+        });
+        assert!(left == 2 || left == 1 && end == End::Killed, "{left} of two messages are left");
+        end
+    });
+}
+
+// ---- survivors at their work -----------------------------------------------------------------
+
+/// A process dies with `b"lost"` claimed and not committed; `b"next"` is committed behind it.
+fn claimed_by_a_dead_one(builder: &Builder) -> UltraFastRing {
+    let ring = fresh(builder);
+    let claim = || {
+        let mut producer = builder.open(NAME).unwrap().producer().unwrap();
+        std::mem::forget(producer.reserve(4, NORMAL).unwrap());
+        producer
+    };
+    live(claim, |_: &mut Producer<_>| {}, 0);
+    ring.producer().unwrap().send_fast(b"next", NORMAL).unwrap();
+    ring
+}
+
+/// Receives in place, and keeps what it gets: nothing may be lost by its death.
+fn hold_one<S: Mode>(consumer: &mut Consumer<S>) {
+    while consumer.borrow().map(std::mem::forget).is_err() {}
+}
+
+#[test]
+fn a_survivor_killed_while_it_abandons_and_skips_a_dead_producers_slot_loses_nothing() {
+    let directory = stage();
+    let builder = two_slots(&directory);
+    at_every(397, |steps| {
+        let ring = claimed_by_a_dead_one(&builder);
+        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, steps);
+        let mut left = Vec::new();
+        still_works(&ring, |message, _| left.push(message.to_vec()));
+        left.dedup();
+        assert_eq!(left, [b"next"]);
+        assert!(ring.stats().abandoned <= 1);
+        end
+    });
+}
+
+#[test]
+fn a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing() {
+    let directory = stage();
+    let builder = two_slots(&directory);
+    at_every(97, |steps| {
+        let ring = claimed_by_a_dead_one(&builder);
+        ring.repair().unwrap();
+        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, steps);
+        let mut left = Vec::new();
+        still_works(&ring, |message, _| left.push(message.to_vec()));
+        left.dedup();
+        assert_eq!(left, [b"next"]);
+        end
+    });
+}
+
+/// A consumer dies that holds `b"one"` of `b"one"` and `b"two"`.
+fn held_by_a_dead_one(builder: &Builder) -> UltraFastRing {
+    let ring = fresh(builder);
+    ring.producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
+    let hold = || {
+        let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
+        std::mem::forget(consumer.borrow().unwrap());
+        consumer
+    };
+    live(hold, |_: &mut Consumer<_>| {}, 0);
+    ring
+}
+
+#[test]
+fn a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing() {
+    let directory = stage();
+    let builder = two_slots(&directory);
+    at_every(397, |steps| {
+        let ring = held_by_a_dead_one(&builder);
+        ring.consumer().unwrap().try_recv().unwrap();
+        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, steps);
+        let mut left = Vec::new();
+        still_works(&ring, |message, redelivered| {
+            assert!(redelivered, "{message:?} comes unmarked");
+            left.push(message.to_vec());
+        });
+        left.dedup();
+        assert_eq!(left, [b"one"]);
+        end
+    });
+}
+
+#[test]
+fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_that_works() {
+    let directory = stage();
+    let builder = two_slots(&directory).redelivery(ultrafastring::Redelivery::Discard);
+    at_every(397, |steps| {
+        let ring = held_by_a_dead_one(&builder);
+        let end = live(
+            || builder.open(NAME).unwrap().producer().unwrap(),
+            |producer| while producer.send_fast(b"sent", NORMAL).is_err() {},
+            steps,
+        );
+        let mut left = Vec::new();
+        still_works(&ring, |message, _| left.push(message.to_vec()));
+        assert!(
+            left == [b"two".to_vec()] || left == [b"two".to_vec(), b"sent".to_vec()],
+            "{left:?}"
+        );
+        assert!(end == End::Killed || left.len() == 2, "what was sent is lost");
+        // Who dies between clearing the hold and counting takes the count along.
+        let discarded = ring.stats().discarded;
+        assert!(discarded == 1 || discarded == 0 && end == End::Killed, "{discarded} discarded");
+        end
+    });
+}
+
+// ---- what the fast path pays -----------------------------------------------------------------
+
+/// The fewest instructions that `work` takes after one preparation or another: now and then a
+/// message is one to announce.
+fn fewest_instructions<T>(prepare: impl Fn(u64) -> T, work: fn(&mut T)) -> u64 {
+    let count = |nth, work: fn(&mut T)| live_and_count(|| prepare(nth), work, u64::MAX);
+    (0..12).map(|nth| count(nth, work).saturating_sub(count(nth, |_| {}))).min().unwrap()
+}
+
+#[test]
+fn an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead() {
+    let directory = stage();
+    // No timestamps: with them it depends on the time when a handle announces.
+    let builder = Builder::new()
+        .directory(directory.path())
+        .capacity(64)
+        .participants(6)
+        .timestamps(ultrafastring::Timestamps::Off);
+    let measure = |dead: bool| {
+        let ring = fresh(&builder);
+        if dead {
+            // One has taken part and died idle; its entry waits to be used again.
+            live(|| builder.open(NAME).unwrap().producer().unwrap(), |_| {}, 0);
+            live(|| builder.open(NAME).unwrap().consumer().unwrap(), |_| {}, 0);
+            assert_eq!(ring.participants().filter(|it| !it.alive).count(), 2);
+        }
+        let ready = |nth| {
+            let ring = builder.open(NAME).unwrap();
+            let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+            // Until messages come thick and fast, as far as the handles can tell.
+            for _ in 0..1_000 + nth {
+                producer.send_fast(b"sixteen bytes ok", NORMAL).unwrap();
+                consumer.recv_fast(&mut [0; 40]).unwrap();
+            }
+            producer.send_fast(b"sixteen bytes ok", NORMAL).unwrap();
+            (producer, consumer)
+        };
+        let send = fewest_instructions(ready, |(producer, _)| {
+            producer.send_fast(b"sixteen bytes ok", NORMAL).unwrap();
+        });
+        let receive = fewest_instructions(ready, |(_, consumer)| {
+            consumer.recv_fast(&mut [0; 40]).unwrap();
+        });
+        (send, receive)
+    };
+    let (alone, beside) = (measure(false), measure(true));
+    println!("send_fast and recv_fast: {alone:?} instructions alone, {beside:?} beside the dead");
+    assert_eq!(alone, beside);
 }

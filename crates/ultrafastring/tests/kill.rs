@@ -7,11 +7,14 @@
 //!     received  how often it was logged: unmarked in the low half, marked in the high half
 //! ```
 //!
-//! Half of the victims are killed at once; a quarter are led on for a random number of single
-//! instructions (ptrace(2)) and killed there; the last quarter are led to a place between claim and
-//! commit, or between claim and release, and some instructions further. How often is counted by the ring itself: a slot is abandoned
-//! after the former, a message redelivered after the latter. A trial goes on until there were
-//! enough of both. `UFR_KILLS` says how many kills each trial makes at least: 1,000 by default.
+//! A third of the victims are killed at once; a quarter are led on for a random number of single
+//! instructions (ptrace(2)) and killed there; the others are led to a place between claim and
+//! commit, or between claim and release, and a few instructions further. After each kill the
+//! segment itself is read ([`Words`]): what the victim shows, and where heads, frontier and slot
+//! are, tell whether the kill hit between claim and commit, or between claim and release. A trial
+//! goes on until there were enough of both: a fifth of its kills each, where its sides have such
+//! moments. `UFR_KILLS` says how many kills each trial makes at least: 1,000 by default, and 150
+//! without optimisation.
 
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
@@ -41,6 +44,8 @@ struct Log {
     stop: AtomicU64,
     /// Whether half of the messages are for side buffers.
     large: AtomicU64,
+    /// Whether the worker has received something: what it shows then is not what it took over.
+    at_work: [AtomicU8; WORKERS],
     sent: [AtomicU8; MOST],
     received: [AtomicU8; MOST],
 }
@@ -105,6 +110,87 @@ fn message(number: u64, large: bool) -> Vec<u8> {
     bytes
 }
 
+/// The ring's own words, looked at from outside: see `layout` and `participant`.
+struct Words(std::ptr::NonNull<u8>);
+
+/// Positions that somebody shows: the first, and the first that is not.
+type Shown = Option<(u64, u64)>;
+
+impl Words {
+    const PRODUCER_HEAD: usize = 4_096;
+    const CONSUMER_HEAD: usize = 4_096 + 256;
+    const CONSUMER_TAIL: usize = 4_096 + 384;
+    const PID: usize = 16;
+    const INTENT: usize = 128;
+    const HOLD: usize = 192;
+
+    fn of(ring: &UltraFastRing) -> Self {
+        use std::os::fd::AsRawFd;
+        let file = std::fs::File::open(ring.path().unwrap()).unwrap();
+        // SAFETY: a new mapping, of a file of that size, to be read only.
+        let memory = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                ring.size_bytes(),
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        assert_ne!(memory, libc::MAP_FAILED);
+        // It stays mapped: one a trial.
+        Self(std::ptr::NonNull::new(memory.cast()).unwrap())
+    }
+
+    fn word(&self, offset: usize) -> u64 {
+        // SAFETY: every offset used here is a word's within the mapping; others write it as an
+        // atomic, and it is read as one.
+        unsafe { self.0.add(offset).cast::<AtomicU64>().as_ref() }.load(SeqCst)
+    }
+
+    fn entry(index: usize) -> usize {
+        8_192 + 1_024 * index
+    }
+
+    fn shown(&self, index: usize, place: usize) -> Shown {
+        let word = self.word(Self::entry(index) + place);
+        (word >> 6).checked_sub(1).map(|first| (first, first + (word & 63) + 1))
+    }
+
+    /// The entry of a process.
+    fn entry_of(&self, pid: libc::pid_t) -> Option<usize> {
+        (0..ENTRIES).find(|&index| self.word(Self::entry(index) + Self::PID) == pid as u64)
+    }
+
+    fn sequence(&self, position: u64) -> u64 {
+        let slots = Self::entry(ENTRIES).next_multiple_of(4_096);
+        self.word(slots + 64 * (position as usize % SLOTS))
+    }
+
+    /// Whether an entry shows work that has been begun, and not ended: positions that it claimed,
+    /// and has not committed, or not released. Where two show the same, it is told of neither.
+    fn in_between(&self, index: usize, side: Side, sharing: Sharing) -> Shown {
+        let place = if side == Side::Producer { Self::INTENT } else { Self::HOLD };
+        let shown @ (first, end) = self.shown(index, place)?;
+        let doubtful = (0..ENTRIES).filter(|&other| other != index).any(|other| {
+            self.shown(other, place).is_some_and(|other| other.0 < end && first < other.1)
+        });
+        let begun_and_not_ended = match (side, sharing) {
+            (Side::Producer, _) => {
+                end <= self.word(Self::PRODUCER_HEAD)
+                    && (first..end).any(|p| (self.sequence(p) & !(1 << 63)) <= p)
+            }
+            (Side::Consumer, Sharing::Shared) => {
+                end <= self.word(Self::CONSUMER_HEAD) && first >= self.word(Self::CONSUMER_TAIL)
+            }
+            // What it shows is its own; releasing moves the head.
+            (Side::Consumer, Sharing::Exclusive) => first >= self.word(Self::CONSUMER_HEAD),
+        };
+        (begun_and_not_ended && !doubtful).then_some(shown)
+    }
+}
+
 /// How a trial's consumers take messages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Taking {
@@ -117,6 +203,10 @@ enum Taking {
 }
 
 const BATCH: usize = 4;
+const SLOTS: usize = 16;
+const ENTRIES: usize = 16;
+/// Processes of a trial, at most.
+const WORKERS: usize = 4;
 
 fn produce<S: Mode>(mut producer: Producer<S>, log: &Log) {
     let large = log.large.load(SeqCst) != 0;
@@ -159,7 +249,7 @@ fn produce<S: Mode>(mut producer: Producer<S>, log: &Log) {
     }
 }
 
-fn consume<S: Mode>(consumer: &mut Consumer<S>, log: &Log, taking: Taking) {
+fn consume<S: Mode>(consumer: &mut Consumer<S>, log: &Log, taking: Taking, at: usize) {
     let mut buffer = Vec::new();
     while !log.stopped() {
         let result = match taking {
@@ -179,7 +269,7 @@ fn consume<S: Mode>(consumer: &mut Consumer<S>, log: &Log, taking: Taking) {
             }
         };
         match result {
-            Ok(()) => {}
+            Ok(()) => log.at_work[at].store(1, SeqCst),
             Err(RecvError::Empty) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
@@ -188,16 +278,18 @@ fn consume<S: Mode>(consumer: &mut Consumer<S>, log: &Log, taking: Taking) {
 
 /// Takes a handle that suits the ring's side, waiting while the kernel has not yet noticed that
 /// the last one's holder is gone, and works with it.
-fn work_as(side: Side, builder: &Builder, log: &Log, taking: Taking) {
+fn work_as(side: Side, builder: &Builder, log: &Log, taking: Taking, at: usize) {
     let ring = builder.open(NAME).unwrap();
     match (side, ring.producer_side(), ring.consumer_side()) {
         (Side::Producer, Sharing::Shared, _) => produce(ring.producer().unwrap(), log),
         (Side::Producer, Sharing::Exclusive, _) => {
             produce(ring.exclusive_producer().unwrap(), log);
         }
-        (Side::Consumer, _, Sharing::Shared) => consume(&mut ring.consumer().unwrap(), log, taking),
+        (Side::Consumer, _, Sharing::Shared) => {
+            consume(&mut ring.consumer().unwrap(), log, taking, at);
+        }
         (Side::Consumer, _, Sharing::Exclusive) => {
-            consume(&mut ring.exclusive_consumer().unwrap(), log, taking);
+            consume(&mut ring.exclusive_consumer().unwrap(), log, taking, at);
         }
     }
 }
@@ -206,10 +298,12 @@ fn work_as(side: Side, builder: &Builder, log: &Log, taking: Taking) {
 struct Worker {
     pid: libc::pid_t,
     side: Side,
+    at: usize,
 }
 
 impl Worker {
-    fn start(side: Side, builder: &Builder, log: &Log, taking: Taking) -> Self {
+    fn start(side: Side, at: usize, builder: &Builder, log: &Log, taking: Taking) -> Self {
+        log.at_work[at].store(0, SeqCst);
         // SAFETY: the child uses the C library and the ring only, which mind forks, and ends
         // without returning.
         let pid = unsafe { libc::fork() };
@@ -217,12 +311,12 @@ impl Worker {
         if pid == 0 {
             // SAFETY: no memory is involved; if the test dies, so does this.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            let work = std::panic::AssertUnwindSafe(|| work_as(side, builder, log, taking));
+            let work = std::panic::AssertUnwindSafe(|| work_as(side, builder, log, taking, at));
             let done = std::panic::catch_unwind(work);
             // SAFETY: ends the process and runs nothing of the parent's.
             unsafe { libc::_exit(i32::from(done.is_err())) };
         }
-        Self { pid, side }
+        Self { pid, side, at }
     }
 
     fn wait(&self) -> i32 {
@@ -248,8 +342,16 @@ impl Worker {
     }
 
     /// Stops it, and leads it on until it has claimed something that it has not yet committed or
-    /// released, or for `most` instructions; then for `more`, and kills it there.
-    fn kill_on_the_way(&self, ring: &UltraFastRing, most: u64, more: u64) {
+    /// released, or for `most` instructions; then for `more`, and kills it there. Says whether
+    /// that is in between.
+    fn kill_on_the_way(
+        &self,
+        trial: &Trial,
+        words: &Words,
+        log: &Log,
+        most: u64,
+        more: u64,
+    ) -> bool {
         let nothing = std::ptr::null_mut::<libc::c_void>();
         let trace = |request| {
             // SAFETY: requests that touch nothing of this process.
@@ -262,28 +364,29 @@ impl Worker {
         trace(libc::PTRACE_SEIZE);
         trace(libc::PTRACE_INTERRUPT);
         assert!(libc::WIFSTOPPED(self.wait()));
-        let before = self.claimed(ring);
+        let index = words.entry_of(self.pid);
+        let in_between =
+            || index.and_then(|index| words.in_between(index, self.side, trial.sharing));
+        let before = in_between();
         for _ in 0..most {
-            let now = self.claimed(ring);
+            let now = in_between();
             if now.is_some() && now != before {
                 break;
             }
             step();
         }
         (0..more).for_each(|_| step());
+        let in_between = self.is_in_between(words, trial.sharing, log);
         self.kill();
+        in_between
     }
 
-    /// The last position that it has shown and won, as far as anyone can see.
-    fn claimed(&self, ring: &UltraFastRing) -> Option<u64> {
-        let info = ring.participants().find(|it| it.pid == self.pid as u32)?;
-        let positions = ring.positions();
-        let (shown, head) = match self.side {
-            Side::Producer => (info.intent?, positions.producer_head),
-            Side::Consumer => (info.hold?, positions.consumer_head),
-        };
-        let exclusive = info.sharing == Sharing::Exclusive;
-        (exclusive || shown.0 + shown.1 <= head).then_some(shown.0)
+    /// Whether it is, or died, between claim and commit, or between claim and release, and nobody
+    /// has finished its work yet.
+    fn is_in_between(&self, words: &Words, sharing: Sharing, log: &Log) -> bool {
+        let own = self.side == Side::Producer || log.at_work[self.at].load(SeqCst) != 0;
+        let index = words.entry_of(self.pid);
+        own && index.is_some_and(|index| words.in_between(index, self.side, sharing).is_some())
     }
 }
 
@@ -307,15 +410,16 @@ struct Trial {
 impl Trial {
     fn run(&self) {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let most_often = if cfg!(debug_assertions) { 150 } else { 1_000 };
         let kills: u64 =
-            std::env::var("UFR_KILLS").map_or(1_000, |text| text.parse().expect("a number"));
+            std::env::var("UFR_KILLS").map_or(most_often, |text| text.parse().expect("a number"));
         let shm = Path::new("/dev/shm");
         let parent = if shm.is_dir() { shm.into() } else { std::env::temp_dir() };
         let directory = tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap();
         let builder = Builder::new()
             .directory(directory.path())
-            .capacity(16)
-            .participants(16)
+            .capacity(SLOTS)
+            .participants(ENTRIES)
             .max_message(if self.large { LARGEST } else { INLINE_SIZE })
             .producer_side(self.sharing)
             .consumer_side(self.sharing);
@@ -323,32 +427,30 @@ impl Trial {
         let shared = Shared::new();
         let log = shared.log();
         log.large.store(u64::from(self.large), SeqCst);
-        let start = |side| Worker::start(side, &builder, log, self.taking);
+        let words = Words::of(&ring);
+        let start = |at, side| Worker::start(side, at, &builder, log, self.taking);
         let each = if self.sharing == Sharing::Shared { 2 } else { 1 };
+        let sides = [Side::Producer, Side::Consumer].repeat(each);
         let mut workers: Vec<_> =
-            [Side::Producer, Side::Consumer].repeat(each).into_iter().map(start).collect();
+            sides.into_iter().enumerate().map(|(at, side)| start(at, side)).collect();
 
         let mut state = self.seed;
         let (mut killed, mut killed_consumers, mut stopped) = (0, 0, 0);
-        // What must be met often, and can be: an exclusive side abandons nothing, and copies are
-        // released when they are claimed.
-        let met = |killed: u64| {
-            let stats = ring.stats();
-            let shared = self.sharing == Sharing::Shared;
-            killed >= kills
-                && (!shared || stats.abandoned >= kills / 20)
-                && (self.taking != Taking::InPlace || stats.redelivered >= kills / 10)
-        };
-        while !met(killed) {
+        let (mut uncommitted, mut unreleased) = (0, 0);
+        // What can be met: an exclusive producer claims nothing that others see, copies are
+        // released when they are claimed, and so are an exclusive consumer's batches.
+        let shared = self.sharing == Sharing::Shared;
+        let holds = self.taking == Taking::InPlace || shared && self.taking == Taking::Batches;
+        while killed < kills || shared && uncommitted < kills / 5 || holds && unreleased < kills / 5
+        {
             assert!(
-                killed < 100 * kills,
-                "so many kills, and so few in between: {:?}",
-                ring.stats()
+                killed < 20 * kills,
+                "{killed} kills, and in between only {uncommitted} and {unreleased}"
             );
             std::thread::sleep(Duration::from_micros(random(&mut state, 400)));
             let at = random(&mut state, workers.len() as u64) as usize;
             let victim = &workers[at];
-            match random(&mut state, 16) {
+            let in_between = match random(&mut state, 17) {
                 // One that is stopped and lives keeps what it has.
                 0 => {
                     victim.signal(libc::SIGSTOP);
@@ -357,8 +459,11 @@ impl Trial {
                     stopped += 1;
                     continue;
                 }
-                1..8 => victim.kill(),
-                8..12 => victim.kill_on_the_way(&ring, random(&mut state, 300), 0),
+                1..7 => {
+                    victim.kill();
+                    victim.is_in_between(&words, self.sharing, log)
+                }
+                7..11 => victim.kill_on_the_way(self, &words, log, random(&mut state, 300), 0),
                 _ => {
                     // The rest of its side stands still, else it would find nothing to claim.
                     let rest = || {
@@ -366,13 +471,24 @@ impl Trial {
                         others.filter(|it| it.side == victim.side)
                     };
                     rest().for_each(|other| other.signal(libc::SIGSTOP));
-                    victim.kill_on_the_way(&ring, 2_000, random(&mut state, 30));
+                    // What a message takes, several times over.
+                    let (most, more) =
+                        if cfg!(debug_assertions) { (20_000, 60) } else { (4_000, 12) };
+                    let more = random(&mut state, more);
+                    let in_between = victim.kill_on_the_way(self, &words, log, most, more);
                     rest().for_each(|other| other.signal(libc::SIGCONT));
+                    in_between
                 }
-            }
+            };
+            let in_between = u64::from(in_between);
             killed += 1;
-            killed_consumers += u64::from(victim.side == Side::Consumer);
-            workers[at] = start(victim.side);
+            if victim.side == Side::Consumer {
+                killed_consumers += 1;
+                unreleased += in_between;
+            } else {
+                uncommitted += in_between;
+            }
+            workers[at] = start(at, victim.side);
         }
         log.stop.store(1, SeqCst);
         workers.iter().for_each(|worker| assert!(libc::WIFEXITED(worker.wait())));
@@ -380,8 +496,8 @@ impl Trial {
         let stats = ring.stats();
         println!(
             "{:?} sides, {:?}{}: {killed} kills ({killed_consumers} of consumers) and {stopped} stops \
-             in {} messages; {} slots abandoned between claim and commit, {} messages redelivered \
-             that were held",
+             in {} messages; {uncommitted} kills hit between claim and commit and {unreleased} \
+             between claim and release; {} slots were abandoned and {} messages redelivered",
             self.sharing,
             self.taking,
             if self.large { ", large ones too" } else { "" },

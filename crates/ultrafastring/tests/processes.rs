@@ -9,6 +9,7 @@ mod common;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use common::actor::{self, Actor, order, say, stage};
@@ -26,6 +27,15 @@ const NAME: &str = "stage";
 const END: u64 = u64::MAX;
 
 // ---- directing ---------------------------------------------------------------------------
+
+/// Starts one as the first process of a pid namespace of its own, if that is allowed here.
+fn start_in_namespace(directory: &Path, role: &str) -> Option<Actor> {
+    const UNSHARE: [&str; 4] = ["unshare", "--pid", "--fork", "--kill-child=KILL"];
+    let try_it = Command::new(UNSHARE[0]).args(&UNSHARE[1..]).arg("true").status();
+    try_it
+        .is_ok_and(|status| status.success())
+        .then(|| Actor::start_through(&UNSHARE, directory, role))
+}
 
 fn at(directory: &TempDir) -> Builder {
     Builder::new().directory(directory.path())
@@ -105,6 +115,25 @@ fn play(role: &str, arguments: &[&str], directory: &Path) {
         }
         "hold" if exclusive(ring.consumer_side()) => hold(ring.exclusive_consumer().unwrap()),
         "hold" => hold(ring.consumer().unwrap()),
+        "adopt" => {
+            let mut consumer = ring.consumer().unwrap();
+            patiently("a dead one's message", || {
+                let message = consumer.borrow().ok()?;
+                message.is_redelivered().then(|| std::mem::forget(message))
+            });
+            say("adopted");
+            order();
+            consumer.flush();
+            say("released");
+            order();
+        }
+        "exec" => {
+            let _producer = ring.exclusive_producer().unwrap();
+            say("attached");
+            order();
+            let error = std::os::unix::process::CommandExt::exec(Command::new("sleep").arg("60"));
+            panic!("{error}");
+        }
         "reserve" => {
             let mut producer = ring.producer().unwrap();
             let mut guard = producer.reserve(4, NORMAL).unwrap();
@@ -705,6 +734,177 @@ fn a_stopped_exclusive_handle_keeps_its_side() {
     for_a_while(|| assert!(matches!(ring.exclusive_producer(), Err(RingError::SideTaken { .. }))));
     actor.kill();
     ring.exclusive_producer().unwrap();
+}
+
+#[test]
+fn a_stopped_exclusive_producer_is_waited_for_and_goes_on() {
+    let directory = stage();
+    let ring = at(&directory).capacity(16).exclusive_producer().create(NAME).unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    let actor = Actor::start_and_hear(directory.path(), "send-and-note", "streaming");
+    let mut next = 0;
+    for _ in 0..5 {
+        kill_process(actor.pid(), Signal::STOP).unwrap();
+        for_a_while(|| {
+            while let Ok(message) = consumer.try_recv() {
+                assert_eq!(Numbered::read(&message), (0, next));
+                next += 1;
+            }
+            assert!(matches!(ring.exclusive_producer(), Err(RingError::SideTaken { .. })));
+        });
+        kill_process(actor.pid(), Signal::CONT).unwrap();
+        for _ in 0..100 {
+            let message = patiently("a message", || consumer.try_recv().ok());
+            assert_eq!(Numbered::read(&message), (0, next));
+            next += 1;
+        }
+    }
+}
+
+#[test]
+fn a_stopped_exclusive_consumer_is_not_robbed_of_what_it_holds_and_goes_on() {
+    let directory = stage();
+    let ring = at(&directory).capacity(2).exclusive_consumer().create(NAME).unwrap();
+    ring.send_fast(b"one", NORMAL).unwrap();
+    let mut actor = Actor::start_and_hear(directory.path(), "hold", "holding");
+    kill_process(actor.pid(), Signal::STOP).unwrap();
+    // The others go on until their credit is spent.
+    ring.send_fast(b"two", NORMAL).unwrap();
+    for_a_while(|| {
+        assert!(matches!(ring.exclusive_consumer(), Err(RingError::SideTaken { .. })));
+        assert_eq!(ring.send_fast(b"three", NORMAL), Err(SendError::Full));
+    });
+    kill_process(actor.pid(), Signal::CONT).unwrap();
+    actor.tell("release");
+    assert_eq!(actor.hear(), "released");
+    patiently("room", || ring.send_fast(b"three", NORMAL).ok());
+    actor.finish();
+    let mut successor = ring.exclusive_consumer().unwrap();
+    let rest: Vec<_> = successor.try_iter().map(|it| (it.to_vec(), it.is_redelivered())).collect();
+    assert_eq!(rest, [(b"two".to_vec(), false), (b"three".to_vec(), false)]);
+}
+
+/// One that delivers a dead consumer's message is stopped at it.
+fn a_stopped_repairer(directory: &TempDir) -> (UltraFastRing, Actor) {
+    let ring = at(directory).capacity(2).create(NAME).unwrap();
+    for message in [b"one", b"two"] {
+        ring.send_fast(message, NORMAL).unwrap();
+    }
+    let holder = Actor::start_and_hear(directory.path(), "hold", "holding");
+    assert_eq!(&*ring.consumer().unwrap().try_recv().unwrap(), b"two");
+    holder.kill();
+    let repairer = Actor::start_and_hear(directory.path(), "adopt", "adopted");
+    kill_process(repairer.pid(), Signal::STOP).unwrap();
+    (ring, repairer)
+}
+
+#[test]
+fn a_stopped_repairer_is_not_robbed_and_goes_on() {
+    let directory = stage();
+    let (ring, mut repairer) = a_stopped_repairer(&directory);
+    let mut other = ring.consumer().unwrap();
+    for_a_while(|| {
+        assert_eq!(other.try_recv().unwrap_err(), RecvError::Empty);
+        assert_eq!(ring.send_fast(b"three", NORMAL), Err(SendError::Full));
+    });
+    // The entry that it has adopted is told to be a dead one's.
+    assert_eq!(ring.participants().filter(|it| !it.alive && it.hold.is_some()).count(), 1);
+    kill_process(repairer.pid(), Signal::CONT).unwrap();
+    repairer.tell("release");
+    assert_eq!(repairer.hear(), "released");
+    let full = [b"three", b"four "];
+    patiently("room", || {
+        let _ = other.try_recv().map(|it| assert!(!it.is_redelivered()));
+        (ring.send_batch(&full, NORMAL) == Ok(2)).then_some(())
+    });
+    assert_eq!(ring.stats().redelivered, 1);
+}
+
+#[test]
+fn a_stopped_repairer_that_is_killed_leaves_its_message_to_the_next() {
+    let directory = stage();
+    let (ring, repairer) = a_stopped_repairer(&directory);
+    let mut other = ring.consumer().unwrap();
+    repairer.kill();
+    let again = patiently("the message", || other.try_recv().ok());
+    assert_eq!((&*again, again.is_redelivered()), (&b"one"[..], true));
+}
+
+// ---- identity is told, and not used --------------------------------------------------------
+
+/// Writes another process id into the entry that shows `of`.
+fn write_pid(ring: &UltraFastRing, of: Pid, pid: u64) {
+    let of = of.as_raw_nonzero().get() as u32;
+    let index = ring.participants().find(|it| it.pid == of).unwrap().index as u64;
+    let file = File::options().write(true).open(ring.path().unwrap()).unwrap();
+    file.write_all_at(&pid.to_le_bytes(), 8_192 + 1_024 * index + 16).unwrap();
+}
+
+#[test]
+fn a_dead_one_whose_pid_is_somebody_elses_by_now_is_dead_all_the_same() {
+    let directory = stage();
+    let ring = at(&directory).capacity(4).create(NAME).unwrap();
+    let actor = Actor::start_and_hear(directory.path(), "reserve", "reserved");
+    ring.send_fast(b"next", NORMAL).unwrap();
+    write_pid(&ring, actor.pid(), std::process::id().into());
+    actor.kill();
+    let mut consumer = ring.consumer().unwrap();
+    assert_eq!(&*patiently("the next message", || consumer.try_recv().ok()), b"next");
+}
+
+#[test]
+fn a_living_one_whose_pid_is_nobodys_is_not_robbed() {
+    let directory = stage();
+    let ring = at(&directory).capacity(4).create(NAME).unwrap();
+    let mut actor = Actor::start_and_hear(directory.path(), "reserve", "reserved");
+    // Beyond what any Linux gives (PID_MAX_LIMIT).
+    write_pid(&ring, actor.pid(), 1 << 30);
+    let mut consumer = ring.consumer().unwrap();
+    ring.send_fast(b"next", NORMAL).unwrap();
+    for_a_while(|| assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty));
+    actor.tell("commit");
+    assert_eq!(actor.hear(), "committed");
+    assert_eq!(&*consumer.try_recv().unwrap(), b"late");
+}
+
+#[test]
+fn the_death_of_one_in_another_pid_namespace_is_noticed_and_its_namesakes_life_too() {
+    let directory = stage();
+    let ring = at(&directory).capacity(4).create(NAME).unwrap();
+    let mut other = ring.consumer().unwrap();
+    for message in [b"one", b"two"] {
+        ring.send_fast(message, NORMAL).unwrap();
+    }
+    let Some(mut holder) = start_in_namespace(directory.path(), "hold") else {
+        println!("skipped: pid namespaces cannot be made here (unshare --pid)");
+        return;
+    };
+    assert_eq!(holder.hear(), "holding");
+    let mut namesake = start_in_namespace(directory.path(), "attach producer").unwrap();
+    assert_eq!(namesake.hear(), "attached");
+    let first_ones = || ring.participants().filter(|it| it.pid == 1);
+    let mut namespaces: Vec<_> = first_ones().map(|it| it.pid_namespace).collect();
+    namespaces.dedup();
+    assert_eq!((namespaces.len(), first_ones().all(|it| it.alive)), (2, true));
+    assert_eq!(&*other.try_recv().unwrap(), b"two");
+    for_a_while(|| assert_eq!(other.try_recv().unwrap_err(), RecvError::Empty));
+    holder.kill();
+    let again = patiently("the dead one's message", || other.try_recv().ok());
+    assert_eq!((&*again, again.is_redelivered()), (&b"one"[..], true));
+    assert!(first_ones().all(|it| it.alive) && first_ones().count() == 1);
+}
+
+#[test]
+fn a_program_that_another_is_executed_in_place_of_keeps_nothing() {
+    let directory = stage();
+    let ring = at(&directory).exclusive_producer().create(NAME).unwrap();
+    let mut actor = Actor::start_and_hear(directory.path(), "exec", "attached");
+    assert!(matches!(ring.exclusive_producer(), Err(RingError::SideTaken { .. })));
+    assert!(ring.is_open_elsewhere());
+    actor.tell("exec");
+    let _successor = patiently("the side", || ring.exclusive_producer().ok());
+    assert!(!ring.is_open_elsewhere());
+    assert!(actor.process.try_wait().unwrap().is_none(), "the process was to live on");
 }
 
 #[test]

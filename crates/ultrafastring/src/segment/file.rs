@@ -577,12 +577,14 @@ fn byte_of(place: Place) -> usize {
         Place::Side(Side::Producer) => layout::COUNTERS_OFFSET,
         Place::Side(Side::Consumer) => layout::COUNTERS_OFFSET + 256,
         Place::Entry(index) => PARTICIPANTS_OFFSET + index * PARTICIPANT_SIZE,
+        Place::Opening => 0,
     }
 }
 
 impl LockFile {
     pub(super) fn try_lock(&self, mapping: &Mapping, place: Place) -> Result<bool, RingError> {
-        match self.command(libc::F_OFD_SETLK, libc::F_WRLCK, place) {
+        let kind = if place == Place::Opening { libc::F_RDLCK } else { libc::F_WRLCK };
+        match self.command(libc::F_OFD_SETLK, kind, place) {
             Ok(_) => Ok(true),
             Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
             // A kernel, or a file system, that does not have such locks.

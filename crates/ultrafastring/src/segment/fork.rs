@@ -4,8 +4,8 @@
 //! that dies would seem to live for as long as the child does. And it gives the child the mapping,
 //! in which it would act as the parent's double. So in the child, before `fork` returns there,
 //! the descriptors that hold locks are closed, and each mapping is replaced by a private copy of
-//! itself: what the child does with handles it inherited stays with the child. A child that wants
-//! to take part opens the ring anew.
+//! itself: what the child does with handles it inherited stays with the child, and new handles of
+//! an inherited ring are refused. A child that wants to take part opens the ring anew.
 //!
 //! This works for `fork` of the C library. A child made by a bare `clone` system call, or
 //! `vfork`, must call `exec` (which closes the descriptors) or must outlive nobody.

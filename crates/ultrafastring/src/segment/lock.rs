@@ -6,6 +6,9 @@
 //! There is no heartbeat, and a reused pid or another pid namespace changes nothing. Each handle
 //! has a description of its own, so handles of one process exclude each other too.
 //!
+//! Whoever has a file open shares one lock more (`Place::Opening`), so that a ring nobody has a
+//! handle on yet is not taken for stale.
+//!
 //! In memory they are words: threads do not die alone.
 
 #[cfg(feature = "std")]
@@ -21,6 +24,9 @@ pub(crate) enum Place {
     Side(Side),
     /// An entry of the participant table.
     Entry(usize),
+    /// That the ring is open: a lock that all share who have a file open.
+    #[cfg(feature = "std")]
+    Opening,
 }
 
 /// Takes and gives back locks for one handle.
@@ -56,6 +62,8 @@ impl Locker {
         Ok(match place {
             Place::Side(side) => segment.control().try_lock_side(side),
             Place::Entry(index) => segment.participant(index).try_lock_word(),
+            #[cfg(feature = "std")]
+            Place::Opening => true,
         })
     }
 
@@ -68,6 +76,8 @@ impl Locker {
         match place {
             Place::Side(side) => segment.control().unlock_side(side),
             Place::Entry(index) => segment.participant(index).unlock_word(),
+            #[cfg(feature = "std")]
+            Place::Opening => {}
         }
     }
 
@@ -80,6 +90,9 @@ impl Locker {
         match place {
             Place::Side(_) => true,
             Place::Entry(index) => segment.participant(index).is_word_locked(),
+            // Memory is this process's own.
+            #[cfg(feature = "std")]
+            Place::Opening => false,
         }
     }
 }

@@ -1023,12 +1023,6 @@ impl<S: Mode> Consumer<S> {
 
     /// The ring is empty as far as this handle can tell: the time for what was put off.
     fn nothing_there(&mut self) -> Result<(), RecvError> {
-        if wait::is_closed(self.entry.segment()) {
-            return self.closed();
-        }
-        if self.entry.segment().is_damaged() {
-            return Err(RecvError::Damaged);
-        }
         let now = rdtsc();
         // Wrapping, here and below: a clock that was set back is a reason to look, not to wait for
         // it. Not in a model, which must not depend on the clock.
@@ -1039,6 +1033,14 @@ impl<S: Mode> Consumer<S> {
             self.found_nothing_at = self.position;
             self.stuck_since = now;
             return Err(RecvError::Empty);
+        }
+        // Not at the first look: a consumer that keeps up looks around now and then, and what is
+        // asked here lies on lines that others write.
+        if wait::is_closed(self.entry.segment()) {
+            return self.closed();
+        }
+        if self.entry.segment().is_damaged() {
+            return Err(RecvError::Damaged);
         }
         if self.ungranted() != 0 || Self::SHARED && self.frontier_lags() {
             self.grant(0);
@@ -1090,6 +1092,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     /// Whether there is something at `position` to receive or to pass over.
+    #[cfg(any(feature = "std", loom))]
     pub(crate) fn is_committed(&self, position: u64) -> bool {
         self.entry.segment().slot(position).state(position) != SlotState::NotYet
     }

@@ -589,7 +589,10 @@ impl<S: Mode> Producer<S> {
             // After the frontier, so that the frontier is not beyond it.
             let head = segment.counters().producers_claimed(Ordering::Relaxed);
             if head > MAX_POSITION || head < self.credits.granted() {
-                return self.no_credit();
+                // Not to be believed, whoever wrote it.
+                let refused = self.no_credit();
+                let damaged = self.entry.segment().is_damaged();
+                return if damaged { Err(SendError::Damaged) } else { refused };
             }
             self.credits.advance_to(head);
         }
@@ -601,6 +604,10 @@ impl<S: Mode> Producer<S> {
         self.credits.observe(frontier);
         if self.credits.covers(self.credits.consumed(), class, count)
             || self.is_stuck(frontier) && {
+                if self.entry.segment().is_damaged() {
+                    let _ = self.no_credit();
+                    return Err(SendError::Damaged);
+                }
                 self.help();
                 self.credits.covers(self.credits.consumed(), class, count)
             }
@@ -660,9 +667,6 @@ impl<S: Mode> Producer<S> {
         let pending = if Self::SHARED { self.unannounced } else { position - self.announced };
         if pending != 0 {
             self.announce(0);
-        }
-        if self.entry.segment().is_damaged() {
-            return Err(SendError::Damaged);
         }
         let full = self.credits.in_flight() >= self.capacity() as u64;
         Err(if full { SendError::Full } else { SendError::OutOfCredit })

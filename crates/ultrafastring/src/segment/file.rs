@@ -260,9 +260,13 @@ impl Segment {
     pub(super) fn is_file_damaged(&self, mapping: &Mapping) -> bool {
         // SAFETY: the header's first word, aligned, in a mapping that lives as long as `mapping`.
         let magic = unsafe { mapping.base.cast::<AtomicU64>().as_ref() };
-        // SAFETY: the mapping's last word, as above. Whatever was cut off, this is gone: the load
-        // raises the signal whose handler notes it, though nothing else may touch what is missing.
-        let last = unsafe { mapping.base.add(mapping.length - 8).cast::<AtomicU64>().as_ref() };
+        // SAFETY: the last word of the slots, as above. Whatever was cut off of them, this is gone:
+        // the load raises the signal whose handler notes it, though nothing else may touch what is
+        // missing. Not of the side buffers, whose memory may not have been taken.
+        let last = unsafe {
+            let end = self.geometry().offsets().sides;
+            mapping.base.add(end - 8).cast::<AtomicU64>().as_ref()
+        };
         core::hint::black_box(last.load(Ordering::Relaxed));
         // Relaxed: written once, before there was a mapping; another value is damage, whenever it
         // came to be.

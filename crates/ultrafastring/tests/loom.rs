@@ -404,7 +404,7 @@ fn a_new_exclusive_producer_goes_on_where_its_predecessor_stopped() {
 fn a_new_exclusive_consumer_goes_on_where_its_predecessor_stopped() {
     // Taking a handle takes a hundred steps.
     check_with(Some(1), || {
-        let ring = Arc::new(two_slots().participants(3).exclusive_consumer().heap().unwrap());
+        let ring = Arc::new(two_slots().participants(2).exclusive_consumer().heap().unwrap());
         assert_eq!(ring.send_batch(&[message(1), message(2)], NORMAL), Ok(2));
         let receive_one = |ring: &UltraFastRing| {
             ring.exclusive_consumer().map_or(Vec::new(), |mut own| receive_some(&mut own, 1))
@@ -645,7 +645,8 @@ fn what_a_producer_committed_before_it_died_is_not_abandoned() {
 
 #[test]
 fn what_a_dead_consumer_held_is_delivered_once_more_and_marked_before_its_slot_comes_back() {
-    check(|| {
+    // Four threads: with two preemptions it would take minutes.
+    check_with(Some(1), || {
         let ring = two_slots().exclusive_producer().heap().unwrap();
         let mut producer = ring.exclusive_producer().unwrap();
         producer.send_batch(&[message(1), message(2)], NORMAL).unwrap();

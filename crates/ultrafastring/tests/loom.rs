@@ -402,22 +402,18 @@ fn a_new_exclusive_producer_goes_on_where_its_predecessor_stopped() {
 
 #[test]
 fn a_new_exclusive_consumer_goes_on_where_its_predecessor_stopped() {
-    // Taking a handle takes a hundred steps.
-    check_with(Some(1), || {
+    // Taking a handle takes a hundred steps: one is taken before the race.
+    check_with(Some(2), || {
         let ring = Arc::new(two_slots().participants(2).exclusive_consumer().heap().unwrap());
         assert_eq!(ring.send_batch(&[message(1), message(2)], NORMAL), Ok(2));
-        let receive_one = |ring: &UltraFastRing| {
-            ring.exclusive_consumer().map_or(Vec::new(), |mut own| receive_some(&mut own, 1))
-        };
-        let receiving = {
-            let ring = Arc::clone(&ring);
-            spawn(move || receive_one(&ring))
-        };
-        let seen = receive_one(&ring);
+        let mut first = ring.exclusive_consumer().unwrap();
+        let receiving = spawn(move || receive_some(&mut first, 1));
+        let successor = ring.exclusive_consumer();
+        let seen = successor.map_or(Vec::new(), |mut own| receive_some(&mut own, 1));
         let other = receiving.join().unwrap();
-        assert!(!(seen.is_empty() && other.is_empty()), "one of the two gets the side");
+        assert_eq!(other.len(), 1, "it had the side");
         let rest = ring.exclusive_consumer().unwrap().try_iter().map(|it| number(&it)).collect();
-        check_all([seen, other, rest], 1..=2);
+        check_all([other, seen, rest], 1..=2);
     });
 }
 

@@ -110,7 +110,8 @@ pub(crate) fn stage() -> TempDir {
 }
 
 pub(crate) fn say(what: &str) {
-    eprintln!("@{what}");
+    // In one piece, which `eprintln` is not: a forked child may speak at the same time.
+    std::io::stderr().write_all(format!("@{what}\n").as_bytes()).unwrap();
 }
 
 /// The next order; the end of orders ends the process.

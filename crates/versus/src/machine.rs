@@ -1,5 +1,6 @@
 //! Which two cores, keeping to them, and what machine this is.
 
+use std::cell::Cell;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,7 +35,10 @@ fn siblings(core: usize) -> String {
 pub(crate) fn keep_to(core: usize) -> anyhow::Result<()> {
     let mut only = CpuSet::new();
     only.set(core);
-    sched_setaffinity(None, &only).with_context(|| format!("cannot keep to core {core}"))
+    sched_setaffinity(None, &only).with_context(|| format!("cannot keep to core {core}"))?;
+    // A thread that runs is taken off its core to be moved, which is nobody else's doing.
+    BEFORE.set(switches());
+    Ok(())
 }
 
 /// Lets the calling thread run on both.
@@ -48,7 +52,17 @@ pub(crate) fn keep_to_both(cores: Cores) -> anyhow::Result<()> {
 /// How often the cores were taken from threads that have said so and ended.
 static INTERRUPTIONS: AtomicU64 = AtomicU64::new(0);
 
+std::thread_local! {
+    /// What `switches` said when the thread came to its core.
+    static BEFORE: Cell<u64> = const { Cell::new(0) };
+}
+
 fn own_interruptions() -> u64 {
+    switches().saturating_sub(BEFORE.get())
+}
+
+/// How often a core was taken from this thread.
+fn switches() -> u64 {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let of = |line: &str| line.strip_prefix("nonvoluntary_ctxt_switches:")?.trim().parse().ok();
     status.lines().find_map(of).unwrap_or(0)

@@ -646,7 +646,9 @@ impl<S: Mode> Producer<S> {
             // Acquire: pairs with the release of the head, which an exclusive consumer stores when
             // its reads are done: all below it is free, announced or not.
             let released = counters.consumer_head.load(Ordering::Acquire);
-            if released <= self.credits.consumed() {
+            // More than is granted: a frontier that stands where it is needs no store, which would
+            // take its line away from all who look at it.
+            if released > self.credits.granted() && released <= self.credits.consumed() {
                 // Release: the consumer's reads come before the writes of whoever acquires it. It
                 // does not go back by the consumer's own store: that of an older head came before
                 // the one that was read here.

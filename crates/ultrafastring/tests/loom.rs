@@ -497,10 +497,7 @@ fn a_producer_that_parks_is_woken_when_room_is_granted() {
     });
 }
 
-// Known to fail: the model finds an order in which the second of them sleeps on. A sleep ends after
-// `LONGEST_PARK`, so what it costs is that, but nobody should need it.
 #[test]
-#[ignore = "finds a wake-up that is lost until LONGEST_PARK has passed"]
 fn two_producers_that_park_are_both_woken() {
     // Many steps: claims race, and each sleep looks at everything.
     check_with(Some(1), || {

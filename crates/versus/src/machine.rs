@@ -36,8 +36,8 @@ pub(crate) fn keep_to(core: usize) -> anyhow::Result<()> {
     let mut only = CpuSet::new();
     only.set(core);
     sched_setaffinity(None, &only).with_context(|| format!("cannot keep to core {core}"))?;
-    // A thread that runs is taken off its core to be moved, which is nobody else's doing.
-    BEFORE.set(switches());
+    // A thread that begins waits for the core of its parent, and to be moved to its own.
+    BEFORE.set(waited_of("thread-self"));
     Ok(())
 }
 
@@ -49,34 +49,33 @@ pub(crate) fn keep_to_both(cores: Cores) -> anyhow::Result<()> {
     sched_setaffinity(None, &both).context("cannot keep to two cores")
 }
 
-/// How often the cores were taken from threads that have said so and ended.
-static INTERRUPTIONS: AtomicU64 = AtomicU64::new(0);
+/// How long threads that have said so and ended waited for their cores, in nanoseconds.
+static WAITED: AtomicU64 = AtomicU64::new(0);
 
 std::thread_local! {
-    /// What `switches` said when the thread came to its core.
+    /// How long the thread had waited when it came to its core.
     static BEFORE: Cell<u64> = const { Cell::new(0) };
 }
 
-fn own_interruptions() -> u64 {
-    switches().saturating_sub(BEFORE.get())
+fn own_waited() -> u64 {
+    waited_of("thread-self").saturating_sub(BEFORE.get())
 }
 
-/// How often a core was taken from this thread.
-fn switches() -> u64 {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let of = |line: &str| line.strip_prefix("nonvoluntary_ctxt_switches:")?.trim().parse().ok();
-    status.lines().find_map(of).unwrap_or(0)
+/// How long a thread could have run and did not, since its core was at work on something else: the
+/// second number of proc_pid_schedstat(5), in nanoseconds; 0 where the kernel does not count it.
+pub(crate) fn waited_of(thread: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
+    text.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// How often a core was taken, for somebody else's work, from this thread and those that have
-/// [told](tell_interruptions).
-pub(crate) fn interruptions() -> u64 {
-    own_interruptions() + INTERRUPTIONS.load(Ordering::Relaxed)
+/// How long this thread and those that have [told](tell_waited) waited for their cores.
+pub(crate) fn waited() -> u64 {
+    own_waited() + WAITED.load(Ordering::Relaxed)
 }
 
-/// Counts what the calling thread suffered, before it ends.
-pub(crate) fn tell_interruptions() {
-    INTERRUPTIONS.fetch_add(own_interruptions(), Ordering::Relaxed);
+/// Counts what the calling thread has waited, before it ends.
+pub(crate) fn tell_waited() {
+    WAITED.fetch_add(own_waited(), Ordering::Relaxed);
 }
 
 /// What a reader of the figures has to know.
@@ -99,7 +98,7 @@ pub(crate) fn describe(cores: Cores) -> Value {
         "producer_core": cores.producer,
         "consumer_core": cores.consumer,
         "siblings_of_one_core": siblings(cores.producer) == siblings(cores.consumer),
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "cores": info.lines().filter(|line| line.starts_with("processor")).count(),
         "virtual": has("hypervisor"),
         "governor": if governor.is_empty() { "not shown".to_string() } else { governor },
         "kernel": read("/proc/sys/kernel/osrelease"),

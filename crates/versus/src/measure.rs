@@ -111,7 +111,7 @@ pub(crate) fn measure(cases: Vec<Case>, extent: &Extent) -> anyhow::Result<Readi
             if watched {
                 eprint!("\rround {}: {:<48}", readings.rounds + 1, case.case.name);
             }
-            let (interrupted, begun) = (interruptions(&context), Instant::now());
+            let (waited_before, begun) = (waited(&context), Instant::now());
             let result = (case.case.run)(&mut context, &case.case);
             let reading = match result {
                 Ok(reading) => reading,
@@ -124,7 +124,7 @@ pub(crate) fn measure(cases: Vec<Case>, extent: &Extent) -> anyhow::Result<Readi
                 }
             };
             let allowed = allowed(case.case.pattern, begun.elapsed());
-            let disturbed = interruptions(&context) - interrupted > allowed;
+            let disturbed = waited(&context).saturating_sub(waited_before) > allowed;
             let after = limits::line(cores, limits::TRIPS)?;
             readings.lines.push(after);
             match (Distance::of(before), Distance::of(after)) {
@@ -150,16 +150,19 @@ pub(crate) fn measure(cases: Vec<Case>, extent: &Extent) -> anyhow::Result<Readi
     Ok(readings)
 }
 
-fn interruptions(context: &Context) -> u64 {
-    machine::interruptions() + context.partner.interruptions()
+fn waited(context: &Context) -> u64 {
+    machine::waited() + context.partner.waited()
 }
 
-/// How often a core may be taken away in a reading that took so long: threads that share cores
-/// take them from each other, and the system has something to do now and then.
+/// The part of a reading's time that its threads may wait for their cores, all together.
+const WAITING_ALLOWED: f64 = 0.03;
+
+/// How long that is in a reading that took `time`, in nanoseconds: threads that share cores wait
+/// for each other.
 fn allowed(pattern: Pattern, time: Duration) -> u64 {
     match pattern {
         Pattern::Crowd(..) | Pattern::Idle => u64::MAX,
-        _ => (time.as_millis() / 10) as u64,
+        _ => (time.as_nanos() as f64 * WAITING_ALLOWED) as u64,
     }
 }
 

@@ -10,7 +10,7 @@
 //!             ◄────────────────── done
 //! ```
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, StdinLock, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -84,11 +84,9 @@ impl Partner {
         Ok(())
     }
 
-    /// How often its core was taken from it.
-    pub(crate) fn interruptions(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let of = |line: &str| line.strip_prefix("nonvoluntary_ctxt_switches:")?.trim().parse().ok();
-        status.unwrap_or_default().lines().find_map(of).unwrap_or(0)
+    /// How long it has waited for its core, in nanoseconds.
+    pub(crate) fn waited(&self) -> u64 {
+        machine::waited_of(&self.child.id().to_string())
     }
 }
 

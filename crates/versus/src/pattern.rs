@@ -49,7 +49,7 @@ pub(crate) fn duo<H, T>(
             }
             let produced = kept.and_then(|()| produce());
             let _handles = produced.unwrap_or_else(|error| end(&error));
-            machine::tell_interruptions();
+            machine::tell_waited();
             while !consumed.load(Ordering::Acquire) {
                 std::thread::yield_now();
             }

@@ -1,7 +1,7 @@
 //! tachyon, between processes; built only with the feature `tachyon`.
 
 use anyhow::ensure;
-use tachyon_ipc::Bus;
+use tachyon_ipc::{Bus, TachyonError};
 
 use crate::kernel::{Place, retried};
 use crate::message::Bytes;
@@ -65,8 +65,11 @@ impl<const N: usize> Queue<N> for Tachyon {
 impl<const N: usize> Sender<N> for End {
     #[inline(always)]
     fn send(&mut self, bytes: &Bytes<N>) -> anyhow::Result<bool> {
-        self.0.send(bytes, 1).map_err(|error| anyhow::anyhow!("{error}"))?;
-        Ok(true)
+        match self.0.send(bytes, 1) {
+            Ok(()) => Ok(true),
+            Err(TachyonError::BufferFull) => Ok(false),
+            Err(error) => Err(anyhow::anyhow!("{error}")),
+        }
     }
 }
 

@@ -16,12 +16,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arbitrary::{Arbitrary, Unstructured};
 use tempfile::TempDir;
 use ultrafastring::{
-    Builder, Consumer, Exclusive, Page, PriorityClass, Producer, Redelivery, Shared, Sharing,
+    Builder, Consumer, Exclusive, INLINE_SIZE, Page, PriorityClass, Producer, Redelivery, Shared, Sharing,
     Timestamps, UltraFastRing,
 };
 
 /// The most calls in one input.
 const MOST_STEPS: usize = 64;
+
+/// Bytes of the largest message of a ring with side buffers: so few that the slots and all buffers
+/// lie in one page.
+const LARGEST: usize = 300;
 
 /// How a ring is made.
 #[derive(Arbitrary, Debug, Clone, Copy)]
@@ -49,6 +53,13 @@ impl Shape {
             )
             .redelivery(if self.discard { Redelivery::Discard } else { Redelivery::Redeliver })
             .credit_limit(u64::from(self.credit) % capacity as u64 + 1)
+            .max_message(if self.has_side_buffers() { LARGEST } else { INLINE_SIZE })
+    }
+
+    /// Said by a bit that is free elsewhere, so that inputs from before there were side buffers mean
+    /// what they did.
+    fn has_side_buffers(self) -> bool {
+        self.participants & 0x80 != 0
     }
 }
 
@@ -69,7 +80,7 @@ enum Word {
     High(i8),
     /// Near the end of numbers.
     End(u8),
-    /// A meta word.
+    /// A meta word; with the size's highest bit, that of a message in a side buffer.
     Meta(u8, u16),
 }
 
@@ -85,7 +96,9 @@ impl Word {
             Self::Span(first, count) => ((u64::from(first) + 1) << 6) | (u64::from(count) & 63),
             Self::High(by) => (1u64 << 57).wrapping_add_signed(by.into()),
             Self::End(less) => u64::MAX - u64::from(less),
-            Self::Meta(class, size) => u64::from(class) | (u64::from(size) << 16),
+            Self::Meta(class, size) => {
+                u64::from(class) | (u64::from(size >> 15) << 8) | (u64::from(size) << 16)
+            }
         }
     }
 }
@@ -118,7 +131,7 @@ impl Spot {
                     + if word < 128 { LEADING[word % 8] } else { word % 128 }
             }
             Self::Slot(slot, word) => {
-                // Slots begin on a page and fill less than one.
+                // Slots begin on a page, and fill less than one with their side buffers.
                 words - 512 + 8 * (usize::from(slot) % slots) + usize::from(word % 8)
             }
             Self::Any(word) => word.into(),
@@ -213,21 +226,29 @@ impl Stage {
 
     fn call(&mut self, step: Step) {
         let class = |number: u8| PriorityClass::ALL[usize::from(number % 5)];
-        let data = [0xa5; 41];
+        let max = self.ring.max_message();
+        let data = [0xa5; LARGEST + 1];
+        let size_of = |size: u8| match max {
+            INLINE_SIZE => usize::from(size % 42),
+            _ => (2 * usize::from(size)).min(data.len()),
+        };
         let mut buffer = [0; 48];
         match step {
             Step::Send(which, of, size) => with!(Sender, &mut self.senders[usize::from(which)],
-                it => drop(it.send_fast(&data[..usize::from(size % 42)], class(of)))),
+                it => drop(it.send_fast(&data[..size_of(size)], class(of)))),
             Step::SendBatch(which, count) => {
                 with!(Sender, &mut self.senders[usize::from(which)], it => {
-                    let messages = [&data[..7]; 16];
+                    let mut messages = [&data[..7]; 16];
+                    if max > INLINE_SIZE && count % 3 == 0 {
+                        messages[1] = &data[..max];
+                    }
                     let _ = it.send_batch(&messages[..usize::from(count % 17)], class(count));
                 });
             }
             Step::Reserve(which, what, size) => {
                 with!(Sender, &mut self.senders[usize::from(which)], it => {
-                    if let Ok(mut guard) = it.reserve(usize::from(size % 42), class(what)) {
-                        guard.write_at(0, &[1; 42][..guard.len()]);
+                    if let Ok(mut guard) = it.reserve(size_of(size), class(what)) {
+                        guard.write_at(0, &data[..guard.len()]);
                         match what % 3 {
                             0 => guard.commit(),
                             1 => guard.cancel(),
@@ -238,9 +259,16 @@ impl Stage {
             }
             Step::Receive(which, room) => {
                 with!(Receiver, &mut self.receivers[usize::from(which)], it => {
+                    if max > INLINE_SIZE && room % 2 == 0 {
+                        let mut vec = Vec::new();
+                        if let Ok(about) = it.recv_into(&mut vec) {
+                            assert!(about.size == vec.len() && vec.len() <= max);
+                        }
+                        return;
+                    }
                     let room = usize::from(room % 49);
                     if let Ok((size, ..)) = it.recv_fast(&mut buffer[..room]) {
-                        assert!(size <= room && size <= 40, "{size} bytes in {room}");
+                        assert!(size <= room && size <= max, "{size} bytes in {room}");
                     }
                 });
             }
@@ -257,7 +285,8 @@ impl Stage {
             Step::Borrow(which, forget) => {
                 with!(Receiver, &mut self.receivers[usize::from(which)], it => {
                     if let Ok(guard) = it.borrow() {
-                        assert!(guard.len() <= 40);
+                        assert!(guard.len() <= max);
+                        assert_eq!(guard.to_vec().len(), guard.len());
                         if forget {
                             std::mem::forget(guard);
                         }
@@ -295,7 +324,7 @@ impl Stage {
                 }
             }
             Step::Repair => drop(self.ring.repair()),
-            Step::RingSend => drop(self.ring.send_fast(&data[..9], class(step_number(step)))),
+            Step::RingSend => drop(self.ring.send_fast(&data[..max.min(41) - 1], class(step_number(step)))),
             Step::RingReceive => drop(self.ring.recv_fast(&mut buffer)),
             Step::Write(..) | Step::Die(_) => {}
         }

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arbitrary::{Arbitrary, Unstructured};
 use tempfile::TempDir;
 use ultrafastring::{
-    Builder, Consumer, Exclusive, INLINE_SIZE, Page, PriorityClass, Producer, Redelivery, Shared, Sharing,
-    Timestamps, UltraFastRing,
+    Builder, Consumer, Exclusive, INLINE_SIZE, Page, PriorityClass, Producer, Redelivery, Shared,
+    Sharing, Timestamps, UltraFastRing,
 };
 
 /// The most calls in one input.
@@ -324,7 +324,9 @@ impl Stage {
                 }
             }
             Step::Repair => drop(self.ring.repair()),
-            Step::RingSend => drop(self.ring.send_fast(&data[..max.min(41) - 1], class(step_number(step)))),
+            Step::RingSend => {
+                drop(self.ring.send_fast(&data[..max.min(41) - 1], class(step_number(step))))
+            }
             Step::RingReceive => drop(self.ring.recv_fast(&mut buffer)),
             Step::Write(..) | Step::Die(_) => {}
         }

@@ -196,14 +196,14 @@ pub enum SlotState {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stores {
     /// Whether aligned 16-byte stores are atomic.
-    #[cfg_attr(any(not(target_arch = "x86_64"), miri, loom), expect(dead_code))]
+    #[cfg_attr(any(not(target_arch = "x86_64"), miri, loom, tsan), expect(dead_code))]
     wide: bool,
 }
 
 impl Stores {
     /// Finds out, once a process: it takes some microseconds in a virtual machine.
     pub(crate) fn of_this_machine() -> Self {
-        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(tsan)))]
         {
             use core::sync::atomic::AtomicU8;
             /// 0: not known yet; 1: no; 2: yes.
@@ -219,7 +219,7 @@ impl Stores {
             WIDE.store(known, Ordering::Relaxed);
             Self { wide: known == 2 }
         }
-        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(tsan))))]
         Self { wide: false }
     }
 }
@@ -319,7 +319,7 @@ impl TimestampedSlot {
         timestamp: u64,
         payload: Payload,
     ) {
-        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(tsan)))]
         if stores.wide {
             use core::arch::x86_64::{__m128i, _mm_set_epi64x};
             let [a, b, c, d, e] = payload.0;

@@ -82,6 +82,10 @@ fn limit(readings: &Readings, case: &Case, distance: Distance) -> Option<(String
     if case.pattern == Pattern::OneThread {
         return Some(("2 rdtsc".into(), 2.0 * sound_by_name(readings, "rdtsc", distance)?));
     }
+    if case.pattern == Pattern::Limit {
+        let name = crate::waiting::limit_of(&case.name)?;
+        return Some((name.into(), sound_by_name(readings, name, distance)?));
+    }
     let packed = Case { pattern: Pattern::Batches(16), ..case.clone() };
     let sought = match case.pattern {
         Pattern::InPlace(16) => &packed,

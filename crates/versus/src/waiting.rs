@@ -1,15 +1,20 @@
-//! Waiting: what a round trip costs when both sides sleep in between, beside a pipe and a Unix
-//! socket; when both spin, beside the raw line; what a stream costs when its sides may sleep; and
-//! what an idle waiter takes. Each reading has a second process of its own.
+//! Waiting: what a round trip costs when both sides sleep in between, beside a pipe, a Unix socket
+//! and the limit of all that sleep in the kernel, a futex and nothing else; when both spin, beside
+//! the raw line; what a stream costs when its sides may sleep; and what an idle waiter takes. Each
+//! reading has a second process of its own.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::thread::futex;
 use ultrafastring::{
     Builder, Consumer, Exclusive, PriorityClass, Producer, RecvError, UltraFastRing, WaitStrategy,
 };
@@ -39,6 +44,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("wait: round trip, both park", 1_000, |c, it| ring(c, WaitStrategy::Park, it)),
         case("wait: round trip, default", 1_000, |c, it| ring(c, WaitStrategy::SpinThenPark, it)),
         case("wait: round trip, both spin", 20_000, |c, it| ring(c, WaitStrategy::Spin, it)),
+        case("wait: round trip, bare futex", 1_000, bare),
         case("wait: round trip, pipe", 1_000, pipe),
         case("wait: round trip, socket", 1_000, socket),
         case("wait: stream 4096, may park", 400_000, |c, it| {
@@ -47,6 +53,14 @@ pub(crate) fn cases() -> Vec<Case> {
         case("wait: stream 4096, spins", 400_000, |c, it| stream(c, WaitStrategy::Spin, it)),
         case("wait: idle, ticks a second", 1, idle),
     ]
+}
+
+/// The case that is the limit of the machine for the one so called.
+pub(crate) fn limit_of(name: &str) -> Option<&'static str> {
+    match name.strip_prefix("wait: round trip, ")? {
+        "both spin" => Some("raw line"),
+        _ => Some("wait: round trip, bare futex"),
+    }
 }
 
 /// The second process of one reading.
@@ -148,6 +162,67 @@ fn over_files(n: u64, mut writer: impl Write, mut reader: impl Read) -> anyhow::
     })
 }
 
+/// Two words that two processes share, each on a line of its own.
+struct Words(*mut [AtomicU32; Words::COUNT]);
+
+impl Words {
+    const COUNT: usize = 1024;
+    const BYTES: usize = Self::COUNT * size_of::<AtomicU32>();
+
+    fn map(file: impl AsFd) -> anyhow::Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping, where the kernel finds room.
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), Self::BYTES, access, MapFlags::SHARED, file, 0)? };
+        Ok(Self(start.cast()))
+    }
+
+    fn word(&self, at: usize) -> &AtomicU32 {
+        // SAFETY: mapped for as long as this lives, whole, zeros at first, and accessed by atomics
+        // only, by both processes.
+        unsafe { &(*self.0)[32 * at] }
+    }
+
+    /// Says `turn` in a word, and wakes who waits for it.
+    fn say(&self, at: usize, turn: u32) -> anyhow::Result<()> {
+        self.word(at).store(turn, Ordering::Release);
+        futex::wake(self.word(at), futex::Flags::empty(), 1)?;
+        Ok(())
+    }
+
+    /// Sleeps until a word says `turn`.
+    fn hear(&self, at: usize, turn: u32) {
+        while self.word(at).load(Ordering::Acquire) != turn {
+            // Whatever ends the sleep, the word is looked at.
+            let _ = futex::wait(self.word(at), futex::Flags::empty(), turn - 1, None);
+        }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        // SAFETY: what `map` mapped, and nobody has a reference any more.
+        let unmapped = unsafe { munmap(self.0.cast(), Self::BYTES) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+/// What sleeping and waking costs when nothing is sent.
+fn bare(context: &mut Context, case: &Case) -> anyhow::Result<Reading> {
+    let file = memfd_create("versus-wait", MemfdFlags::CLOEXEC)?;
+    ftruncate(&file, Words::BYTES as u64)?;
+    let words = Words::map(&file)?;
+    let work = format!("nod {}", case.messages);
+    let other = Other::start(context.cores, &work, file.into(), Stdio::null())?;
+    let ticks = timed(case.messages, |i| {
+        words.say(0, i as u32 + 1)?;
+        words.hear(1, i as u32 + 1);
+        Ok(())
+    })?;
+    other.end()?;
+    Ok(ticks.into())
+}
+
 fn pipe(context: &mut Context, case: &Case) -> anyhow::Result<Reading> {
     let n = case.messages;
     let work = format!("copy {n}");
@@ -226,6 +301,13 @@ pub(crate) fn serve(work: &str) -> anyhow::Result<()> {
             for _ in 0..n.parse::<u64>()? {
                 input.read_exact(&mut buffer)?;
                 output.write_all(&buffer)?;
+            }
+        }
+        ("nod", &[n]) => {
+            let words = Words::map(std::io::stdin())?;
+            for turn in 1..=n.parse()? {
+                words.hear(0, turn);
+                words.say(1, turn)?;
             }
         }
         ("idle", &[there]) => {

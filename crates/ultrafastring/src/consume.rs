@@ -30,7 +30,7 @@ use crate::recover::{self, Adopted, STUCK_TICKS};
 use crate::segment::Segment;
 use crate::side::{Copying, SideBuffer};
 use crate::slot::{Meta, Payload, SlotState};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, raise};
 use crate::wait;
 use crate::{
     CoalesceController, CoalesceMode, INLINE_SIZE, LaneStats, PriorityClass, RecvError, RingError,
@@ -1430,7 +1430,7 @@ impl<S: Mode> Consumer<S> {
         let counters = self.entry.segment().counters();
         // AcqRel: as in `read_adopted`. The copy comes before it: nothing is ordered after a
         // read-modify-write that releases, on x86 not even without that.
-        let tail = counters.consumer_tail.fetch_max(0, Ordering::AcqRel);
+        let tail = raise(&counters.consumer_tail, 0, Ordering::AcqRel);
         if tail > position {
             self.drop_adopted();
         }
@@ -1459,7 +1459,7 @@ impl<S: Mode> Consumer<S> {
             // read-modify-write, which changes nothing: a grant that raises the frontier comes
             // before it, and is seen, or after it and synchronises with it (both AcqRel), and
             // then the reads above come before the write of the next lap.
-            let tail = segment.counters().consumer_tail.fetch_max(0, Ordering::AcqRel);
+            let tail = raise(&segment.counters().consumer_tail, 0, Ordering::AcqRel);
             if tail > position || matches!(state, SlotState::NotYet | SlotState::Later) {
                 // The dead one had lost this claim, and a scan did not wait for it.
                 self.drop_adopted();

@@ -20,7 +20,7 @@ use crate::recover::{self, STUCK_TICKS};
 use crate::segment::Segment;
 use crate::side::{Copying, SideBuffer};
 use crate::slot::{Meta, Payload, SlotState, Stores};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, raise};
 use crate::wait;
 use crate::{
     CoalesceController, CreditController, INLINE_SIZE, LaneStats, PriorityClass, RingError,
@@ -652,7 +652,7 @@ impl<S: Mode> Producer<S> {
                 // Release: the consumer's reads come before the writes of whoever acquires it. It
                 // does not go back by the consumer's own store: that of an older head came before
                 // the one that was read here.
-                counters.consumer_tail.fetch_max(released, Ordering::AcqRel);
+                raise(&counters.consumer_tail, released, Ordering::AcqRel);
             }
         }
         // Acquire: as in `refill`.
@@ -764,7 +764,7 @@ fn announce_commit_frontier(segment: &Segment) {
         .map(|span| span.first)
         .fold(head, u64::min);
     // Release: whoever reads it sees the slots below as committed.
-    counters.producer_tail.fetch_max(frontier, Ordering::Release);
+    raise(&counters.producer_tail, frontier, Ordering::Release);
 }
 
 /// Positions claimed for a batch; those not committed when it goes are abandoned.

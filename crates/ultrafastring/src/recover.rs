@@ -17,7 +17,7 @@ use crate::layout::{MAX_POSITION, MAX_SPAN, Redelivery, Sharing, Side, Span};
 use crate::participant::{Event, Participant};
 use crate::segment::{Locker, Place, Segment};
 use crate::slot::SlotState;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, raise};
 use crate::wait;
 
 /// Ticks (about 100 microseconds) that somebody is stuck before looking whether a dead peer is in
@@ -320,7 +320,7 @@ pub(crate) fn raise_release_frontier(segment: &Segment) {
     // Release: pairs with the acquire in `refill`: all reads below come before the producers'
     // writes. Acquire: pairs with the second look in `read_adopted`. A maximum: another grant may
     // have seen more.
-    counters.consumer_tail.fetch_max(frontier, Ordering::AcqRel);
+    raise(&counters.consumer_tail, frontier, Ordering::AcqRel);
     if wait::is_alert(segment, Side::Producer) {
         wait::ring(segment, Side::Producer);
     }

@@ -10,7 +10,7 @@
 //! first and the last, which are the number itself; the receiver looks at every word. Who copies,
 //! copies from one of two buffers that hold the patterns; who writes in place, writes all words
 //! there, except where only the hand-over is measured: then the first and last words are written
-//! and looked at, and no more. The limits are measured under the same rules: `memcpy` copies from
+//! and looked at, and no more, or (`first`) the first word alone. The limits are measured under the same rules: `memcpy` copies from
 //! buffer to buffer and checks, on one core; the raw exchange does the same through bare memory,
 //! between two.
 //!
@@ -263,6 +263,7 @@ pub(crate) fn serve(part: &str) -> anyhow::Result<()> {
             number(words, i);
         })?,
         "ring-handed-over" => send_in_place(address, size, n, number)?,
+        "ring-handed-over-first" => send_in_place(address, size, n, |words, i| words[0] = i)?,
         "pipe" | "socket" => {
             let mut output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
             let mut sources = Sources::new(size);
@@ -386,6 +387,16 @@ fn ring_in_place(cores: &Cores, size: usize, n: u64) -> anyhow::Result<f64> {
 
 fn ring_handed_over(cores: &Cores, size: usize, n: u64) -> anyhow::Result<f64> {
     borrowed(cores, "ring-handed-over", size, n.max(60_000), HANDED_OVER, check_ends)
+}
+
+/// Only the first word is written and looked at: two lines move instead of three, the slot's and
+/// that.
+fn ring_handed_over_first(cores: &Cores, size: usize, n: u64) -> anyhow::Result<f64> {
+    let check_first = |words: &[u64], n: u64| {
+        ensure!(words.first() == Some(&n), "message {n} came changed or out of order");
+        Ok(())
+    };
+    borrowed(cores, "ring-handed-over-first", size, n.max(60_000), HANDED_OVER, check_first)
 }
 
 /// A message of 40 bytes in its slot, copied, which is what that is made for.
@@ -585,6 +596,7 @@ fn ways() -> Vec<(&'static str, Run)> {
         ("ring, copied", ring_copied),
         ("ring, in place", ring_in_place),
         ("ring, handed over", ring_handed_over),
+        ("ring, handed over, first", ring_handed_over_first),
         ("ring, 40 bytes", ring_small),
         ("pipe", pipe),
         ("pipe, vmsplice", vmsplice),

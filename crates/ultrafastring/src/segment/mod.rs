@@ -15,7 +15,7 @@ use crate::error::Holder;
 use crate::layout::{Control, Counters, Geometry, Side};
 use crate::participant::{Participant, ParticipantInfo};
 use crate::side::SideBuffer;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, raise};
 
 #[cfg(feature = "std")]
 mod anonymous;
@@ -218,7 +218,7 @@ impl Segment {
     pub(crate) fn note_entry_used(&self, index: usize) {
         // AcqRel: a scan that comes after a claim made from this entry must reach it. The claim
         // is a release that follows this in program order; the scan reads the head first.
-        self.control().entries_used.fetch_max(index as u64 + 1, Ordering::AcqRel);
+        raise(&self.control().entries_used, index as u64 + 1, Ordering::AcqRel);
     }
 
     /// The entries in use and what they tell.

@@ -240,7 +240,8 @@ impl Stage {
                 with!(Sender, &mut self.senders[usize::from(which)], it => {
                     let mut messages = [&data[..7]; 16];
                     if max > INLINE_SIZE && count % 3 == 0 {
-                        messages[1] = &data[..max];
+                        // A header may say any size.
+                        messages[1] = &data[..max.min(data.len())];
                     }
                     let _ = it.send_batch(&messages[..usize::from(count % 17)], class(count));
                 });

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::vec::Vec;
 
 use futures_core::Stream;
 use futures_sink::Sink;
@@ -15,9 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::produce::Mode;
-use crate::{
-    Consumer, INLINE_SIZE, Message, PriorityClass, Producer, Readiness, RecvError, SendError,
-};
+use crate::{Consumer, Message, PriorityClass, Producer, Readiness, RecvError, SendError};
 
 fn register(readiness: Readiness) -> io::Result<AsyncFd<Readiness>> {
     // SAFETY: a `Readiness` owns its descriptor, which stays open and the same as long as it lives.
@@ -41,7 +40,7 @@ fn poll_cleared(readiness: &AsyncFd<Readiness>, cx: &mut Context<'_>) -> Poll<()
 }
 
 /// A consumer whose waits are futures; also a stream of messages, which ends when the ring is
-/// closed.
+/// closed, or deserted, and gives what else goes wrong as an error.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
@@ -61,7 +60,12 @@ fn poll_cleared(readiness: &AsyncFd<Readiness>, cx: &mut Context<'_>) -> Poll<()
 pub struct AsyncConsumer<S: Mode> {
     readiness: AsyncFd<Readiness>,
     consumer: Consumer<S>,
+    /// Whether it was announced as asleep since it last received something.
+    waited: bool,
 }
+
+/// How often a poll that finds the ring ready and gets nothing tries again before it yields.
+const TRIES: usize = 16;
 
 impl<S: Mode> AsyncConsumer<S> {
     /// Takes a consumer into the runtime of this task.
@@ -75,7 +79,7 @@ impl<S: Mode> AsyncConsumer<S> {
     /// Outside a tokio runtime with I/O enabled, as all of tokio's I/O does.
     pub fn new(consumer: Consumer<S>) -> io::Result<Self> {
         let readiness = register(consumer.readiness()?)?;
-        Ok(Self { readiness, consumer })
+        Ok(Self { readiness, consumer, waited: false })
     }
 
     /// Receives the next message.
@@ -98,20 +102,36 @@ impl<S: Mode> AsyncConsumer<S> {
     }
 
     /// As [`recv`](Self::recv), for those who write futures by hand.
+    ///
+    /// Who leaves off polling and keeps the handle keeps what it was woken for, too: other consumers
+    /// of a shared side may then sleep for [`LONGEST_PARK`](crate::LONGEST_PARK) longer.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, RecvError>> {
-        loop {
+        for _ in 0..TRIES {
             match self.consumer.try_recv() {
                 Err(RecvError::Empty) => {}
-                done => return Poll::Ready(done),
+                done => {
+                    self.withdraw();
+                    return Poll::Ready(done);
+                }
             }
             if !self.readiness.get_ref().is_armed() {
                 match self.consumer.arm(self.readiness.get_ref()) {
                     Ok(true) => continue,
-                    Ok(false) => {}
+                    Ok(false) => self.waited = true,
                     Err(error) => return Poll::Ready(Err(error)),
                 }
             }
             ready!(poll_cleared(&self.readiness, cx));
+        }
+        // Others, or garbage, make it find nothing: they must not have the runtime's thread.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Takes the announcement back, and hands on what it may have been woken for.
+    fn withdraw(&mut self) {
+        if core::mem::take(&mut self.waited) {
+            self.readiness.get_ref().cancel(&mut self.consumer);
         }
     }
 
@@ -132,16 +152,19 @@ struct Unfinished<'a, S: Mode>(Option<&'a mut AsyncConsumer<S>>);
 impl<S: Mode> Drop for Unfinished<'_, S> {
     fn drop(&mut self) {
         if let Some(this) = &mut self.0 {
-            this.readiness.get_ref().cancel(&mut this.consumer);
+            this.withdraw();
         }
     }
 }
 
 impl<S: Mode> Stream for AsyncConsumer<S> {
-    type Item = Message;
+    type Item = Result<Message, RecvError>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.get_mut().poll_recv(cx).map(Result::ok)
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_recv(cx).map(|received| match received {
+            Err(RecvError::Closed | RecvError::Deserted) => None,
+            other => Some(other),
+        })
     }
 }
 
@@ -157,8 +180,8 @@ pub struct AsyncProducer<S: Mode> {
     readiness: AsyncFd<Readiness>,
     producer: Producer<S>,
     class: PriorityClass,
-    /// A message of the sink's for which there was no room, and its size.
-    pending: Option<([u8; INLINE_SIZE], usize)>,
+    /// A message of the sink's for which there was no room.
+    pending: Option<Vec<u8>>,
 }
 
 impl<S: Mode> AsyncProducer<S> {
@@ -183,7 +206,8 @@ impl<S: Mode> AsyncProducer<S> {
         self
     }
 
-    /// Sends `data` (at most 40 bytes) when there is room.
+    /// Sends `data` when there is room, after what the sink has not sent yet; an error with that is
+    /// given here.
     ///
     /// Dropping the future before its end sends nothing.
     ///
@@ -211,7 +235,7 @@ impl<S: Mode> AsyncProducer<S> {
         data: &[u8],
         class: PriorityClass,
     ) -> Poll<Result<(), SendError>> {
-        loop {
+        for _ in 0..TRIES {
             match self.producer.send_fast(data, class) {
                 Err(SendError::Full | SendError::OutOfCredit) => {}
                 done => return Poll::Ready(done),
@@ -225,14 +249,19 @@ impl<S: Mode> AsyncProducer<S> {
             }
             ready!(poll_cleared(&self.readiness, cx));
         }
+        // As in `poll_recv`.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Sends what the sink had no room for.
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        if let Some((bytes, size)) = self.pending {
-            let sent = ready!(self.poll_put(cx, &bytes[..size], self.class));
-            self.pending = None;
-            sent?;
+        if let Some(bytes) = self.pending.take() {
+            let sent = self.poll_put(cx, &bytes, self.class);
+            if sent.is_pending() {
+                self.pending = Some(bytes);
+            }
+            return sent;
         }
         Poll::Ready(Ok(()))
     }
@@ -260,9 +289,7 @@ impl<S: Mode, M: AsRef<[u8]>> Sink<M> for AsyncProducer<S> {
         let data = message.as_ref();
         match this.producer.send_fast(data, this.class) {
             Err(SendError::Full | SendError::OutOfCredit) => {
-                let mut bytes = [0; INLINE_SIZE];
-                bytes[..data.len()].copy_from_slice(data);
-                this.pending = Some((bytes, data.len()));
+                this.pending = Some(data.to_vec());
                 Ok(())
             }
             done => done,

@@ -36,7 +36,7 @@ impl<S: Mode> Sleeper for Consumer<S> {
             }
             let sequence = self.entry.segment().slot(self.position).sequence();
             if sequence == self.position + 1 {
-                return Ok(true);
+                return Ok(self.may_claim());
             }
             match self.not_committed(sequence) {
                 Ok(()) => {}
@@ -59,7 +59,7 @@ impl<S: Mode> Sleeper for Consumer<S> {
             }
             let sequence = self.entry.segment().slot(self.position).sequence();
             match TimestampedSlot::state_of(sequence, self.position) {
-                SlotState::Committed => return Ok(true),
+                SlotState::Committed => return Ok(self.may_claim()),
                 SlotState::Abandoned if self.skip().is_err() => return Ok(false),
                 SlotState::Abandoned => {}
                 SlotState::Later if Self::SHARED => {
@@ -67,10 +67,9 @@ impl<S: Mode> Sleeper for Consumer<S> {
                     let head = &self.entry.segment().counters().consumer_head;
                     let head = head.load(Ordering::Acquire);
                     // Nor is one believed that no ring can have.
-                    if head <= self.position || head > MAX_POSITION {
+                    if head <= self.position || self.go_on_at(head).is_err() {
                         return Ok(false);
                     }
-                    self.position = head;
                 }
                 _ if !helped => {
                     helped = true;
@@ -83,7 +82,8 @@ impl<S: Mode> Sleeper for Consumer<S> {
                 },
                 _ if self.waiting.ends_deserted && self.is_deserted() => {
                     // They may have sent between our look at the slot and at the table.
-                    if self.is_committed(self.position) {
+                    let state = self.entry.segment().slot(self.position).state(self.position);
+                    if matches!(state, SlotState::Committed | SlotState::Abandoned) {
                         continue;
                     }
                     return Err(RecvError::Deserted);
@@ -97,13 +97,19 @@ impl<S: Mode> Sleeper for Consumer<S> {
         let segment = self.entry.segment();
         if !Self::SHARED {
             wait::disarm(segment, Side::Consumer);
-        } else if wait::is_rung(segment, Side::Consumer) {
-            // The bell may have been rung for us alone, and others may still sleep: they are
-            // announced again, and one is woken if there is more to do than what we take.
+            return;
+        }
+        // The bell may have been rung for us alone, and others may still sleep: they are announced
+        // again, and one is woken if there is more to do than what we take. Also where the mark is
+        // set, which says nothing: somebody may have set it after the ring was meant for him.
+        if wait::is_rung(segment, Side::Consumer) {
             wait::arm(segment, Side::Consumer);
-            if self.is_committed(self.position + u64::from(ready)) {
-                wait::ring(segment, Side::Consumer);
-            }
+        }
+        if self.is_committed(self.position + u64::from(ready)) {
+            wait::ring(segment, Side::Consumer);
+        } else if wait::is_closed(segment) {
+            // What we take may be the last, and then all are to know.
+            wait::ring_all(segment, Side::Consumer);
         }
     }
 
@@ -176,12 +182,28 @@ impl<S: Mode> Consumer<S> {
 
     #[inline]
     fn recv_by(&mut self, deadline: Option<Instant>) -> Result<Message, RecvError> {
+        let mut waited = false;
         loop {
             match self.try_recv() {
+                // A wait that was not in vain does not look at the clock, and others, or garbage,
+                // may make each of them in vain after all.
+                Err(RecvError::Empty) if waited && wait::remaining(deadline).is_none() => {
+                    return Err(RecvError::TimedOut);
+                }
                 Err(RecvError::Empty) => self.wait(deadline)?,
                 done => return done,
             }
+            waited = true;
         }
+    }
+
+    /// Whether a claim can be tried: a shared side's head that no ring can have is a peer's
+    /// garbage, which makes every claim fail.
+    #[inline]
+    fn may_claim(&self) -> bool {
+        // Relaxed: the claim itself looks in order.
+        let head = &self.entry.segment().counters().consumer_head;
+        !Self::SHARED || head.load(Ordering::Relaxed) <= MAX_POSITION
     }
 
     /// Waits until there is something to receive, for the calls that return at once:
@@ -383,11 +405,19 @@ impl<S: Mode> Producer<S> {
         class: PriorityClass,
         deadline: Option<Instant>,
     ) -> Result<(), SendError> {
+        let mut waited = false;
         loop {
             match self.send_fast(data, class) {
+                // As in `recv_by`.
+                Err(SendError::Full | SendError::OutOfCredit)
+                    if waited && wait::remaining(deadline).is_none() =>
+                {
+                    return Err(SendError::TimedOut);
+                }
                 Err(SendError::Full | SendError::OutOfCredit) => self.wait(class, deadline)?,
                 done => return done,
             }
+            waited = true;
         }
     }
 

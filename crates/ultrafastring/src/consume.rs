@@ -521,7 +521,10 @@ impl<S: Mode> Consumer<S> {
             if sequence != position + 1 {
                 self.not_committed(sequence)?;
                 if Self::SHARED && self.adopted.is_some() {
-                    return self.take_special(room);
+                    // Not `take_special`, which comes back here.
+                    if let Some(taken) = self.take_adopted(room)? {
+                        return Ok(taken);
+                    }
                 }
                 continue;
             }
@@ -726,9 +729,13 @@ impl<S: Mode> Consumer<S> {
                 return Ok((taken, place));
             }
             if let Some(span) = self.claim_span(1, Room::ANY)? {
-                let taken = self.read_claimed(span.first);
-                let place = if taken.large.is_some() { Bytes::Side } else { Bytes::Slot };
-                return Ok((taken, place));
+                let mut taken = self.read_claimed(span.first);
+                let large = taken.large.is_some();
+                if large && !self.entry.segment().back(span.first, taken.size) {
+                    // A peer has changed the size since memory was asked for: it is garbage.
+                    taken.size = 0;
+                }
+                return Ok((taken, if large { Bytes::Side } else { Bytes::Slot }));
             }
         }
     }
@@ -955,7 +962,7 @@ impl<S: Mode> Consumer<S> {
     /// Goes on where a shared side's head was seen. One beyond belief is a peer's garbage: to wait
     /// for it to become sound again would be to wait for ever.
     #[inline(always)]
-    fn go_on_at(&mut self, head: u64) -> Result<(), RecvError> {
+    pub(crate) fn go_on_at(&mut self, head: u64) -> Result<(), RecvError> {
         if head > MAX_POSITION {
             return Err(RecvError::Empty);
         }
@@ -1151,11 +1158,7 @@ impl<S: Mode> Consumer<S> {
                 return self.detour();
             }
         }
-        Err(if room.fits(size) {
-            RecvError::OutOfMemory { bytes: size }
-        } else {
-            room.refusal(size)
-        })
+        Err(if room.fits(size) { self.no_memory(size) } else { room.refusal(size) })
     }
 
     // ---- messages in side buffers --------------------------------------------------------
@@ -1294,7 +1297,12 @@ impl<S: Mode> Consumer<S> {
                 Err(Pause::Large) => {}
             }
         }
-        self.recv_held(bytes, room).map(|_| ())
+        let expected = bytes.len();
+        match self.recv_held(bytes, room)?.0.size {
+            size if size == expected => Ok(()),
+            // A peer has changed it while it was received: not all bytes were filled.
+            size => Err(RecvError::WrongSize { size, expected }),
+        }
     }
 
     /// Copies a message to the beginning of `buffer`, which is long enough.
@@ -1359,7 +1367,18 @@ impl<S: Mode> Consumer<S> {
             self.settle_marks();
             return Ok(taken);
         }
-        let Some(taken) = self.read_adopted() else { return self.take_next(room) };
+        match self.take_adopted(room)? {
+            Some(taken) => Ok(taken),
+            None => self.take_next(room),
+        }
+    }
+
+    /// Takes the next of a dead consumer's messages. `None` if the dead one had lost it, or there is
+    /// none.
+    #[cold]
+    #[inline(never)]
+    fn take_adopted(&mut self, room: Room) -> Result<Option<Taken>, Pause> {
+        let Some(taken) = self.read_adopted() else { return Ok(None) };
         if taken.large.is_some() || !room.fits(taken.size) {
             self.leave_adopted();
             return Err(if taken.large.is_some() {
@@ -1371,7 +1390,7 @@ impl<S: Mode> Consumer<S> {
         self.entry.participant().count(Event::Redelivered, 1);
         self.advance_adopted();
         self.hand_on();
-        Ok(taken)
+        Ok(Some(taken))
     }
 
     /// Takes the next of a dead consumer's messages and copies it to `buffer`. `None` if the dead
@@ -1386,6 +1405,7 @@ impl<S: Mode> Consumer<S> {
             self.leave_adopted();
             return Err(room.refusal(taken.size));
         }
+        self.back_adopted(&taken)?;
         self.copy_taken(&taken, buffer);
         if taken.large.is_some() && !self.is_still_adopted(taken.position) {
             return Ok(None);
@@ -1403,6 +1423,7 @@ impl<S: Mode> Consumer<S> {
         if taken.large.is_none() {
             return Ok(Some(Bytes::Slot));
         }
+        self.back_adopted(taken)?;
         #[cfg(feature = "alloc")]
         {
             let mut copy = Vec::new();
@@ -1415,6 +1436,24 @@ impl<S: Mode> Consumer<S> {
         }
         self.leave_adopted();
         Err(RecvError::OutOfMemory { bytes: taken.size })
+    }
+
+    /// Has the memory taken that the message lies in; an error, with it left for another call, if
+    /// there is none.
+    fn back_adopted(&mut self, taken: &Taken) -> Result<(), RecvError> {
+        if taken.large.is_none() || self.entry.segment().back(taken.position, taken.size) {
+            return Ok(());
+        }
+        self.leave_adopted();
+        Err(self.no_memory(taken.size))
+    }
+
+    /// Why the memory of a side buffer could not be had.
+    fn no_memory(&self, bytes: usize) -> RecvError {
+        match self.entry.segment().is_damaged() {
+            true => RecvError::Damaged,
+            false => RecvError::OutOfMemory { bytes },
+        }
     }
 
     /// Counts a dead consumer's message as taken.

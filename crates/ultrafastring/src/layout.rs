@@ -365,6 +365,14 @@ pub enum SideMemory {
     Overcommitted,
 }
 
+impl SideMemory {
+    /// Whether nothing is left to take once the ring is made.
+    #[cfg(feature = "std")]
+    pub(crate) const fn is_taken_at_once(self) -> bool {
+        matches!(self, Self::Preallocated)
+    }
+}
+
 /// Everything a ring's header says, checked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Geometry {

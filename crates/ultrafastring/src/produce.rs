@@ -289,7 +289,7 @@ impl<S: Mode> Producer<S> {
             drop(claimed);
             if !complete {
                 if sent == 0 {
-                    return Err(SendError::NoSpace);
+                    return Err(self.no_memory());
                 }
                 break;
             }
@@ -437,6 +437,8 @@ impl<S: Mode> Producer<S> {
                 // Somebody else took it: the next try is for where the head is now.
                 // Set back below what was released: garbage, which would pass for endless credit.
                 Err(actual) if actual < self.credits.granted() => {
+                    // Until it is looked at again, and believed.
+                    self.credits.suspend();
                     self.no_credit()?;
                     return Err(SendError::Full);
                 }
@@ -514,9 +516,18 @@ impl<S: Mode> Producer<S> {
         let position = self.claim(class, 1)?;
         if !self.entry.segment().back(position, size) {
             self.abandon(position);
-            return Err(SendError::NoSpace);
+            return Err(self.no_memory());
         }
         Ok(position)
+    }
+
+    /// Why the memory of a side buffer could not be had.
+    #[cold]
+    fn no_memory(&self) -> SendError {
+        match self.entry.segment().is_damaged() {
+            true => SendError::Damaged,
+            false => SendError::NoSpace,
+        }
     }
 
     #[inline]

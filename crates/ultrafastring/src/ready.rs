@@ -11,6 +11,7 @@
 //!
 //! io_uring can wait on a futex as well, but is forbidden in many containers.
 
+use core::mem::ManuallyDrop;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use std::thread::Thread;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::layout::{Sharing, Side};
-use crate::segment::Segment;
+use crate::layout::{MAX_POSITION, Sharing, Side};
+use crate::segment::{Segment, fork};
 use crate::slot::SlotState;
 use crate::wait::{self, LONGEST_PARK, Sleeper, kernel};
 
@@ -40,7 +41,7 @@ const fn armed(ticket: u32) -> u64 {
 #[derive(Debug)]
 struct Orders {
     word: AtomicU64,
-    event: OwnedFd,
+    event: ManuallyDrop<OwnedFd>,
     segment: Segment,
     side: Side,
 }
@@ -82,7 +83,9 @@ pub struct Readiness {
 
 impl Readiness {
     pub(crate) fn new(segment: &Segment, side: Side) -> io::Result<Self> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // A forked child that cleared it would take the parent's events.
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let event = ManuallyDrop::new(fork::open_unshared(|| eventfd(0, flags))?);
         let word = AtomicU64::new(IDLE);
         let orders = Arc::new(Orders { word, event, segment: segment.clone(), side });
         let serving = Arc::clone(&orders);
@@ -95,7 +98,7 @@ impl Readiness {
     /// Makes the descriptor not readable, until the next time.
     pub fn clear(&self) {
         // It fails if it was not readable, which is as well.
-        let _ = rustix::io::read(&self.orders.event, &mut [0u8; 8]);
+        let _ = rustix::io::read(&*self.orders.event, &mut [0u8; 8]);
     }
 
     /// Whether its thread sleeps in the place of a handle.
@@ -113,7 +116,7 @@ impl Readiness {
         match handle.look() {
             Ok(false) => {}
             other => {
-                handle.leave(true);
+                handle.leave(other.is_ok());
                 return other;
             }
         }
@@ -157,6 +160,13 @@ impl Drop for Readiness {
     }
 }
 
+impl Drop for Orders {
+    fn drop(&mut self) {
+        // SAFETY: taken here alone, and not used after.
+        fork::close_unshared(unsafe { ManuallyDrop::take(&mut self.event) });
+    }
+}
+
 impl Orders {
     /// What the thread does.
     fn serve(&self) {
@@ -178,11 +188,11 @@ impl Orders {
                     );
                     match finished {
                         Ok(_) => {
-                            if !slept_out && self.is_more() {
-                                self.hand_on();
+                            if !slept_out {
+                                self.announce_others();
                             }
                             // It fails if it is readable by 2^64 - 1 already.
-                            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+                            let _ = rustix::io::write(&*self.event, &1u64.to_ne_bytes());
                         }
                         // Nobody waits for this any more; who else sleeps may have been meant.
                         Err(CANCELLED | STOP) if !slept_out => self.hand_on(),
@@ -198,18 +208,29 @@ impl Orders {
         let _ = self.word.compare_exchange(order, IDLE, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Whether a bell that rang for one sleeper may have been meant for more.
-    fn is_more(&self) -> bool {
-        // Acquire: what the slots say is not older.
+    /// Announces those again who may still sleep after a bell that rang for this thread alone: its
+    /// handle may be busy for long with what it gets. One of them is woken if there is more.
+    fn announce_others(&self) {
+        if self.side != Side::Consumer || self.is_exclusive() {
+            return;
+        }
+        // First: what is committed after it rings the bell itself.
+        wait::arm(&self.segment, Side::Consumer);
+        // Acquire: what the slots say is not older. At most: it is a peer's word.
         let head = self.segment.counters().consumer_head.load(Ordering::Acquire);
-        let next = head.wrapping_add(1);
-        self.segment.slot(next).state(next) != SlotState::NotYet
+        let next = head.min(MAX_POSITION) + 1;
+        if self.segment.slot(next).state(next) != SlotState::NotYet {
+            wait::ring(&self.segment, Side::Consumer);
+        }
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.segment.geometry().consumer_sharing == Sharing::Exclusive
     }
 
     /// Wakes another sleeper of a side that is woken one at a time.
     fn hand_on(&self) {
-        let consumers = self.segment.geometry().consumer_sharing;
-        if self.side == Side::Consumer && consumers == Sharing::Shared {
+        if self.side == Side::Consumer && !self.is_exclusive() {
             wait::arm(&self.segment, Side::Consumer);
             wait::ring(&self.segment, Side::Consumer);
         }

@@ -16,7 +16,7 @@
 //! process cannot use `membarrier`, or the ring was made so, FENCES in the same word sends the busy
 //! side to the slow path after each message, where it fences and looks again.
 //!
-//! One ring of the bell wakes one consumer, or all producers (their classes have different credit,
+//! One ring of the bell wakes one consumer of a shared side, or all producers (their classes have different credit,
 //! so any one of them may be the one that can go on). Until the woken one sleeps again nobody is
 //! rung, however many messages come: that, and the coalescing controller on which spinning and
 //! grants depend, is how wake-ups are folded. A consumer of a shared side that was woken looks
@@ -96,7 +96,7 @@ pub(crate) fn is_alert(segment: &Segment, side: Side) -> bool {
     segment.control().bell(side).state.load(Ordering::Relaxed) != 0
 }
 
-/// Wakes those of `side` if some sleep: one consumer, or all producers.
+/// Wakes those of `side` if some sleep: one consumer of a shared side, or all there are.
 #[cold]
 #[inline(never)]
 pub(crate) fn ring(segment: &Segment, side: Side) {
@@ -111,7 +111,10 @@ pub(crate) fn ring(segment: &Segment, side: Side) {
     if state & Bell::ASLEEP != 0
         && bell.state.fetch_and(!Bell::ASLEEP, Ordering::AcqRel) & Bell::ASLEEP != 0
     {
-        sound(bell, side == Side::Producer);
+        // An exclusive consumer is one, but may have a thread of an event loop asleep beside it, or a
+        // predecessor's: whoever of them is woken alone has nobody to hand it on to.
+        let one = side == Side::Consumer && segment.geometry().consumer_sharing == Sharing::Shared;
+        sound(bell, !one);
     }
 }
 
@@ -122,9 +125,9 @@ pub(crate) fn ring_all(segment: &Segment, side: Side) {
     // SeqCst: pairs with the fence in `arm`: a sleeper that armed before is found, one that arms
     // later sees what has changed.
     fence(Ordering::SeqCst);
-    if bell.state.fetch_and(!Bell::ASLEEP, Ordering::AcqRel) & Bell::ASLEEP != 0 {
-        sound(bell, true);
-    }
+    bell.state.fetch_and(!Bell::ASLEEP, Ordering::AcqRel);
+    // Whether or not it was marked: after a ring for one of them others sleep on unmarked.
+    sound(bell, true);
 }
 
 fn sound(bell: &Bell, all: bool) {
@@ -146,7 +149,11 @@ pub(crate) fn arm(segment: &Segment, side: Side) -> u32 {
     // SeqCst: pairs with the fence in `ring`, where the busy side fences for itself.
     fence(Ordering::SeqCst);
     #[cfg(feature = "std")]
-    kernel::fence_everybody();
+    if !kernel::fence_everybody() {
+        // A sandbox was entered since this process joined: the others fence for themselves, from
+        // their next look on.
+        demand_fences(segment);
+    }
     ticket
 }
 
@@ -244,7 +251,7 @@ const LOOK_TICKS: u64 = 1 << 18;
 
 /// Tries without a pause before those with one.
 #[cfg(any(feature = "std", loom))]
-const EAGER: u32 = 32;
+const EAGER: u64 = 32;
 
 /// Waits until `sleeper` can go on, or must stop, or `deadline` has passed.
 #[cfg(any(feature = "std", loom))]
@@ -340,20 +347,21 @@ fn spin<S: Sleeper>(
     let Some((ticks, yields)) = how else { return Ok(false) };
     let start = crate::rdtsc();
     let mut looked = start;
-    let mut tries = 0u32;
+    let mut tries = 0u64;
     loop {
         if sleeper.glance()? {
             return Ok(true);
         }
-        tries = tries.saturating_add(1);
+        tries += 1;
         if tries < EAGER {
             continue;
         }
         let now = crate::rdtsc();
-        if now.saturating_sub(start) > ticks {
+        // Wrapping, both: a clock that was set back is a reason to go on, not to wait for it.
+        if now.wrapping_sub(start) > ticks {
             return Ok(false);
         }
-        if now.saturating_sub(looked) > LOOK_TICKS {
+        if now.wrapping_sub(looked) > LOOK_TICKS {
             looked = now;
             if sleeper.look()? {
                 return Ok(true);
@@ -391,10 +399,10 @@ pub(crate) mod kernel {
         membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
     }
 
-    /// A fence in every running thread of every process that is registered.
-    pub(super) fn fence_everybody() {
-        // Who cannot has demanded fences of the others, when it joined.
-        let _ = membarrier(MembarrierCommand::GlobalExpedited);
+    /// A fence in every running thread of every process that is registered; `false` if that cannot
+    /// be.
+    pub(super) fn fence_everybody() -> bool {
+        membarrier(MembarrierCommand::GlobalExpedited).is_ok()
     }
 
     /// Sleeps while `bell` was not rung since `ticket`, and at most so long. It may wake for no

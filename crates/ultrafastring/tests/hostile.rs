@@ -23,7 +23,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 use tempfile::TempDir;
 use ultrafastring::{
     Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Sharing, UltraFastRing,
-    survive_truncation,
+    WaitStrategy, survive_truncation,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
@@ -77,18 +77,23 @@ fn an_actor_plays_its_part() {
     }
 }
 
-/// Writes garbage all over the segment, for ever.
-fn scribble(builder: &Builder, seed: u64) {
+/// The words of the ring's file, as a hostile peer has them, for as long as the process lives.
+fn words(builder: &Builder) -> &'static [AtomicU64] {
     let path = builder.path(NAME).unwrap();
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let length = file.metadata().unwrap().len() as usize;
     let rights = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping; all that is done with it is done to atomics.
-    let words = unsafe {
+    unsafe {
         let base =
             rustix::mm::mmap(std::ptr::null_mut(), length, rights, MapFlags::SHARED, &file, 0);
         std::slice::from_raw_parts(base.unwrap().cast::<AtomicU64>(), length / 8)
-    };
+    }
+}
+
+/// Writes garbage all over the segment, for ever.
+fn scribble(builder: &Builder, seed: u64) {
+    let words = words(builder);
     let mut state = seed;
     let mut random = move || {
         // xorshift64, by Marsaglia.
@@ -328,6 +333,87 @@ fn a_bus_error_that_concerns_no_ring_is_not_swallowed() {
         .status()
         .unwrap();
     assert_eq!(status.signal(), Some(libc::SIGBUS));
+}
+
+// ---- garbage, and calls that wait ----------------------------------------------------------
+
+const STRATEGIES: [WaitStrategy; 4] = [
+    WaitStrategy::Spin,
+    WaitStrategy::SpinThenYield,
+    WaitStrategy::SpinThenPark,
+    WaitStrategy::Park,
+];
+
+/// Slots that fill a page, the last one of the file.
+const PAGE_OF_SLOTS: usize = 64;
+
+/// Places of counters among the words of a segment.
+const PRODUCER_HEAD: usize = 512;
+const CONSUMER_HEAD: usize = 512 + 32;
+
+const SOON: Duration = Duration::from_millis(20);
+
+#[test]
+fn a_consumers_head_that_no_ring_can_have_holds_no_call_beyond_its_time() {
+    let directory = stage();
+    let ring = at(&directory).create(NAME).unwrap();
+    let words = words(&at(&directory));
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    producer.send_fast(b"one", NORMAL).unwrap();
+    for garbage in [u64::MAX, 1 << 60] {
+        words[CONSUMER_HEAD].store(garbage, Ordering::Relaxed);
+        for strategy in STRATEGIES {
+            consumer.set_wait_strategy(strategy);
+            assert_eq!(consumer.recv_timeout(SOON).unwrap_err(), RecvError::TimedOut);
+        }
+    }
+    words[CONSUMER_HEAD].store(0, Ordering::Relaxed);
+    assert_eq!(&*consumer.recv_timeout(SOON).unwrap(), b"one");
+}
+
+#[test]
+fn a_producers_head_that_was_set_back_holds_no_call_beyond_its_time() {
+    let directory = stage();
+    let ring = at(&directory).capacity(4).create(NAME).unwrap();
+    let words = words(&at(&directory));
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    // So that some credit was granted, and some is left.
+    for _ in 0..6 {
+        producer.send_fast(b"there", NORMAL).unwrap();
+        consumer.try_recv().unwrap();
+        consumer.flush();
+    }
+    assert!(producer.credits().granted() > 0 && producer.credits().available() > 0);
+    let head = words[PRODUCER_HEAD].swap(0, Ordering::Relaxed);
+    for strategy in STRATEGIES {
+        producer.set_wait_strategy(strategy);
+        let sent = producer.send_timeout(b"and here", NORMAL, SOON);
+        assert_eq!(sent, Err(SendError::TimedOut));
+    }
+    words[PRODUCER_HEAD].store(head, Ordering::Relaxed);
+    producer.send_timeout(b"and here", NORMAL, SOON).unwrap();
+    assert_eq!(&*consumer.recv_timeout(SOON).unwrap(), b"and here");
+}
+
+#[test]
+fn a_slot_of_a_later_lap_does_not_hold_a_consumer_that_was_deserted() {
+    let directory = stage();
+    let builder = at(&directory).capacity(PAGE_OF_SLOTS).exclusive_consumer();
+    let ring = builder.create(NAME).unwrap();
+    let words = words(&builder);
+    let mut consumer = ring.exclusive_consumer().unwrap();
+    consumer.end_when_deserted(true);
+    let mut producer = ring.producer().unwrap();
+    producer.send_fast(b"one", NORMAL).unwrap();
+    drop(producer);
+    consumer.try_recv().unwrap();
+    let slot = words.len() - 8 * PAGE_OF_SLOTS + 8;
+    words[slot].store(u64::MAX >> 1, Ordering::Relaxed);
+    for strategy in STRATEGIES {
+        consumer.set_wait_strategy(strategy);
+        let error = consumer.recv_timeout(SOON).unwrap_err();
+        assert!(matches!(error, RecvError::Deserted | RecvError::TimedOut), "{error}");
+    }
 }
 
 // ---- peers who mean well -------------------------------------------------------------------

@@ -605,3 +605,117 @@ fn memory_that_others_took_is_missed_by_a_send_and_found_again_when_they_give_it
         assert!(buffer == whole);
     });
 }
+
+// ---- what may change under a call ----------------------------------------------------------------
+
+#[test]
+fn a_file_cut_within_its_side_buffers_is_damaged_and_not_out_of_memory() {
+    let directory = stage();
+    let ring = at(&directory).max_message(4 * KIB).create(NAME).unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let path = at(&directory).path(NAME).unwrap();
+    let file = File::options().write(true).open(path).unwrap();
+    let whole = file.metadata().unwrap().len();
+    // The first buffers stay, and with them all that small messages need.
+    file.set_len(whole - 4 * 4 * KIB as u64).unwrap();
+    let mut sent = 0;
+    let refused = loop {
+        match producer.send_fast(&message(sent, 4 * KIB), NORMAL) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((sent, refused), (4, SendError::Damaged));
+    let mut received = Vec::new();
+    for number in 0..sent {
+        consumer.recv_into(&mut received).unwrap();
+        assert_eq!(received, message(number, 4 * KIB));
+    }
+    assert_eq!(file.metadata().unwrap().len(), whole - 4 * 4 * KIB as u64, "it was mended");
+}
+
+#[test]
+fn a_forked_child_of_a_ring_larger_than_all_memory_drops_its_handles() {
+    let directory = stage();
+    let builder = at(&directory).capacity(4_096).side_memory(SideMemory::Overcommitted);
+    // Four terabytes.
+    let ring = builder.max_message(1 << 30).exclusive_producer().create(NAME).unwrap();
+    let mut producer = ring.exclusive_producer().unwrap();
+    // SAFETY: the child drops what it inherited, which takes no lock of another thread, and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        producer.flush();
+        drop(producer);
+        // SAFETY: ends this process.
+        unsafe { libc::_exit(7) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is written and nothing else.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7, "status {status:#x}");
+    producer.send_fast(b"still here", NORMAL).unwrap();
+    assert_eq!(&*ring.consumer().unwrap().try_recv().unwrap(), b"still here");
+}
+
+#[cfg(feature = "zerocopy")]
+#[test]
+fn a_value_whose_size_a_peer_changes_meanwhile_is_whole_or_refused() {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    const SIZE: usize = 4_096;
+    const SLOTS: usize = 64;
+    for shared in [false, true] {
+        let builder = Builder::new().capacity(SLOTS).max_message(SIZE);
+        let builder = if shared { builder } else { builder.exclusive_consumer() };
+        let mut pages = vec![ultrafastring::Page::ZERO; builder.pages()];
+        let words = pages.as_ptr().cast::<AtomicU64>();
+        let length = pages.len() * 512;
+        // SAFETY: as long as the pages, which outlive it, and only atomics.
+        let words = unsafe { std::slice::from_raw_parts(words, length) };
+        let ring = builder.lent(Box::leak(std::mem::take(&mut pages).into_boxed_slice())).unwrap();
+        let slots = length - SLOTS * SIZE / 8 - SLOTS * 8;
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    for size in [8, SIZE as u64] {
+                        for slot in 0..SLOTS {
+                            words[slots + 8 * slot + 3].store(size, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+            let mut producer = ring.producer().unwrap();
+            let mut receive = receiver(&ring, shared);
+            let (mut whole, mut spare) = (0, Vec::new());
+            for _ in 0..3_000 {
+                let _ = producer.send_fast(&[0x5a; SIZE], NORMAL);
+                match receive(&mut spare) {
+                    Some(value) => {
+                        assert!(value.iter().all(|&byte| byte == 0x5a), "not all was filled");
+                        whole += 1;
+                    }
+                    None => spare.clear(),
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+            assert!(whole > 0, "no value came through");
+        });
+    }
+
+    type Receive = Box<dyn FnMut(&mut Vec<u8>) -> Option<[u8; SIZE]>>;
+
+    /// Receives a value; one whose size is said to be another is taken all the same.
+    fn receiver(ring: &UltraFastRing, shared: bool) -> Receive {
+        fn of<S: Mode>(mut consumer: Consumer<S>) -> Receive {
+            Box::new(move |spare| match consumer.recv_value::<[u8; SIZE]>() {
+                Ok(value) => Some(value),
+                Err(RecvError::WrongSize { .. }) => {
+                    let _ = consumer.recv_into(spare);
+                    None
+                }
+                Err(error) => panic!("{error}"),
+            })
+        }
+        if shared { of(ring.consumer().unwrap()) } else { of(ring.exclusive_consumer().unwrap()) }
+    }
+}

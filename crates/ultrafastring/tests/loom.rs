@@ -478,6 +478,49 @@ fn two_consumers_that_park_are_both_woken_though_the_bell_may_ring_once() {
     });
 }
 
+/// One may be woken for a message behind one that is committed later, which then rings nobody.
+#[test]
+fn two_consumers_that_park_are_woken_for_the_messages_of_two_producers() {
+    check_with(Some(1), || {
+        let ring = two_slots().fences().heap().unwrap();
+        let (mut p, mut q) = (ring.producer().unwrap(), ring.producer().unwrap());
+        let (first, second) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        let one = spawn(move || receive_parking(first));
+        let other = spawn(move || receive_parking(second));
+        let sending = spawn(move || {
+            send_all(&mut p, [1]);
+            p
+        });
+        send_all(&mut q, [2]);
+        let p = sending.join().unwrap();
+        let (one, other) = (one.join().unwrap(), other.join().unwrap());
+        check_all([vec![one.0], vec![other.0]], 1..=2);
+        drop((p, q));
+    });
+}
+
+#[test]
+fn closing_after_a_message_wakes_those_too_for_whom_its_bell_did_not_ring() {
+    check_with(Some(1), || {
+        let ring = two_slots().fences().exclusive_producer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let consumers = [ring.consumer().unwrap(), ring.consumer().unwrap()];
+        let receiving = consumers.map(|mut consumer| {
+            spawn(move || {
+                let received = consumer.recv_blocking().map(|message| number(&message));
+                (received, consumer)
+            })
+        });
+        send_all(&mut producer, [1]);
+        producer.close();
+        let ended = receiving.map(|receiving| receiving.join().unwrap());
+        let mut received = ended.each_ref().map(|(received, _)| received.clone());
+        received.sort_by_key(Result::is_err);
+        assert_eq!(received, [Ok(1), Err(RecvError::Closed)]);
+        drop(producer);
+    });
+}
+
 #[test]
 fn a_producer_that_parks_is_woken_when_room_is_granted() {
     check(|| {

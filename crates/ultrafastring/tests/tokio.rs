@@ -204,6 +204,7 @@ fn a_stream_ends_with_its_ring_and_a_sink_sends_all_before_it_is_flushed() {
         let receiving = async {
             let mut seen = 0;
             while let Some(message) = poll_fn(|cx| Pin::new(&mut consumer).poll_next(cx)).await {
+                let message = message.unwrap();
                 assert_eq!(Numbered::read(&message), (0, seen));
                 assert_eq!(message.class(), PriorityClass::High);
                 seen += 1;
@@ -211,5 +212,62 @@ fn a_stream_ends_with_its_ring_and_a_sink_sends_all_before_it_is_flushed() {
             assert_eq!(seen, 100);
         };
         both(sending, receiving).await;
+    });
+}
+
+#[test]
+fn a_sink_without_room_keeps_a_large_message_and_an_error_does_not_end_a_stream() {
+    let ring = UltraFastRing::builder().capacity(2).max_message(4_096).heap().unwrap();
+    run(async {
+        let mut producer = AsyncProducer::new(ring.producer().unwrap()).unwrap();
+        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        for size in [100, 7, 3_000] {
+            Pin::new(&mut producer).start_send(vec![size as u8; size]).unwrap();
+        }
+        // No message of a stream has room for so many bytes.
+        let next = poll_fn(|cx| Pin::new(&mut consumer).poll_next(cx)).await;
+        let error = next.expect("the stream has not ended").unwrap_err();
+        assert_eq!(error, RecvError::BufferTooSmall { needed: 100, available: 40 });
+        let mut vec = Vec::new();
+        for size in [100, 7, 3_000] {
+            let mut sink = Pin::new(&mut producer);
+            let mut flushing =
+                async || poll_fn(|cx| Sink::<Vec<u8>>::poll_flush(sink.as_mut(), cx)).await;
+            if size == 3_000 {
+                flushing().await.unwrap();
+            }
+            consumer.get_mut().recv_into(&mut vec).unwrap();
+            assert_eq!(vec, vec![size as u8; size]);
+            consumer.get_mut().flush();
+        }
+    });
+}
+
+/// It is woken for a message, and is busy with it when the next one comes.
+#[test]
+fn a_busy_task_leaves_the_next_message_to_a_thread_that_sleeps() {
+    let ring = UltraFastRing::new(4);
+    let mut sleeper = ring.consumer().unwrap();
+    sleeper.set_wait_strategy(WaitStrategy::Park);
+    let mut producer = ring.producer().unwrap();
+    run(async {
+        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        let mut waiting = Box::pin(async {
+            let message = consumer.recv().await.unwrap();
+            (message, consumer)
+        });
+        // The task sleeps first, so that the first bell is for it.
+        poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await;
+        patiently("the task sleeps", || ring.is_asleep(Side::Consumer).then_some(()));
+        std::thread::sleep(Duration::from_millis(5));
+        let sleeping = std::thread::spawn(move || {
+            sleeper.recv_blocking().unwrap();
+            sleeper.missed_wakes()
+        });
+        std::thread::sleep(Duration::from_millis(5));
+        producer.send_fast(b"for the one", NORMAL).unwrap();
+        let (_, _busy) = waiting.await;
+        producer.send_fast(b"for the other", NORMAL).unwrap();
+        assert_eq!(sleeping.join().unwrap(), 0, "the other was not woken");
     });
 }

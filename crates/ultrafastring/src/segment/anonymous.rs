@@ -54,7 +54,8 @@ impl Segment {
         file::fill(memory.as_fd(), &geometry, &path, side_memory)?;
         rustix::fs::fchmod(&memory, trust.mode()).map_err(|it| failed("set the mode of", it))?;
         rustix::fs::fcntl_add_seals(&memory, required_seals()).map_err(|it| failed("seal", it))?;
-        Self::map(memory, geometry, None, path, Rights::Participate, trust)
+        let taken = side_memory.is_taken_at_once();
+        Self::map(memory, geometry, None, path, Rights::Participate, trust, taken)
     }
 
     /// Sends the segment's file over a socket; with `rights` to look only, one that cannot be
@@ -87,8 +88,6 @@ impl Segment {
         trust.check_peer(peer_of(socket)?)?;
         let memory = receive(socket)?;
         let path = label();
-        let status =
-            rustix::fs::fstat(&memory).map_err(|errno| failure("look at", &path, errno))?;
         let refuse = |reason| Err(RingError::NotHandedOver { reason });
         // Only files in memory have seals; one on a tmpfs may not have these.
         match rustix::fs::fcntl_get_seals(&memory) {
@@ -107,8 +106,14 @@ impl Segment {
         if rights == Rights::Participate && !flags.contains(OFlags::RDWR) {
             return refuse("it may only be read; observe it");
         }
+        // After its seals were seen: before, its size could still change.
+        let status =
+            rustix::fs::fstat(&memory).map_err(|errno| failure("look at", &path, errno))?;
         let geometry = file::read_header(&memory, &path, &status)?;
-        Self::map(memory, geometry, None, path, rights, trust)
+        if rights == Rights::Participate {
+            file::have_memory(&memory, &geometry, &path)?;
+        }
+        Self::map(memory, geometry, None, path, rights, trust, false)
     }
 }
 

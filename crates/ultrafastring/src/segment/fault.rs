@@ -83,7 +83,12 @@ impl Watch {
         self.base.store(0, Ordering::Release);
     }
 
-    /// Whether the handler has put zeros in the mapping's place.
+    /// Notes that the file has become shorter.
+    pub(super) fn note_damage(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the handler has put zeros in the mapping's place, or damage was noted.
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
@@ -92,19 +97,22 @@ impl Watch {
 /// Puts zeros in the place of the mapping that `address` lies in; says whether there is one.
 /// Called in a signal handler: atomics and one system call, nothing else.
 fn replace_mapping_at(address: usize) -> bool {
-    let found = all().find(|watch| {
-        // Acquire: pairs with the release in `watch`.
+    let found = all().find_map(|watch| {
+        // Acquire, both: pairs with the release in `watch`. An entry that is given to another mapping
+        // meanwhile is not this address's, and its two numbers may not belong together.
         let base = watch.base.load(Ordering::Acquire);
-        base != 0 && address.wrapping_sub(base) < watch.length.load(Ordering::Relaxed)
+        let length = watch.length.load(Ordering::Acquire);
+        let there = base != 0 && address.wrapping_sub(base) < length;
+        (there && watch.base.load(Ordering::Relaxed) == base).then_some((watch, base, length))
     });
-    let Some(watch) = found else { return false };
+    let Some((watch, base, length)) = found else { return false };
     // SAFETY: the range is that of a mapping of ours, which lives: somebody has just used it. The
     // kernel exchanges it as a whole; who touches it meanwhile waits. References into it stay
     // good: they lead to initialised memory of the same length.
     let zeros = unsafe {
         libc::mmap(
-            watch.base.load(Ordering::Relaxed) as *mut c_void,
-            watch.length.load(Ordering::Relaxed),
+            base as *mut c_void,
+            length,
             watch.protection.load(Ordering::Relaxed),
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE,
             -1,

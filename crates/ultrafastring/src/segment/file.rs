@@ -9,6 +9,7 @@
 //! [`Trust`] allows, and the header is checked against the file's size before anything is mapped.
 
 use alloc::sync::Arc;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -76,14 +77,14 @@ struct Backed {
 }
 
 impl Backed {
-    fn new(geometry: &Geometry, all_taken: bool) -> Self {
+    /// `None` if there is no memory to keep account in.
+    fn new(geometry: &Geometry, all_taken: bool) -> Option<Self> {
         let offsets = geometry.offsets();
         let count = if all_taken || geometry.side_size == 0 { 0 } else { geometry.capacity };
-        Self {
-            start: offsets.sides,
-            stride: offsets.side_stride,
-            pages: (0..count).map(|_| AtomicU32::new(0)).collect(),
-        }
+        let mut pages = Vec::new();
+        pages.try_reserve_exact(count).ok()?;
+        pages.resize_with(count, || AtomicU32::new(0));
+        Some(Self { start: offsets.sides, stride: offsets.side_stride, pages })
     }
 }
 
@@ -174,7 +175,9 @@ impl Segment {
         rustix::fs::fchmod(nameless.file(), trust.mode())
             .map_err(|errno| failure("set the mode of", &path, errno))?;
         let file = nameless.give_name(&path)?;
-        Self::map(file, geometry, Some(name.to_string()), path, Rights::Participate, trust)
+        let name = Some(name.to_string());
+        let taken = side_memory.is_taken_at_once();
+        Self::map(file, geometry, name, path, Rights::Participate, trust, taken)
     }
 
     /// Opens the segment called `name`.
@@ -198,10 +201,15 @@ impl Segment {
         let status = rustix::fs::fstat(&file).map_err(|errno| failure("look at", &path, errno))?;
         trust.check_file(&path, &status)?;
         let geometry = read_header(&file, &path, &status)?;
-        Self::map(file, geometry, Some(name.to_string()), path, rights, trust)
+        let name = Some(name.to_string());
+        if rights == Rights::Participate {
+            have_memory(&file, &geometry, &path)?;
+        }
+        Self::map(file, geometry, name, path, rights, trust, false)
     }
 
-    /// Maps a file whose header has been checked against its size.
+    /// Maps a file whose header has been checked against its size. `all_taken`: this process has
+    /// just taken all of its memory.
     pub(super) fn map(
         file: OwnedFd,
         geometry: Geometry,
@@ -209,8 +217,14 @@ impl Segment {
         path: PathBuf,
         rights: Rights,
         trust: Trust,
+        all_taken: bool,
     ) -> Result<Self, RingError> {
         let length = geometry.offsets().end;
+        let Some(backed) = Backed::new(&geometry, all_taken) else {
+            return Err(RingError::OutOfMemory {
+                bytes: geometry.capacity * size_of::<AtomicU32>(),
+            });
+        };
         let protection = match rights {
             Rights::Participate => ProtFlags::READ | ProtFlags::WRITE,
             Rights::Observe => ProtFlags::READ,
@@ -229,7 +243,6 @@ impl Segment {
         fork::note_mapping(base.as_ptr(), length, file.as_raw_fd());
         let watch = fault::watch(base.as_ptr(), length, protection.bits() as libc::c_int);
         let generation = fork::generation();
-        let backed = Backed::new(&geometry, is_all_taken(&file, length));
         let mapping =
             Mapping { base, length, file, name, path, rights, trust, watch, generation, backed };
         // SAFETY: the kernel maps whole pages, `length` bytes of them; they are shared with other
@@ -375,19 +388,29 @@ fn take_memory(
     Ok(())
 }
 
-/// Whether all memory of a file has been taken. In units of 512 bytes, whatever the file system's own
-/// are (stat(3type)).
-fn is_all_taken(file: &OwnedFd, length: usize) -> bool {
-    rustix::fs::fstat(file).is_ok_and(|status| {
-        u64::try_from(status.st_blocks).unwrap_or(0).saturating_mul(512) >= length as u64
-    })
+/// Takes what memory all participants touch at once, in a file that somebody else has made: it may
+/// be a sparse copy, and to run out of memory must be an error here and not a SIGBUS later.
+pub(super) fn have_memory(
+    file: &OwnedFd,
+    geometry: &Geometry,
+    path: &Path,
+) -> Result<(), RingError> {
+    let bytes = geometry.offsets().sides;
+    match allocate(file.as_fd(), 0, bytes) {
+        Err(Errno::NOSPC | Errno::NOMEM | Errno::DQUOT) => {
+            Err(RingError::NoSpace { path: path.into(), bytes })
+        }
+        // Where the file system does not know how, its maker has written it.
+        _ => Ok(()),
+    }
 }
 
 /// Has the file system set memory aside for a part of a file.
 fn allocate(file: BorrowedFd<'_>, offset: usize, length: usize) -> Result<(), Errno> {
     let (offset, length) = (offset as u64, length as u64);
+    // The size stays: a file that somebody has made shorter is not to be mended unnoticed.
     rustix::io::retry_on_intr(|| {
-        rustix::fs::fallocate(file, FallocateFlags::empty(), offset, length)
+        rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, length)
     })
 }
 
@@ -410,6 +433,11 @@ impl Mapping {
         // Whole pages, which small neighbours may share.
         let (begin, end) = (first / PAGE * PAGE, (first + size).next_multiple_of(PAGE));
         if self.fault_in(begin, end - begin).is_err() {
+            let length = rustix::fs::fstat(&self.file).map_or(0, |status| status.st_size);
+            if u64::try_from(length).unwrap_or(0) < self.length as u64 {
+                // Not for want of memory: somebody has made the file shorter.
+                self.watch.note_damage();
+            }
             return false;
         }
         let shared = (begin - start).div_ceil(*stride)..(end - start) / stride;
@@ -464,6 +492,16 @@ enum Nameless {
     Temporary(OwnedFd, PathBuf),
 }
 
+impl Drop for Nameless {
+    fn drop(&mut self) {
+        // With its name, if it has got one, there is another now.
+        if let Self::Temporary(_, temporary) = self {
+            // It fails if somebody was quicker.
+            let _ = rustix::fs::unlink(&*temporary);
+        }
+    }
+}
+
 impl Nameless {
     fn make(directory: &Path, path: &Path) -> Result<Self, RingError> {
         let mode = Mode::RUSR | Mode::WUSR;
@@ -505,27 +543,26 @@ impl Nameless {
                 }
             }
             Self::Temporary(_, temporary) => {
-                let linked = rustix::fs::linkat(CWD, temporary, CWD, path, AtFlags::empty());
-                let _ = rustix::fs::unlink(temporary);
-                linked
+                rustix::fs::linkat(CWD, temporary, CWD, path, AtFlags::empty())
             }
         };
         linked.map_err(|errno| failure("name", path, errno))?;
-        match self {
-            Self::Unnamed(file) | Self::Temporary(file, _) => Ok(file),
-        }
+        // The same description under a number of its own, since this one goes with `self`.
+        rustix::io::fcntl_dupfd_cloexec(self.file(), 0)
+            .map_err(|errno| failure("keep open", path, errno))
     }
 }
 
 /// A description of a segment's file that belongs to one handle, and the locks taken through it.
 #[derive(Debug)]
 pub(crate) struct LockFile {
-    file: OwnedFd,
+    file: ManuallyDrop<OwnedFd>,
 }
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        fork::forget_lock_file(self.file.as_raw_fd());
+        // SAFETY: taken here alone, and not used after.
+        fork::close_unshared(unsafe { ManuallyDrop::take(&mut self.file) });
     }
 }
 
@@ -541,8 +578,8 @@ impl Mapping {
             // Enough to ask who has a lock, and too little to take one.
             Rights::Observe => OFlags::RDONLY,
         };
-        let file = fork::open_lock_file(|| self.open_anew(access))?;
-        Ok(LockFile { file })
+        let file = fork::open_unshared(|| self.open_anew(access))?;
+        Ok(LockFile { file: ManuallyDrop::new(file) })
     }
 
     /// A description of the file that nobody shares.

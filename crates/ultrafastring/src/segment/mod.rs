@@ -24,7 +24,7 @@ pub(crate) mod fault;
 #[cfg(feature = "std")]
 pub(crate) mod file;
 #[cfg(feature = "std")]
-mod fork;
+pub(crate) mod fork;
 #[cfg(all(feature = "alloc", not(loom)))]
 mod heap;
 #[cfg(not(loom))]

@@ -326,7 +326,7 @@ impl Stage {
             }
             Step::Repair => drop(self.ring.repair()),
             Step::RingSend => {
-                drop(self.ring.send_fast(&data[..max.min(41) - 1], class(step_number(step))))
+                let _ = self.ring.send_fast(&data[..max.min(41) - 1], class(step_number(step)));
             }
             Step::RingReceive => drop(self.ring.recv_fast(&mut buffer)),
             Step::Write(..) | Step::Die(_) => {}

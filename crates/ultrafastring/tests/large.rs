@@ -644,7 +644,9 @@ fn a_forked_child_of_a_ring_larger_than_all_memory_drops_its_handles() {
     // SAFETY: the child drops what it inherited, which takes no lock of another thread, and ends.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        producer.flush();
+        for _ in 0..2 {
+            producer.send_fast(b"the child", NORMAL).unwrap();
+        }
         drop(producer);
         // SAFETY: ends this process.
         unsafe { libc::_exit(7) };
@@ -654,7 +656,9 @@ fn a_forked_child_of_a_ring_larger_than_all_memory_drops_its_handles() {
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7, "status {status:#x}");
     producer.send_fast(b"still here", NORMAL).unwrap();
-    assert_eq!(&*ring.consumer().unwrap().try_recv().unwrap(), b"still here");
+    let mut consumer = ring.consumer().unwrap();
+    assert_eq!(&*consumer.try_recv().unwrap(), b"still here");
+    assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty, "the child was a double");
 }
 
 #[cfg(feature = "zerocopy")]
@@ -675,6 +679,7 @@ fn a_value_whose_size_a_peer_changes_meanwhile_is_whole_or_refused() {
         let slots = length - SLOTS * SIZE / 8 - SLOTS * 8;
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let _end = End(&over);
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     for size in [8, SIZE as u64] {
@@ -697,9 +702,17 @@ fn a_value_whose_size_a_peer_changes_meanwhile_is_whole_or_refused() {
                     None => spare.clear(),
                 }
             }
-            over.store(true, Ordering::Relaxed);
             assert!(whole > 0, "no value came through");
         });
+    }
+
+    /// Ends the other thread, by a failure too.
+    struct End<'a>(&'a AtomicBool);
+
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     type Receive = Box<dyn FnMut(&mut Vec<u8>) -> Option<[u8; SIZE]>>;

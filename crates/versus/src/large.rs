@@ -24,7 +24,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
@@ -33,7 +33,9 @@ use ultrafastring::{
     rdtsc,
 };
 
+use crate::limits;
 use crate::machine::{self, Cores};
+use crate::measure::Distance;
 
 /// Bytes of a message, and how many are sent in a reading.
 const SIZES: [(usize, u64); 4] =
@@ -608,39 +610,6 @@ fn ways() -> Vec<(&'static str, Run)> {
     ]
 }
 
-/// Ticks for a line there and back between the two cores.
-fn line(cores: &Cores) -> anyhow::Result<f64> {
-    const TRIPS: u64 = 3_000;
-    let lines = [CacheLineU64::new(0), CacheLineU64::new(0)];
-    let wait = |word: &AtomicU64, trip| while word.load(Ordering::Acquire) != trip {};
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| -> anyhow::Result<()> {
-            machine::keep_to(cores.producer)?;
-            for trip in 1..=TRIPS {
-                wait(&lines[0], trip);
-                lines[1].store(trip, Ordering::Release);
-            }
-            Ok(())
-        });
-        let ticks = timed(TRIPS, |trip| {
-            lines[0].store(trip + 1, Ordering::Release);
-            wait(&lines[1], trip + 1);
-            Ok(())
-        });
-        other.join().map_err(|_| anyhow::anyhow!("the other thread panicked"))??;
-        ticks
-    })
-}
-
-/// Near or far, by the ticks of a line there and back.
-fn distance(line: f64) -> Option<&'static str> {
-    match line {
-        ..600.0 => Some("near"),
-        900.0..3_000.0 => Some("far"),
-        _ => None,
-    }
-}
-
 /// The readings of one way at one size.
 struct Cell {
     way: &'static str,
@@ -662,7 +631,8 @@ pub(crate) fn run(rounds: usize, only: &[String], as_json: bool) -> anyhow::Resu
         }
     }
     ensure!(!cells.is_empty(), "no way is called that");
-    let mut before = line(&cores)?;
+    let line = || limits::line(cores, limits::TRIPS);
+    let mut before = line()?;
     for round in 0..rounds {
         for at in 0..cells.len() {
             // Rotated, so that none always follows the same other.
@@ -674,10 +644,10 @@ pub(crate) fn run(rounds: usize, only: &[String], as_json: bool) -> anyhow::Resu
             }) else {
                 continue;
             };
-            let after = line(&cores)?;
-            match (distance(before), distance(after)) {
-                (Some("near"), Some("near")) => cell.near.push(ticks),
-                (Some("far"), Some("far")) => cell.far.push(ticks),
+            let after = line()?;
+            match (Distance::of(before), Distance::of(after)) {
+                (Some(Distance::Near), Some(Distance::Near)) => cell.near.push(ticks),
+                (Some(Distance::Far), Some(Distance::Far)) => cell.far.push(ticks),
                 _ => {}
             }
             before = after;

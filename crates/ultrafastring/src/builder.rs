@@ -219,6 +219,7 @@ impl Builder {
         if self.fences {
             wait::demand_fences(&segment);
         }
+        wait::prepare();
         UltraFastRing::over(segment, self.name)
     }
 
@@ -334,6 +335,10 @@ impl Builder {
 
     /// Makes the ring called `name`, for processes. It appears under its name whole or not at
     /// all, with its memory, and only those whom [`trust`](Self::trust) says can open it.
+    ///
+    /// The first ring of a process takes some milliseconds: the clock is measured, and where the
+    /// process has several threads the kernel takes 4 to 13 to let it join the sleepers'
+    /// `membarrier`. Opening a first ring waits for the latter too. Taking a handle does not.
     ///
     /// # Errors
     ///

@@ -70,7 +70,17 @@ pub enum WaitStrategy {
 #[cfg(any(feature = "std", loom))]
 pub const LONGEST_PARK: Duration = Duration::from_millis(100);
 
-/// Joins those who are fenced by sleepers, before a handle is first used.
+/// Has this process join those who are fenced by sleepers, when it opens a ring. In a process with
+/// several threads the kernel first waits until all processors have passed through its scheduler,
+/// which takes 4 to 13 milliseconds once: not to be paid by whoever takes over from a dead peer.
+pub(crate) fn prepare() {
+    // Where it cannot be, each handle is told in `join`.
+    #[cfg(feature = "std")]
+    let _ = kernel::register();
+}
+
+/// Joins those who are fenced by sleepers, before a handle is first used. `prepare` has done what
+/// takes long, unless this is a child whose kernel did not inherit it.
 pub(crate) fn join(segment: &Segment) {
     #[cfg(feature = "std")]
     if !kernel::register() {

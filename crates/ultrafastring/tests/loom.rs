@@ -481,7 +481,17 @@ fn two_consumers_that_park_are_both_woken_though_the_bell_may_ring_once() {
 /// One may be woken for a message behind one that is committed later, which then rings nobody.
 #[test]
 fn two_consumers_that_park_are_woken_for_the_messages_of_two_producers() {
-    check_with(Some(1), || {
+    two_sleepers_and_two_producers(1);
+}
+
+#[test]
+#[ignore = "minutes: with --ignored"]
+fn two_consumers_that_park_are_woken_for_the_messages_of_two_producers_with_two_preemptions() {
+    two_sleepers_and_two_producers(2);
+}
+
+fn two_sleepers_and_two_producers(preemptions: usize) {
+    check_with(Some(preemptions), || {
         let ring = two_slots().fences().heap().unwrap();
         let (mut p, mut q) = (ring.producer().unwrap(), ring.producer().unwrap());
         let (first, second) = (ring.consumer().unwrap(), ring.consumer().unwrap());
@@ -501,7 +511,17 @@ fn two_consumers_that_park_are_woken_for_the_messages_of_two_producers() {
 
 #[test]
 fn closing_after_a_message_wakes_those_too_for_whom_its_bell_did_not_ring() {
-    check_with(Some(1), || {
+    message_and_close(1);
+}
+
+#[test]
+#[ignore = "three minutes: with --ignored"]
+fn closing_after_a_message_wakes_those_too_with_two_preemptions() {
+    message_and_close(2);
+}
+
+fn message_and_close(preemptions: usize) {
+    check_with(Some(preemptions), || {
         let ring = two_slots().fences().exclusive_producer().heap().unwrap();
         let mut producer = ring.exclusive_producer().unwrap();
         let consumers = [ring.consumer().unwrap(), ring.consumer().unwrap()];

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  main        the options; what was not built in and why
-//!  measure     rounds; which readings count
+//!  measure     rounds; which readings count                      apart    a case that may hang
 //!  report      medians by distance, ratios, table, JSON          target   what is aimed at
 //!  waiting     sides that sleep, or may
 //!  page        the JSON as a page with plots
@@ -30,6 +30,7 @@
 //! changed, or a core was taken away for somebody else, is dropped; the others are grouped by
 //! distance.
 
+mod apart;
 mod case;
 mod kernel;
 mod large;
@@ -103,6 +104,12 @@ struct Cli {
     /// The second process.
     #[arg(long, hide = true, value_name = "CORE")]
     partner: Option<usize>,
+    /// The process of one case.
+    #[arg(long, hide = true, value_name = "CASE", requires = "cores")]
+    apart: Option<String>,
+    /// The consumer's and the producer's core, for that.
+    #[arg(long, hide = true, value_delimiter = ',')]
+    cores: Vec<usize>,
     /// The second process of a case in which sides wait.
     #[arg(long, hide = true, value_name = "WORK")]
     waiter: Option<String>,
@@ -162,6 +169,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     if let Some(core) = cli.partner {
         partner::serve(core)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(name) = &cli.apart {
+        apart::serve(name, &cli.cores)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(part) = &cli.large_part {

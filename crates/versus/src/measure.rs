@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use crate::case::{Case, Context, Pattern, Reading};
 use crate::machine::{self, Cores};
 use crate::partner::Partner;
-use crate::{limits, report};
+use crate::{apart, limits, report};
 
 /// When there are enough rounds.
 pub(crate) struct Extent {
@@ -112,7 +112,10 @@ pub(crate) fn measure(cases: Vec<Case>, extent: &Extent) -> anyhow::Result<Readi
                 eprint!("\rround {}: {:<48}", readings.rounds + 1, case.case.name);
             }
             let (waited_before, begun) = (waited(&context), Instant::now());
-            let result = (case.case.run)(&mut context, &case.case);
+            let result = match case.case.pattern {
+                Pattern::Crowd(..) => apart::run(cores, &case.case),
+                _ => (case.case.run)(&mut context, &case.case),
+            };
             let reading = match result {
                 Ok(reading) => reading,
                 Err(error) => {

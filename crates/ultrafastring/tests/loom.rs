@@ -485,7 +485,7 @@ fn two_consumers_that_park_are_woken_for_the_messages_of_two_producers() {
 }
 
 #[test]
-#[ignore = "minutes: with --ignored"]
+#[ignore = "more than ten minutes: with --ignored"]
 fn two_consumers_that_park_are_woken_for_the_messages_of_two_producers_with_two_preemptions() {
     two_sleepers_and_two_producers(2);
 }

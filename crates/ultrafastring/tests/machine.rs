@@ -85,6 +85,23 @@ fn play(words: &[&str], directory: &Path) {
                 assert!(ring.repair().is_err() || ring.participants().count() == 0);
             }
         }
+        "no-handle" => {
+            let registered = || {
+                const GET_REGISTRATIONS: libc::c_int = 1 << 9;
+                // SAFETY: it reads numbers, and no memory.
+                unsafe { libc::syscall(libc::SYS_membarrier, GET_REGISTRATIONS, 0, 0) }
+            };
+            let before = registered();
+            if before < 0 {
+                eprintln!("this kernel does not tell of registrations; this test says nothing");
+            } else {
+                let global_expedited =
+                    libc::c_long::from(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
+                assert_eq!(before & global_expedited, 0);
+                let _ring = builder.open(NAME).unwrap();
+                assert_eq!(registered() & global_expedited, global_expedited);
+            }
+        }
         "no-descriptors" => {
             let ring = builder.open(NAME).unwrap();
             let mut producer = ring.producer().unwrap();
@@ -215,6 +232,14 @@ fn start_with_mounts(directory: &Path, prepare: &str, role: &str) -> Actor {
 fn where_memory_files_are_forbidden_the_error_says_what_to_do() {
     let directory = stage();
     goes_as_it_should(Actor::start(directory.path(), "no-memory-file"));
+}
+
+/// It takes the kernel milliseconds, for which a successor's first handle need not wait.
+#[test]
+fn a_process_is_fenced_by_sleepers_before_its_first_handle() {
+    let directory = stage();
+    let _ring = at(&directory).create(NAME).unwrap();
+    goes_as_it_should(Actor::start(directory.path(), "no-handle"));
 }
 
 #[test]

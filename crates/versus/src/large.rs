@@ -645,10 +645,10 @@ pub(crate) fn run(rounds: usize, only: &[String], as_json: bool) -> anyhow::Resu
                 continue;
             };
             let after = line()?;
-            match (Distance::of(before), Distance::of(after)) {
-                (Some(Distance::Near), Some(Distance::Near)) => cell.near.push(ticks),
-                (Some(Distance::Far), Some(Distance::Far)) => cell.far.push(ticks),
-                _ => {}
+            match Distance::throughout(before, after) {
+                Some(Distance::Near) => cell.near.push(ticks),
+                Some(Distance::Far) => cell.far.push(ticks),
+                None => {}
             }
             before = after;
         }

@@ -35,6 +35,11 @@ impl Distance {
         }
     }
 
+    /// By a line before a reading and one after it; `None` where they do not agree.
+    pub(crate) fn throughout(before: f64, after: f64) -> Option<Self> {
+        Self::of(before).filter(|&distance| Self::of(after) == Some(distance))
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Near => "near",
@@ -130,15 +135,10 @@ pub(crate) fn measure(cases: Vec<Case>, extent: &Extent) -> anyhow::Result<Readi
             let disturbed = waited(&context).saturating_sub(waited_before) > allowed;
             let after = limits::line(cores, limits::TRIPS)?;
             readings.lines.push(after);
-            match (Distance::of(before), Distance::of(after)) {
-                (Some(one), Some(other)) if one == other => {
-                    if disturbed {
-                        case.disturbed += 1;
-                    } else {
-                        add(case, one, reading)?;
-                    }
-                }
-                _ => case.moved += 1,
+            match Distance::throughout(before, after) {
+                Some(_) if disturbed => case.disturbed += 1,
+                Some(distance) => add(case, distance, reading)?,
+                None => case.moved += 1,
             }
             before = after;
             at += 1;

@@ -337,7 +337,7 @@ impl Builder {
     /// all, with its memory, and only those whom [`trust`](Self::trust) says can open it.
     ///
     /// The first ring of a process takes some milliseconds: the clock is measured, and where the
-    /// process has several threads the kernel takes 4 to 13 to let it join the sleepers'
+    /// process has several threads the kernel takes some more to let it join the sleepers'
     /// `membarrier`. Opening a first ring waits for the latter too. Taking a handle does not.
     ///
     /// # Errors

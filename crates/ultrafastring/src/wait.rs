@@ -72,7 +72,7 @@ pub const LONGEST_PARK: Duration = Duration::from_millis(100);
 
 /// Has this process join those who are fenced by sleepers, when it opens a ring. In a process with
 /// several threads the kernel first waits until all processors have passed through its scheduler,
-/// which takes 4 to 13 milliseconds once: not to be paid by whoever takes over from a dead peer.
+/// which takes milliseconds, once: not to be paid by whoever takes over from a dead peer.
 pub(crate) fn prepare() {
     // Where it cannot be, each handle is told in `join`.
     #[cfg(feature = "std")]

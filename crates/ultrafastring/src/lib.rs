@@ -32,6 +32,7 @@ mod observe;
 mod participant;
 mod prefetch;
 mod priority;
+mod processor;
 mod produce;
 #[cfg(feature = "std")]
 mod ready;

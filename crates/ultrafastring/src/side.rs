@@ -20,6 +20,7 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
+use crate::processor;
 use crate::sync::AtomicU64;
 #[cfg(any(not(target_arch = "x86_64"), miri, loom))]
 use crate::sync::Ordering;
@@ -33,28 +34,8 @@ pub(crate) struct Copying {
 }
 
 impl Copying {
-    /// Finds out; takes some microseconds in a virtual machine.
     pub(crate) fn of_this_machine() -> Self {
-        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
-        {
-            /// The processor has AVX, and the system has switched on what it takes to know.
-            const AVX: u32 = 1 << 28 | 1 << 27;
-            let avx = core::arch::x86_64::__cpuid(1).ecx & AVX == AVX && {
-                let (low, _high): (u32, u32);
-                // SAFETY: the system has enabled the instruction, as `cpuid` has just said; it
-                // reads a register that says which registers the system keeps for each thread.
-                unsafe {
-                    core::arch::asm!(
-                        "xgetbv", in("ecx") 0, out("eax") low, out("edx") _high,
-                        options(nomem, nostack, preserves_flags)
-                    );
-                }
-                low & 6 == 6
-            };
-            Self { avx }
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
-        Self { avx: false }
+        Self { avx: processor::has_vectors() }
     }
 }
 

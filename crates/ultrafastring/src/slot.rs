@@ -23,6 +23,7 @@
 //! as untrusted even then.
 
 use crate::PriorityClass;
+use crate::processor;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Bytes of a message that travel inside the slot.
@@ -201,26 +202,8 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    /// Finds out, once a process: it takes some microseconds in a virtual machine.
     pub(crate) fn of_this_machine() -> Self {
-        #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(tsan)))]
-        {
-            use core::sync::atomic::AtomicU8;
-            /// 0: not known yet; 1: no; 2: yes.
-            static WIDE: AtomicU8 = AtomicU8::new(0);
-            // Processors with AVX do aligned 16-byte accesses to ordinary memory atomically:
-            // Intel SDM volume 3, 9.1.1; AMD64 manual volume 2, 7.3.2.
-            const AVX: u32 = 1 << 28;
-            // Relaxed, both: whoever does not know finds out the same.
-            let known = match WIDE.load(Ordering::Relaxed) {
-                0 => 1 + u8::from(core::arch::x86_64::__cpuid(1).ecx & AVX != 0),
-                known => known,
-            };
-            WIDE.store(known, Ordering::Relaxed);
-            Self { wide: known == 2 }
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(tsan))))]
-        Self { wide: false }
+        Self { wide: processor::has_atomic_wide_stores() }
     }
 }
 

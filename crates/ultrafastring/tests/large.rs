@@ -589,6 +589,31 @@ fn when_memory_runs_out_a_send_is_refused_and_nobody_gets_a_signal() {
 }
 
 #[test]
+fn who_observes_a_sparse_copy_where_no_memory_is_left_is_refused_and_gets_no_signal() {
+    let directory = stage();
+    with_little_memory(&directory, 4 * MIB, || {
+        // As large as a ring of 1,024 slots, and nothing in it but the header.
+        let ring = at(&directory).capacity(1_024).create(NAME).unwrap();
+        let path = at(&directory).path(NAME).unwrap();
+        let length = path.metadata().unwrap().len();
+        let header = std::fs::read(&path).unwrap()[..4 * KIB].to_vec();
+        drop(ring);
+        at(&directory).remove(NAME).unwrap();
+        std::fs::write(&path, header).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, permissions).unwrap();
+        let other = directory.path().join("other");
+        // As much as there is.
+        let _ = std::fs::write(&other, vec![0; 4 * MIB]);
+        let error = at(&directory).observe(NAME).unwrap_err();
+        assert!(matches!(error, RingError::NoSpace { .. }), "{error}");
+        std::fs::remove_file(other).unwrap();
+        at(&directory).observe(NAME).unwrap().positions();
+    });
+}
+
+#[test]
 fn memory_that_others_took_is_missed_by_a_send_and_found_again_when_they_give_it_back() {
     let directory = stage();
     with_little_memory(&directory, 4 * MIB, || {

@@ -245,6 +245,9 @@ impl Segment {
         let generation = fork::generation();
         let mapping =
             Mapping { base, length, file, name, path, rights, trust, watch, generation, backed };
+        if rights == Rights::Observe {
+            mapping.have_memory_to_read(geometry.offsets().sides)?;
+        }
         // SAFETY: the kernel maps whole pages, `length` bytes of them; they are shared with other
         // processes, which is why all is atomics; the mapping stays while `Backing` does. One that
         // cannot be written is given to an `Observer` alone, which only loads.
@@ -449,6 +452,24 @@ impl Mapping {
             }
         }
         true
+    }
+
+    /// Has the kernel map what an observer reads, or say that it cannot: a sparse copy takes memory
+    /// when it is read, which is to be an error now and not a SIGBUS later.
+    fn have_memory_to_read(&self, length: usize) -> Result<(), RingError> {
+        let advised = rustix::io::retry_on_intr(|| {
+            // SAFETY: a part of this mapping; its contents stay as they are.
+            unsafe {
+                rustix::mm::madvise(self.base.as_ptr().cast(), length, Advice::LinuxPopulateRead)
+            }
+        });
+        match advised {
+            Err(Errno::FAULT | Errno::NOMEM) => {
+                Err(RingError::NoSpace { path: self.path.clone(), bytes: length })
+            }
+            // A kernel before 5.14 has no such advice; an observer may not change the file.
+            _ => Ok(()),
+        }
     }
 
     /// Has the kernel map a part of the file as if it had been written to, or say that it cannot.

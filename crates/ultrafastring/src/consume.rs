@@ -136,7 +136,26 @@ pub struct Consumer<S: Mode> {
     detours_since: u64,
     /// How bytes get out of side buffers.
     copying: Copying,
+    /// The message that a guard shows. Here and not in the guard, so that a guard is one word that
+    /// stays in a register: one that is moved is read in wider pieces than it was written in, and
+    /// such a read waits until all stores before it are done.
+    shown: Shown,
     mode: PhantomData<S>,
+}
+
+/// What a guard shows of its message.
+#[derive(Debug)]
+struct Shown {
+    /// What is in the slot.
+    message: Message,
+    place: Bytes,
+    position: u64,
+    taken_at: u64,
+}
+
+impl Shown {
+    const NOTHING: Self =
+        Self { message: Message::NOTHING, place: Bytes::Slot, position: 0, taken_at: 0 };
 }
 
 /// A message taken, its slot not yet given back by whom it concerns. Its class is that of the run
@@ -250,6 +269,7 @@ impl<S: Mode> Consumer<S> {
             detours: 0,
             detours_since: 0,
             copying: Copying::of_this_machine(),
+            shown: Shown::NOTHING,
             mode: PhantomData,
             entry,
         };
@@ -439,15 +459,17 @@ impl<S: Mode> Consumer<S> {
     /// # Errors
     ///
     /// [`RecvError::Empty`]; rarely [`RecvError::OutOfMemory`], with the message left where it is.
+    #[inline(always)]
     pub fn borrow(&mut self) -> Result<Borrowed<'_, S>, RecvError> {
-        self.release_lent();
-        if self.handed_on.is_some() {
-            self.resume_adopted();
+        if self.special {
+            self.borrow_special()?;
+        } else {
+            match self.claim_span(1, Room::ANY)? {
+                Some(span) => self.show_claimed(span.first),
+                None => self.borrow_special()?,
+            }
         }
-        let (taken, place) = self.take_held()?;
-        let (about, taken_at) = self.count(&taken);
-        let message = Message::new(taken.payload, taken.timestamp, about);
-        Ok(Borrowed { consumer: self, message, place, position: taken.position, taken_at })
+        Ok(Borrowed { consumer: self })
     }
 
     /// Receives the next message, and calls `relax` again and again while there is none: for
@@ -719,37 +741,62 @@ impl<S: Mode> Consumer<S> {
         self.position = position;
     }
 
-    /// Takes the next message and keeps it held. Says where its bytes are to be read.
-    fn take_held(&mut self) -> Result<(Taken, Bytes), RecvError> {
+    /// Reads a claimed message for a guard, which keeps it held.
+    #[inline(always)]
+    fn show_claimed(&mut self, position: u64) {
+        let mut taken = self.read_claimed(position);
+        let large = taken.large.is_some();
+        if large && !self.entry.segment().back(position, taken.size) {
+            // A peer has changed the size since memory was asked for: it is garbage.
+            taken.size = 0;
+        }
+        self.show(&taken, if large { Bytes::Side } else { Bytes::Slot });
+    }
+
+    #[inline(always)]
+    fn show(&mut self, taken: &Taken, place: Bytes) {
+        let (about, taken_at) = self.count(taken);
+        let message = Message::new(taken.payload, taken.timestamp, about);
+        self.shown = Shown { message, place, position: taken.position, taken_at };
+    }
+
+    /// As [`borrow`](Self::borrow), where there is a forgotten guard to release first, or a dead
+    /// consumer's message to deliver.
+    #[cold]
+    #[inline(never)]
+    fn borrow_special(&mut self) -> Result<(), RecvError> {
+        self.release_lent();
+        if self.handed_on.is_some() {
+            self.resume_adopted();
+        }
         loop {
             if self.adopted.is_some() {
                 let Some(taken) = self.read_adopted() else { continue };
                 let Some(place) = self.keep_adopted(&taken)? else { continue };
                 self.note_adopted(&taken);
-                return Ok((taken, place));
+                self.show(&taken, place);
+                return Ok(());
             }
             if let Some(span) = self.claim_span(1, Room::ANY)? {
-                let mut taken = self.read_claimed(span.first);
-                let large = taken.large.is_some();
-                if large && !self.entry.segment().back(span.first, taken.size) {
-                    // A peer has changed the size since memory was asked for: it is garbage.
-                    taken.size = 0;
-                }
-                return Ok((taken, if large { Bytes::Side } else { Bytes::Slot }));
+                self.show_claimed(span.first);
+                return Ok(());
             }
         }
     }
 
     /// Reads the slot of a message that is held.
-    #[inline]
+    #[inline(always)]
     fn read_claimed(&mut self, position: u64) -> Taken {
-        let (meta, timestamp, payload) = self.entry.segment().slot(position).read();
-        let large = self.be_in_run_of(meta);
+        let segment = self.entry.segment();
+        prefetch_read(segment.slot(position + PREFETCH_AHEAD));
+        let (meta, timestamp, payload) = segment.slot(position).read();
+        let large = meta.is_large();
         let size = if large {
             let size = payload.large_size(self.side_size());
             self.be_in_large_run(meta, size);
             size
         } else {
+            self.be_in_run_of(meta);
             self.run.size()
         };
         let redelivered = self.is_redelivered(position);
@@ -760,7 +807,7 @@ impl<S: Mode> Consumer<S> {
     /// Shows a hold on the committed messages from the next position on, at most `most` and as
     /// far as there is `room` for their sizes, and claims them. `None` if a dead consumer's
     /// messages come first.
-    #[inline]
+    #[inline(always)]
     fn claim_span(&mut self, most: u64, room: Room) -> Result<Option<Span>, RecvError> {
         loop {
             if Self::SHARED && self.adopted.is_some() {
@@ -856,6 +903,7 @@ impl<S: Mode> Consumer<S> {
     }
 
     /// Releases what a guard holds, or held when it was forgotten.
+    #[inline]
     pub(crate) fn release_lent(&mut self) {
         if self.holding {
             self.release(Span::new(self.position - 1, 1));
@@ -1639,8 +1687,9 @@ impl<S: Mode> Iterator for TryIter<'_, S> {
 }
 
 /// Where the bytes of a borrowed message are.
+#[derive(Debug)]
 enum Bytes {
-    /// In the guard, copied from the slot.
+    /// In the handle, copied from the slot.
     Slot,
     /// In the side buffer.
     Side,
@@ -1651,23 +1700,19 @@ enum Bytes {
 
 /// A message that stays in the ring until this guard is dropped; see [`Consumer::borrow`].
 ///
-/// Up to 40 bytes are the guard's own copy, [`as_inline`](Self::as_inline). More stay in the side
+/// Up to 40 bytes are the handle's own copy, [`as_inline`](Self::as_inline). More stay in the side
 /// buffer and are copied from there as far as they are asked for: a peer that does not mind the
 /// protocol could write there at the same time, so that memory is no `&[u8]` to Rust; for one, take
 /// a [`Trusted`](crate::Trusted) handle.
 pub struct Borrowed<'a, S: Mode> {
     consumer: &'a mut Consumer<S>,
-    /// What is in the slot.
-    message: Message,
-    place: Bytes,
-    position: u64,
-    taken_at: u64,
 }
 
 impl<S: Mode> Borrowed<'_, S> {
     /// Bytes of the message.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.message.about().size
+        self.consumer.shown.message.about().size
     }
 
     /// Whether the message has no bytes.
@@ -1677,43 +1722,44 @@ impl<S: Mode> Borrowed<'_, S> {
 
     /// The priority class it was sent with.
     pub fn class(&self) -> PriorityClass {
-        self.message.class()
+        self.consumer.shown.message.class()
     }
 
     /// Ticks from send to borrow; 0 if it carried no timestamp.
     pub fn latency(&self) -> u64 {
-        self.message.latency()
+        self.consumer.shown.message.latency()
     }
 
     /// When it was sent, in ticks; `None` if it carried no timestamp.
     pub fn timestamp(&self) -> Option<u64> {
-        self.message.timestamp()
+        self.consumer.shown.message.timestamp()
     }
 
     /// Whether a consumer that died may have worked on it already.
     pub fn is_redelivered(&self) -> bool {
-        self.message.is_redelivered()
+        self.consumer.shown.message.is_redelivered()
     }
 
     /// Size, class, latency and mark together.
     pub fn about(&self) -> Received {
-        self.message.about()
+        self.consumer.shown.message.about()
     }
 
     /// Its place in the endless order of messages.
+    #[inline]
     pub fn position(&self) -> u64 {
-        self.position
+        self.consumer.shown.position
     }
 
     /// The message, to keep, if it came in a slot.
     pub fn message(&self) -> Option<Message> {
-        matches!(self.place, Bytes::Slot).then_some(self.message)
+        matches!(self.consumer.shown.place, Bytes::Slot).then_some(self.consumer.shown.message)
     }
 
     /// The bytes of a message that came in a slot: at most 40, copied, so that no peer can change
     /// them.
     pub fn as_inline(&self) -> Option<&[u8]> {
-        matches!(self.place, Bytes::Slot).then(|| &*self.message)
+        matches!(self.consumer.shown.place, Bytes::Slot).then(|| &*self.consumer.shown.message)
     }
 
     /// Copies bytes from `offset` on, as many as `buffer` is long.
@@ -1733,11 +1779,11 @@ impl<S: Mode> Borrowed<'_, S> {
             offset <= size && count <= size - offset,
             "{count} bytes at {offset} go beyond a message of {size}"
         );
-        let bytes: &[u8] = match &self.place {
-            Bytes::Slot => &self.message,
+        let bytes: &[u8] = match &self.consumer.shown.place {
+            Bytes::Slot => &self.consumer.shown.message,
             Bytes::Side => {
                 let consumer = &self.consumer;
-                return consumer.side(self.position).read(consumer.copying, offset, buffer);
+                return consumer.side(self.position()).read(consumer.copying, offset, buffer);
             }
             #[cfg(feature = "alloc")]
             Bytes::Copy(copy) => copy,
@@ -1788,11 +1834,12 @@ impl<S: Mode> Borrowed<'_, S> {
     ///
     /// Until the slice is used for the last time, no process that has the ring mapped writes into
     /// this message, which none does that keeps to the protocol.
+    #[inline(always)]
     pub unsafe fn as_slice(&self) -> &[u8] {
-        match &self.place {
-            Bytes::Slot => &self.message,
+        match &self.consumer.shown.place {
+            Bytes::Slot => &self.consumer.shown.message,
             Bytes::Side => {
-                let start = self.consumer.side(self.position).as_ptr();
+                let start = self.consumer.side(self.position()).as_ptr();
                 // SAFETY: so many bytes are in the side buffer, initialised, and its memory has
                 // been taken (`claim_span`); the position is held, so nobody who keeps to the
                 // protocol writes there, and for the others the caller vouches.
@@ -1804,22 +1851,29 @@ impl<S: Mode> Borrowed<'_, S> {
     }
 
     /// Releases the message; the same as dropping the guard.
+    #[inline]
     pub fn release(self) {}
 }
 
 impl<S: Mode> fmt::Debug for Borrowed<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Borrowed")
-            .field("position", &self.position)
+            .field("position", &self.position())
             .field("about", &self.about())
             .finish_non_exhaustive()
     }
 }
 
 impl<S: Mode> Drop for Borrowed<'_, S> {
+    #[inline(always)]
     fn drop(&mut self) {
         // The same whether the guard is dropped or was forgotten: one of the two is lent.
         self.consumer.release_lent();
-        self.consumer.grant_if_due(self.taken_at);
+        self.consumer.grant_if_due(self.consumer.shown.taken_at);
+        // A copy on the heap goes with the guard.
+        #[cfg(feature = "alloc")]
+        if matches!(self.consumer.shown.place, Bytes::Copy(_)) {
+            self.consumer.shown.place = Bytes::Slot;
+        }
     }
 }

@@ -44,6 +44,14 @@ pub struct Message {
 }
 
 impl Message {
+    /// An empty message, where none has come yet.
+    pub(crate) const NOTHING: Self = Self {
+        payload: Payload::EMPTY,
+        timestamp: 0,
+        about: Received { size: 0, class: PriorityClass::Normal, latency: 0, redelivered: false },
+    };
+
+    #[inline(always)]
     pub(crate) fn new(payload: Payload, timestamp: u64, about: Received) -> Self {
         Self { payload, timestamp, about }
     }

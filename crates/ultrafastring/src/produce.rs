@@ -136,6 +136,10 @@ pub struct Producer<S: Mode> {
     refused: (u64, u64),
     /// Position of a reservation that may have been forgotten (shared).
     reserved: Option<u64>,
+    /// The bytes of a reservation of up to 40. Here and not in the guard, so that a guard is a few
+    /// words that stay in registers: one that is moved is read in other pieces than it was written
+    /// in, and such a read waits until all stores before it are done, those into the slots too.
+    inline: [u8; INLINE_SIZE],
     /// The class that was last refused.
     pub(crate) refused_class: PriorityClass,
     #[cfg(any(feature = "std", loom))]
@@ -190,6 +194,7 @@ impl<S: Mode> Producer<S> {
             most_unannounced: geometry.capacity as u64,
             refused: (u64::MAX, 0),
             reserved: None,
+            inline: [0; INLINE_SIZE],
             refused_class: PriorityClass::Normal,
             #[cfg(any(feature = "std", loom))]
             waiting: wait::Waiting::default(),
@@ -322,6 +327,7 @@ impl<S: Mode> Producer<S> {
     /// # Errors
     ///
     /// As [`send_fast`](Self::send_fast).
+    #[inline(always)]
     pub fn reserve(
         &mut self,
         size: usize,
@@ -332,8 +338,10 @@ impl<S: Mode> Producer<S> {
         if Self::SHARED {
             self.reserved = Some(position);
         }
-        let bytes = [0; INLINE_SIZE];
-        Ok(Reservation { producer: self, position, class, size, large, bytes })
+        if !large {
+            self.inline = [0; INLINE_SIZE];
+        }
+        Ok(Reservation { producer: self, position, class, size, large })
     }
 
     /// Sends `data`, and calls `relax` again and again while there is no room: for programs
@@ -827,7 +835,7 @@ impl<S: Mode> Drop for Claimed<'_, S> {
 
 /// A message to write in place: see [`Producer::reserve`].
 ///
-/// Up to 40 bytes are the guard's own, zero at first, until [`commit`](Self::commit) stores them in
+/// Up to 40 bytes are the handle's own, zero at first, until [`commit`](Self::commit) stores them in
 /// the slot: they cost less to copy than to do without. More are written straight into the side
 /// buffer, which holds what some earlier message left there, until something else is written. A
 /// peer that does not mind the protocol could write there at the same time, so that memory is no
@@ -840,7 +848,6 @@ pub struct Reservation<'a, S: Mode> {
     size: usize,
     /// Whether the bytes are in the side buffer.
     large: bool,
-    bytes: [u8; INLINE_SIZE],
 }
 
 impl<S: Mode> Reservation<'_, S> {
@@ -870,7 +877,7 @@ impl<S: Mode> Reservation<'_, S> {
         if self.large {
             self.producer.side(self.position).write(self.producer.copying, offset, data);
         } else {
-            self.bytes[offset..offset + data.len()].copy_from_slice(data);
+            self.producer.inline[offset..offset + data.len()].copy_from_slice(data);
         }
     }
 
@@ -891,9 +898,9 @@ impl<S: Mode> Reservation<'_, S> {
         self.size = self.size.min(size);
     }
 
-    /// The bytes of a message of up to 40, which are the guard's own; `None` of a larger one.
+    /// The bytes of a message of up to 40, which are the handle's own; `None` of a larger one.
     pub fn as_mut_inline(&mut self) -> Option<&mut [u8]> {
-        (!self.large).then(|| &mut self.bytes[..self.size])
+        (!self.large).then(|| &mut self.producer.inline[..self.size])
     }
 
     /// All bytes, where they are.
@@ -902,6 +909,7 @@ impl<S: Mode> Reservation<'_, S> {
     ///
     /// Until the slice is used for the last time, no process that has the ring mapped accesses
     /// this message, which none does that keeps to the protocol.
+    #[inline(always)]
     pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
         if self.large {
             let start = self.producer.side(self.position).as_ptr();
@@ -910,7 +918,7 @@ impl<S: Mode> Reservation<'_, S> {
             // for the others the caller vouches.
             unsafe { core::slice::from_raw_parts_mut(start, self.size) }
         } else {
-            &mut self.bytes[..self.size]
+            &mut self.producer.inline[..self.size]
         }
     }
 
@@ -919,25 +927,30 @@ impl<S: Mode> Reservation<'_, S> {
     /// # Safety
     ///
     /// As there.
+    #[inline(always)]
     pub unsafe fn as_slice(&self) -> &[u8] {
         if self.large {
             let start = self.producer.side(self.position).as_ptr();
             // SAFETY: as in `as_mut_slice`.
             unsafe { core::slice::from_raw_parts(start, self.size) }
         } else {
-            &self.bytes[..self.size]
+            &self.producer.inline[..self.size]
         }
     }
 
     /// Sends the message.
+    #[inline(always)]
     pub fn commit(self) {
-        let mut this = core::mem::ManuallyDrop::new(self);
-        let Self { producer, position, class, size, large, bytes } = &mut *this;
-        let timestamp = producer.stamps.take(*position);
-        if *large {
-            producer.commit_large(*position, *class, *size, timestamp);
+        let this = core::mem::ManuallyDrop::new(self);
+        let (position, class, size, large) = (this.position, this.class, this.size, this.large);
+        // SAFETY: read once from a guard that is not used, nor dropped, after.
+        let producer = unsafe { core::ptr::read(&raw const this.producer) };
+        let timestamp = producer.stamps.take(position);
+        if large {
+            producer.commit_large(position, class, size, timestamp);
         } else {
-            producer.commit(*position, *class, &bytes[..*size], timestamp);
+            let bytes = producer.inline;
+            producer.commit(position, class, &bytes[..size.min(INLINE_SIZE)], timestamp);
         }
         producer.reserved = None;
         producer.announce_if_due(timestamp);
@@ -948,6 +961,7 @@ impl<S: Mode> Reservation<'_, S> {
 }
 
 impl<S: Mode> Drop for Reservation<'_, S> {
+    #[inline]
     fn drop(&mut self) {
         self.producer.reserved = None;
         self.producer.abandon(self.position);

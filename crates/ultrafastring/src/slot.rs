@@ -116,6 +116,9 @@ impl Payload {
         Self(words)
     }
 
+    /// No bytes.
+    pub(crate) const EMPTY: Self = Self([0; 5]);
+
     /// What a slot holds of a message in its side buffer: the number of its bytes.
     #[inline]
     pub(crate) const fn of_large(size: usize) -> Self {

@@ -106,7 +106,7 @@ impl<S: Mode> Trusted<Producer<S>> {
     /// # Panics
     ///
     /// If the handle in here was exchanged for one that is not trusted.
-    #[inline]
+    #[inline(always)]
     pub fn reserve(
         &mut self,
         size: usize,
@@ -128,7 +128,7 @@ impl<S: Mode> Trusted<Consumer<S>> {
     /// # Panics
     ///
     /// If the handle in here was exchanged for one that is not trusted.
-    #[inline]
+    #[inline(always)]
     pub fn borrow(&mut self) -> Result<TrustedBorrowed<'_, S>, RecvError> {
         // As in `reserve`.
         assert!(self.0.is_trusted(), "{Untrusted}");
@@ -147,6 +147,7 @@ impl<S: Mode> TrustedReservation<'_, S> {
     }
 
     /// Sends the message.
+    #[inline(always)]
     pub fn commit(self) {
         self.0.commit();
     }
@@ -158,7 +159,7 @@ impl<S: Mode> TrustedReservation<'_, S> {
 impl<S: Mode> Deref for TrustedReservation<'_, S> {
     type Target = [u8];
 
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &[u8] {
         // SAFETY: all who reach the memory keep to the protocol: `reserve` has asked.
         unsafe { self.0.as_slice() }
@@ -166,7 +167,7 @@ impl<S: Mode> Deref for TrustedReservation<'_, S> {
 }
 
 impl<S: Mode> DerefMut for TrustedReservation<'_, S> {
-    #[inline]
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above.
         unsafe { self.0.as_mut_slice() }
@@ -190,7 +191,7 @@ impl<'a, S: Mode> TrustedBorrowed<'a, S> {
 impl<S: Mode> Deref for TrustedBorrowed<'_, S> {
     type Target = [u8];
 
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &[u8] {
         // SAFETY: all who reach the memory keep to the protocol: `borrow` has asked.
         unsafe { self.0.as_slice() }

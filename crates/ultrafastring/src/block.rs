@@ -184,15 +184,18 @@ impl<S: Mode> Consumer<S> {
     fn recv_by(&mut self, deadline: Option<Instant>) -> Result<Message, RecvError> {
         let mut waited = false;
         loop {
-            match self.try_recv() {
-                // A wait that was not in vain does not look at the clock, and others, or garbage,
-                // may make each of them in vain after all.
-                Err(RecvError::Empty) if waited && wait::remaining(deadline).is_none() => {
-                    return Err(RecvError::TimedOut);
+            for _ in 0..wait::tries_first(self.waiting.strategy) {
+                match self.try_recv() {
+                    Err(RecvError::Empty) => {}
+                    done => return done,
                 }
-                Err(RecvError::Empty) => self.wait(deadline)?,
-                done => return done,
             }
+            // A wait that was not in vain does not look at the clock, and others, or garbage, may
+            // make each of them in vain after all.
+            if waited && wait::remaining(deadline).is_none() {
+                return Err(RecvError::TimedOut);
+            }
+            self.wait(deadline)?;
             waited = true;
         }
     }

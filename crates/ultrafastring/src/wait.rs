@@ -259,9 +259,26 @@ pub(crate) trait Sleeper {
 #[cfg(any(feature = "std", loom))]
 const LOOK_TICKS: u64 = 1 << 18;
 
-/// Tries without a pause before those with one.
+/// Tries in a row, with nothing between them, before a look at the clock and a pause, which take as
+/// long as several tries: what comes meanwhile waits for them.
 #[cfg(any(feature = "std", loom))]
-const EAGER: u64 = 32;
+const TRIES_IN_A_ROW: u32 = 32;
+
+/// How often a call that waits for a message tries by itself before it begins to wait. What comes by
+/// then, as the answer of a peer on a near core does, is spared the way into the wait and back.
+#[cfg(any(feature = "std", loom))]
+#[inline(always)]
+pub(crate) const fn tries_first(strategy: WaitStrategy) -> u32 {
+    match strategy {
+        WaitStrategy::Park => 1,
+        _ if cfg!(loom) => 1,
+        _ => 2 * TRIES_IN_A_ROW,
+    }
+}
+
+/// Rows before those who yield do.
+#[cfg(any(feature = "std", loom))]
+const ROWS_BEFORE_YIELD: u64 = 4;
 
 /// Waits until `sleeper` can go on, or must stop, or `deadline` has passed.
 #[cfg(any(feature = "std", loom))]
@@ -357,15 +374,14 @@ fn spin<S: Sleeper>(
     let Some((ticks, yields)) = how else { return Ok(false) };
     let start = crate::rdtsc();
     let mut looked = start;
-    let mut tries = 0u64;
+    let mut rows = 0u64;
     loop {
-        if sleeper.glance()? {
-            return Ok(true);
+        for _ in 0..TRIES_IN_A_ROW {
+            if sleeper.glance()? {
+                return Ok(true);
+            }
         }
-        tries += 1;
-        if tries < EAGER {
-            continue;
-        }
+        rows += 1;
         let now = crate::rdtsc();
         // Wrapping, both: a clock that was set back is a reason to go on, not to wait for it.
         if now.wrapping_sub(start) > ticks {
@@ -377,13 +393,13 @@ fn spin<S: Sleeper>(
                 return Ok(true);
             }
         }
-        if yields && tries > 4 * EAGER {
+        if yields && rows > ROWS_BEFORE_YIELD {
             std::thread::yield_now();
         } else {
             core::hint::spin_loop();
         }
-        // The clock of the system costs more than a try.
-        if tries.is_multiple_of(16) && remaining(deadline).is_none() {
+        // The clock of the system costs more than a row.
+        if rows.is_multiple_of(16) && remaining(deadline).is_none() {
             return Err(S::timed_out());
         }
     }

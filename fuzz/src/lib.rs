@@ -11,7 +11,9 @@
 //! address sanitizer sees no access out of bounds.
 
 use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver as Results, Sender as Orders, channel};
 
 use arbitrary::{Arbitrary, Unstructured};
 use tempfile::TempDir;
@@ -43,6 +45,8 @@ impl Shape {
         let capacity = 1 << (self.capacity % 4);
         let sharing = |exclusive| if exclusive { Sharing::Exclusive } else { Sharing::Shared };
         Builder::new()
+            // A name from the command line is looked for with each handle.
+            .participant_name("fuzz")
             .capacity(capacity)
             .participants(usize::from(self.participants % 5) + 1)
             .producer_side(sharing(self.exclusive[0]))
@@ -396,6 +400,53 @@ pub fn calls(bytes: &[u8]) {
     }
 }
 
+/// A thread that writes the same words again and again, for one input after the other: to make one
+/// takes longer than most inputs do.
+struct Scribbler {
+    orders: Orders<Order>,
+    done: Results<()>,
+}
+
+/// What to write, and where, until it is over.
+struct Order {
+    memory: Memory,
+    writes: Vec<(Spot, Word)>,
+    over: Arc<AtomicBool>,
+}
+
+impl Scribbler {
+    fn new() -> Self {
+        let (orders, work) = channel::<Order>();
+        let (tell, done) = channel();
+        std::thread::spawn(move || {
+            for order in work {
+                loop {
+                    for &(spot, word) in &order.writes {
+                        order.memory.write(spot, word);
+                    }
+                    if order.over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+                if tell.send(()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { orders, done }
+    }
+
+    /// Does `work` while words are written. When this returns nothing is written any more.
+    fn during(&self, memory: Memory, writes: Vec<(Spot, Word)>, work: impl FnOnce()) {
+        let over = Arc::new(AtomicBool::new(false));
+        let order = Order { memory, writes, over: Arc::clone(&over) };
+        self.orders.send(order).expect("the thread lives as long as this");
+        work();
+        over.store(true, Ordering::Relaxed);
+        self.done.recv().expect("the thread lives as long as this");
+    }
+}
+
 /// Calls while another thread changes the segment in their midst.
 pub fn during(bytes: &[u8]) {
     let mut input = Unstructured::new(bytes);
@@ -412,23 +463,16 @@ pub fn during(bytes: &[u8]) {
             Err(_) => break,
         }
     }
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            loop {
-                for &(spot, word) in &writes {
-                    memory.write(spot, word);
-                }
-                if over.load(Ordering::Relaxed) {
-                    break;
-                }
+    thread_local! {
+        static SCRIBBLER: Scribbler = Scribbler::new();
+    }
+    SCRIBBLER.with(|scribbler| {
+        scribbler.during(memory, writes, || {
+            let mut stage = Stage::new(ring);
+            for _ in 0..4 {
+                steps.iter().for_each(|&step| stage.call(step));
             }
         });
-        let mut stage = Stage::new(ring);
-        for _ in 0..4 {
-            steps.iter().for_each(|&step| stage.call(step));
-        }
-        over.store(true, Ordering::Relaxed);
     });
 }
 

@@ -288,26 +288,35 @@ pub(crate) fn wait<S: Sleeper>(sleeper: &mut S, deadline: Option<Instant>) -> Re
         return Ok(());
     }
     let mut leaving = Leaving { sleeper, armed: false };
+    // That of a sleep which nobody ended: what was announced then still stands.
+    let mut standing = None;
     loop {
-        // Everything that was put off is done before sleeping, and what is due after it.
-        if leaving.sleeper.look()? {
-            return leaving.ready();
-        }
-        let ticket = arm(leaving.sleeper.segment(), S::SIDE);
-        leaving.armed = true;
+        let ticket = if let Some(ticket) = standing.take() {
+            ticket
+        } else {
+            // Everything that was put off is done before sleeping, and what is due after it.
+            if leaving.sleeper.look()? {
+                return leaving.ready();
+            }
+            leaving.armed = true;
+            arm(leaving.sleeper.segment(), S::SIDE)
+        };
         if leaving.sleeper.look()? {
             return leaving.ready();
         }
         let Some(most) = remaining(deadline) else { return Err(S::timed_out()) };
         let segment = leaving.sleeper.segment();
         let slept_out = kernel::park(segment.control().bell(S::SIDE), ticket, most);
-        let missed = slept_out && most == LONGEST_PARK && !is_rung(segment, S::SIDE);
+        let unrung = slept_out && !is_rung(segment, S::SIDE);
         if leaving.sleeper.glance()? {
-            if missed {
+            if unrung && most == LONGEST_PARK {
                 leaving.sleeper.note_missed();
             }
             return leaving.ready();
         }
+        // Marked for as long as we slept, so that whoever rings from now on makes the ticket
+        // out of date.
+        standing = unrung.then_some(ticket);
     }
 }
 

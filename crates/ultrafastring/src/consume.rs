@@ -144,7 +144,6 @@ pub struct Consumer<S: Mode> {
 }
 
 /// What a guard shows of its message.
-#[derive(Debug)]
 struct Shown {
     /// What is in the slot.
     message: Message,
@@ -156,6 +155,13 @@ struct Shown {
 impl Shown {
     const NOTHING: Self =
         Self { message: Message::NOTHING, place: Bytes::Slot, position: 0, taken_at: 0 };
+}
+
+/// Without the message, which is no part of what a handle is.
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("position", &self.position).finish_non_exhaustive()
+    }
 }
 
 /// A message taken, its slot not yet given back by whom it concerns. Its class is that of the run
@@ -1590,9 +1596,12 @@ impl<S: Mode> Consumer<S> {
         self.note_special();
     }
 
-    /// Goes on with what was handed on, if it is still there.
+    /// Goes on with what was handed on, if it is still there, and if nothing else is in hand: that
+    /// may be the very same, which a call hands on and then finds again.
     fn resume_adopted(&mut self) {
-        if let Some(index) = self.handed_on.take() {
+        if self.adopted.is_none()
+            && let Some(index) = self.handed_on.take()
+        {
             let (segment, locker) = (self.entry.segment(), self.entry.locker());
             let found = recover::adopt_again(segment, locker, index, self.entry.index());
             self.entry.participant().count(Event::Discarded, found.discarded);
@@ -1687,7 +1696,6 @@ impl<S: Mode> Iterator for TryIter<'_, S> {
 }
 
 /// Where the bytes of a borrowed message are.
-#[derive(Debug)]
 enum Bytes {
     /// In the handle, copied from the slot.
     Slot,
@@ -1875,5 +1883,69 @@ impl<S: Mode> Drop for Borrowed<'_, S> {
         if matches!(self.consumer.shown.place, Bytes::Copy(_)) {
             self.consumer.shown.place = Bytes::Slot;
         }
+    }
+}
+
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::segment::Place;
+    use crate::{Shared, UltraFastRing};
+
+    /// As if its process were gone: what it shows stays, and its lock is given back.
+    fn die(consumer: Consumer<Shared>) {
+        let entry = &consumer.entry;
+        entry.locker().unlock(entry.segment(), Place::Entry(entry.index()));
+        core::mem::forget(consumer);
+    }
+
+    /// Has a consumer die with a message in its hands while calls of another are far apart, so that
+    /// one and the same call finds it by looking behind, hands it on, and finds it again when
+    /// nothing else is there.
+    fn is_delivered_again_by(receive: fn(&mut Consumer<Shared>) -> Option<bool>) {
+        let ring = UltraFastRing::new(8);
+        let (mut dead, mut heir) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        for word in [b"one", b"two"] {
+            ring.send_fast(word, PriorityClass::Normal).unwrap();
+        }
+        core::mem::forget(dead.borrow().unwrap());
+        assert_eq!(receive(&mut heir), Some(false));
+        die(dead);
+        let again = (0..100).find_map(|_| {
+            // More than anybody is stuck for before it looks around.
+            std::thread::sleep(Duration::from_micros(300));
+            receive(&mut heir)
+        });
+        assert_eq!(again, Some(true));
+        assert_eq!(receive(&mut heir), None);
+        drop(heir);
+        assert_eq!(ring.participants().count(), 1, "an entry is locked for ever");
+    }
+
+    #[test]
+    fn a_dead_consumers_message_found_twice_by_one_call_is_delivered_by_a_borrow() {
+        is_delivered_again_by(|it| it.borrow().ok().map(|message| message.is_redelivered()));
+    }
+
+    #[test]
+    fn a_dead_consumers_message_found_twice_by_one_call_is_delivered_by_a_receive() {
+        is_delivered_again_by(|it| it.try_recv().ok().map(|message| message.is_redelivered()));
+    }
+
+    #[test]
+    fn a_dead_consumers_message_found_twice_by_one_call_is_delivered_in_a_batch() {
+        is_delivered_again_by(|it| {
+            let batch = it.recv_batch(&mut [[0; 40]]).ok()?;
+            batch.first().map(|about| about.redelivered)
+        });
+    }
+
+    #[test]
+    fn a_dead_consumers_message_found_twice_by_one_call_is_delivered_into_a_vector() {
+        is_delivered_again_by(|it| {
+            it.recv_into(&mut Vec::new()).ok().map(|about| about.redelivered)
+        });
     }
 }

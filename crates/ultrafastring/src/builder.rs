@@ -367,7 +367,7 @@ impl Builder {
     }
 
     /// Opens the ring called `name` to look at it: without the right to write, and without
-    /// disturbing anybody. The file need only be readable.
+    /// disturbing anybody. The file need only be readable. All of its slots are mapped at once.
     ///
     /// # Errors
     ///

@@ -91,6 +91,24 @@ impl Stamps {
     }
 }
 
+/// The bytes of a message that is not sent yet.
+#[derive(Clone, Copy)]
+struct Unsent([u8; INLINE_SIZE]);
+
+impl Default for Unsent {
+    #[inline(always)]
+    fn default() -> Self {
+        Self([0; INLINE_SIZE])
+    }
+}
+
+/// Without the bytes, which are no part of what a handle is.
+impl fmt::Debug for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unsent").finish_non_exhaustive()
+    }
+}
+
 /// A handle that sends.
 ///
 /// Taken from a ring with [`UltraFastRing::producer`](crate::UltraFastRing::producer) or
@@ -139,7 +157,7 @@ pub struct Producer<S: Mode> {
     /// The bytes of a reservation of up to 40. Here and not in the guard, so that a guard is a few
     /// words that stay in registers: one that is moved is read in other pieces than it was written
     /// in, and such a read waits until all stores before it are done, those into the slots too.
-    inline: [u8; INLINE_SIZE],
+    inline: Unsent,
     /// The class that was last refused.
     pub(crate) refused_class: PriorityClass,
     #[cfg(any(feature = "std", loom))]
@@ -194,7 +212,7 @@ impl<S: Mode> Producer<S> {
             most_unannounced: geometry.capacity as u64,
             refused: (u64::MAX, 0),
             reserved: None,
-            inline: [0; INLINE_SIZE],
+            inline: Unsent::default(),
             refused_class: PriorityClass::Normal,
             #[cfg(any(feature = "std", loom))]
             waiting: wait::Waiting::default(),
@@ -339,7 +357,7 @@ impl<S: Mode> Producer<S> {
             self.reserved = Some(position);
         }
         if !large {
-            self.inline = [0; INLINE_SIZE];
+            self.inline = Unsent::default();
         }
         Ok(Reservation { producer: self, position, class, size, large })
     }
@@ -877,7 +895,7 @@ impl<S: Mode> Reservation<'_, S> {
         if self.large {
             self.producer.side(self.position).write(self.producer.copying, offset, data);
         } else {
-            self.producer.inline[offset..offset + data.len()].copy_from_slice(data);
+            self.producer.inline.0[offset..offset + data.len()].copy_from_slice(data);
         }
     }
 
@@ -900,7 +918,7 @@ impl<S: Mode> Reservation<'_, S> {
 
     /// The bytes of a message of up to 40, which are the handle's own; `None` of a larger one.
     pub fn as_mut_inline(&mut self) -> Option<&mut [u8]> {
-        (!self.large).then(|| &mut self.producer.inline[..self.size])
+        (!self.large).then(|| &mut self.producer.inline.0[..self.size])
     }
 
     /// All bytes, where they are.
@@ -918,7 +936,7 @@ impl<S: Mode> Reservation<'_, S> {
             // for the others the caller vouches.
             unsafe { core::slice::from_raw_parts_mut(start, self.size) }
         } else {
-            &mut self.producer.inline[..self.size]
+            &mut self.producer.inline.0[..self.size]
         }
     }
 
@@ -934,7 +952,7 @@ impl<S: Mode> Reservation<'_, S> {
             // SAFETY: as in `as_mut_slice`.
             unsafe { core::slice::from_raw_parts(start, self.size) }
         } else {
-            &self.producer.inline[..self.size]
+            &self.producer.inline.0[..self.size]
         }
     }
 
@@ -949,7 +967,7 @@ impl<S: Mode> Reservation<'_, S> {
         if large {
             producer.commit_large(position, class, size, timestamp);
         } else {
-            let bytes = producer.inline;
+            let bytes = producer.inline.0;
             producer.commit(position, class, &bytes[..size.min(INLINE_SIZE)], timestamp);
         }
         producer.reserved = None;

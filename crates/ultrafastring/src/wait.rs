@@ -55,7 +55,7 @@ pub(crate) struct Waiting {
 pub enum WaitStrategy {
     /// Tries again at once, for ever: the lowest latency, and a core of its own.
     Spin,
-    /// Spins for a while and then offers its core to others between tries.
+    /// Spins for a while and then offers its core to others after some tries each.
     SpinThenYield,
     /// Spins for some of the usual time between messages, as the coalescing controller sees it (3
     /// to 50 microseconds), and then sleeps in the kernel.
@@ -259,7 +259,7 @@ pub(crate) trait Sleeper {
 #[cfg(any(feature = "std", loom))]
 const LOOK_TICKS: u64 = 1 << 18;
 
-/// Tries in a row, with nothing between them, before a look at the clock and a pause, which take as
+/// Tries in a row, with no pause of the wait's own between them, before a look at the clock and a pause, which take as
 /// long as several tries: what comes meanwhile waits for them.
 #[cfg(any(feature = "std", loom))]
 const TRIES_IN_A_ROW: u32 = 32;
@@ -267,10 +267,11 @@ const TRIES_IN_A_ROW: u32 = 32;
 /// How often a call that waits for a message tries by itself before it begins to wait. What comes by
 /// then, as the answer of a peer on a near core does, is spared the way into the wait and back.
 #[cfg(any(feature = "std", loom))]
-#[inline(always)]
-pub(crate) const fn tries_first(strategy: WaitStrategy) -> u32 {
+#[inline]
+pub(crate) fn tries_first(strategy: WaitStrategy) -> u32 {
     match strategy {
         WaitStrategy::Park => 1,
+        WaitStrategy::SpinThenPark if kernel::is_alone() => 1,
         _ if cfg!(loom) => 1,
         _ => 2 * TRIES_IN_A_ROW,
     }
@@ -393,7 +394,14 @@ fn spin<S: Sleeper>(
         rows += 1;
         let now = crate::rdtsc();
         // Wrapping, both: a clock that was set back is a reason to go on, not to wait for it.
-        if now.wrapping_sub(start) > ticks {
+        let enough = now.wrapping_sub(start) > ticks;
+        let offers = yields && rows > ROWS_BEFORE_YIELD;
+        // The clock of the system costs a good part of a row, and nothing beside what others may do
+        // with the core.
+        if (enough || offers || rows % 4 == 1) && remaining(deadline).is_none() {
+            return Err(S::timed_out());
+        }
+        if enough {
             return Ok(false);
         }
         if now.wrapping_sub(looked) > LOOK_TICKS {
@@ -402,14 +410,10 @@ fn spin<S: Sleeper>(
                 return Ok(true);
             }
         }
-        if yields && rows > ROWS_BEFORE_YIELD {
+        if offers {
             std::thread::yield_now();
         } else {
             core::hint::spin_loop();
-        }
-        // The clock of the system costs more than a row.
-        if rows.is_multiple_of(16) && remaining(deadline).is_none() {
-            return Err(S::timed_out());
         }
     }
 }

@@ -436,9 +436,8 @@ impl Mapping {
         // Whole pages, which small neighbours may share.
         let (begin, end) = (first / PAGE * PAGE, (first + size).next_multiple_of(PAGE));
         if self.fault_in(begin, end - begin).is_err() {
-            let length = rustix::fs::fstat(&self.file).map_or(0, |status| status.st_size);
-            if u64::try_from(length).unwrap_or(0) < self.length as u64 {
-                // Not for want of memory: somebody has made the file shorter.
+            if self.is_shorter() {
+                // Not for want of memory.
                 self.watch.note_damage();
             }
             return false;
@@ -454,6 +453,12 @@ impl Mapping {
         true
     }
 
+    /// Whether somebody has made the file shorter.
+    fn is_shorter(&self) -> bool {
+        let length = rustix::fs::fstat(&self.file).map_or(0, |status| status.st_size);
+        u64::try_from(length).unwrap_or(0) < self.length as u64
+    }
+
     /// Has the kernel map what an observer reads, or say that it cannot: a sparse copy takes memory
     /// when it is read, which is to be an error now and not a SIGBUS later.
     fn have_memory_to_read(&self, length: usize) -> Result<(), RingError> {
@@ -464,6 +469,10 @@ impl Mapping {
             }
         });
         match advised {
+            Err(Errno::FAULT | Errno::NOMEM) if self.is_shorter() => {
+                let reason = "it was made shorter while it was opened";
+                Err(RingError::NotARing { path: self.path.clone(), reason })
+            }
             Err(Errno::FAULT | Errno::NOMEM) => {
                 Err(RingError::NoSpace { path: self.path.clone(), bytes: length })
             }

@@ -10,7 +10,7 @@ use crate::produce::Mode;
 use crate::segment::{Place, Segment};
 use crate::slot::SlotState;
 use crate::sync::Ordering;
-use crate::wait::{self, Sleeper, WaitStrategy};
+use crate::wait::{self, Sleeper, WaitStrategy, Waiting};
 use crate::{Consumer, PriorityClass, Producer, RecvError, SendError, TimestampedSlot};
 
 /// The moment after so long a time; `None` if that is beyond what a clock can say.
@@ -113,8 +113,12 @@ impl<S: Mode> Sleeper for Consumer<S> {
         }
     }
 
-    fn manner(&self) -> (u64, WaitStrategy) {
-        (self.coalesce().interval(), self.waiting.strategy)
+    fn interval(&self) -> u64 {
+        self.coalesce().interval()
+    }
+
+    fn waiting(&mut self) -> &mut Waiting {
+        &mut self.waiting
     }
 
     fn note_missed(&mut self) {
@@ -332,8 +336,12 @@ impl<S: Mode> Sleeper for Producer<S> {
         // waits for us to hand anything on.
     }
 
-    fn manner(&self) -> (u64, WaitStrategy) {
-        (self.coalesce().interval(), self.waiting.strategy)
+    fn interval(&self) -> u64 {
+        self.coalesce().interval()
+    }
+
+    fn waiting(&mut self) -> &mut Waiting {
+        &mut self.waiting
     }
 
     fn note_missed(&mut self) {
@@ -490,7 +498,7 @@ mod sealed {
         /// Whether it can go on, or must stop.
         fn has_news(&mut self) -> bool;
         /// Whether it spins before it sleeps.
-        fn spins(&self) -> bool;
+        fn spins(&mut self) -> bool;
         /// Announces it.
         fn announce(&mut self) -> u32;
         /// Takes that back.
@@ -504,8 +512,8 @@ mod sealed {
             self.look().unwrap_or(true)
         }
 
-        fn spins(&self) -> bool {
-            self.manner().1 != super::WaitStrategy::Park
+        fn spins(&mut self) -> bool {
+            self.waiting().strategy != super::WaitStrategy::Park
         }
 
         fn announce(&mut self) -> u32 {
@@ -562,7 +570,7 @@ pub fn wait_any(handles: &mut [&mut dyn Wait], deadline: Option<Instant>) -> Opt
         if let Some(ready) = news(handles) {
             return Some(ready);
         }
-        let spins = handles.iter().all(|handle| handle.spins());
+        let spins = handles.iter_mut().all(|handle| handle.spins());
         if !spins || crate::rdtsc().saturating_sub(start) > SPIN_TICKS {
             break;
         }

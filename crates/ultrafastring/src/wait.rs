@@ -40,6 +40,8 @@ pub(crate) struct Waiting {
     pub(crate) strategy: WaitStrategy,
     /// Times that nobody had rung for what was there.
     pub(crate) missed: u64,
+    /// Waits that had to sleep since the last that did not.
+    pub(crate) slept: u32,
     /// Whether a consumer's wait ends when producers have been and none is left.
     pub(crate) ends_deserted: bool,
     /// Whether there has been one since that was asked for.
@@ -58,7 +60,8 @@ pub enum WaitStrategy {
     /// Spins for a while and then offers its core to others after some tries each.
     SpinThenYield,
     /// Spins for some of the usual time between messages, as the coalescing controller sees it (3
-    /// to 50 microseconds), and then sleeps in the kernel.
+    /// to 50 microseconds; at least 13 if that was enough the last time), and then sleeps in the
+    /// kernel.
     #[default]
     SpinThenPark,
     /// Sleeps in the kernel at once: the least time of the processor.
@@ -245,8 +248,11 @@ pub(crate) trait Sleeper {
     /// Takes back what `arm` announced: `ready` if it goes on with what it waited for.
     fn leave(&mut self, ready: bool);
 
-    /// Ticks between arrivals, and how to wait.
-    fn manner(&self) -> (u64, WaitStrategy);
+    /// Ticks between arrivals.
+    fn interval(&self) -> u64;
+
+    /// How to wait, and what came of it before.
+    fn waiting(&mut self) -> &mut Waiting;
 
     /// Counts a time that nobody rang for what was there.
     fn note_missed(&mut self);
@@ -284,10 +290,14 @@ const ROWS_BEFORE_YIELD: u64 = 4;
 /// Waits until `sleeper` can go on, or must stop, or `deadline` has passed.
 #[cfg(any(feature = "std", loom))]
 pub(crate) fn wait<S: Sleeper>(sleeper: &mut S, deadline: Option<Instant>) -> Result<(), S::Stop> {
-    let (interval, strategy) = sleeper.manner();
-    if spin(sleeper, spin_ticks(interval, strategy), deadline)? {
+    let interval = sleeper.interval();
+    let how = spin_ticks(interval, sleeper.waiting());
+    if spin(sleeper, how, deadline)? {
+        sleeper.waiting().slept = 0;
         return Ok(());
     }
+    let slept = &mut sleeper.waiting().slept;
+    *slept = slept.wrapping_add(1);
     let mut leaving = Leaving { sleeper, armed: false };
     // That of a sleep which nobody ended: what was announced then still stands.
     let mut standing = None;
@@ -355,20 +365,29 @@ impl<S: Sleeper> Drop for Leaving<'_, S> {
     }
 }
 
-/// How long to spin before sleeping; `None`: for ever.
+/// How long to spin before sleeping, and whether to yield; `None`: not at all.
 #[cfg(any(feature = "std", loom))]
-fn spin_ticks(interval: u64, strategy: WaitStrategy) -> Option<(u64, bool)> {
-    /// About 3 and 50 microseconds. The first is what a sleep and a wake-up cost.
+fn spin_ticks(interval: u64, waiting: &Waiting) -> Option<(u64, bool)> {
+    /// About 3, 13 and 50 microseconds.
     const LEAST: u64 = 1 << 13;
+    /// Longer than a peer that sleeps takes to wake up and answer: two that answer each other are out
+    /// of the habit of sleeping as soon as one of them has spun for so long, and do not fall back into
+    /// it for one answer that was late.
+    const LONG: u64 = 1 << 15;
     const MOST: u64 = 1 << 17;
+    /// While all waits have to sleep, one in so many spins for long all the same.
+    const LONG_ONE_IN: u32 = 16;
     /// Above this the controller's average says no more than that messages are rare.
     const RARE: u64 = 1 << 14;
-    match strategy {
+    match waiting.strategy {
         WaitStrategy::Park => None,
         WaitStrategy::SpinThenPark if kernel::is_alone() => None,
-        WaitStrategy::SpinThenPark if interval >= RARE => Some((LEAST, false)),
-        // Eight times the usual: a gap of that length is seldom one of the stream.
-        WaitStrategy::SpinThenPark => Some(((8 * interval).clamp(LEAST, MOST), false)),
+        WaitStrategy::SpinThenPark => {
+            // Eight times the usual: a gap of that length is seldom one of the stream.
+            let usual = if interval >= RARE { 0 } else { 8 * interval };
+            let least = if waiting.slept.is_multiple_of(LONG_ONE_IN) { LONG } else { LEAST };
+            Some((usual.clamp(least, MOST), false))
+        }
         WaitStrategy::SpinThenYield => Some((u64::MAX, true)),
         WaitStrategy::Spin => Some((u64::MAX, false)),
     }
@@ -490,10 +509,16 @@ pub(crate) mod kernel {
         let _ = futex::wake(&bell.rings, Flags::empty(), count);
     }
 
-    /// Whether there is but one core, where spinning keeps the peer from running.
+    /// Whether the machine has but one core, where spinning keeps the peer from running.
     pub(super) fn is_alone() -> bool {
         static ALONE: OnceLock<bool> = OnceLock::new();
-        *ALONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
+        *ALONE.get_or_init(has_one_core)
+    }
+
+    /// Not whether this process is kept on one: its peer, then, is most often kept on another.
+    pub(super) fn has_one_core() -> bool {
+        // SAFETY: asks for a number.
+        unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) == 1 }
     }
 }
 
@@ -538,5 +563,50 @@ pub(crate) mod kernel {
         fn default() -> Self {
             Self { lock: loom::sync::Mutex::new(()), condition: loom::sync::Condvar::new() }
         }
+    }
+}
+
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_kept_on_one_core_of_several_spins_all_the_same() {
+        if std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) {
+            eprintln!("skipped: this process has one core");
+            return;
+        }
+        std::thread::spawn(|| {
+            let core = rustix::thread::sched_getcpu();
+            let mut only = rustix::thread::CpuSet::new();
+            only.set(core);
+            rustix::thread::sched_setaffinity(None, &only).unwrap();
+            assert!(!kernel::has_one_core());
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn spinning_is_long_while_it_is_enough_and_now_and_then_when_it_is_not() {
+        let mut waiting = Waiting::default();
+        let mut ticks = |slept, interval| {
+            waiting.slept = slept;
+            spin_ticks(interval, &waiting).map_or(0, |(ticks, _)| ticks)
+        };
+        if kernel::is_alone() {
+            assert_eq!(ticks(0, 500), 0);
+            return;
+        }
+        let (long, least) = (ticks(0, 1 << 15), ticks(1, 1 << 15));
+        assert!(long > least && least > 0);
+        for slept in 1..100 {
+            let expected = if slept % 16 == 0 { long } else { least };
+            assert_eq!(ticks(slept, 1 << 15), expected, "after {slept} sleeps");
+        }
+        // Eight times the usual, where that is known and more.
+        assert_eq!(ticks(1, 2_000), 16_000);
+        assert_eq!(ticks(0, 2_000), long);
+        assert_eq!(ticks(0, 10_000), 80_000);
     }
 }

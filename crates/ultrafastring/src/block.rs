@@ -344,10 +344,6 @@ impl<S: Mode> Sleeper for Producer<S> {
         &mut self.waiting
     }
 
-    fn note_missed(&mut self) {
-        self.waiting.missed += 1;
-    }
-
     fn timed_out() -> SendError {
         SendError::TimedOut
     }

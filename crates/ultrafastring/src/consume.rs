@@ -467,13 +467,10 @@ impl<S: Mode> Consumer<S> {
     /// [`RecvError::Empty`]; rarely [`RecvError::OutOfMemory`], with the message left where it is.
     #[inline(always)]
     pub fn borrow(&mut self) -> Result<Borrowed<'_, S>, RecvError> {
-        if self.special {
-            self.borrow_special()?;
-        } else {
-            match self.claim_span(1, Room::ANY)? {
-                Some(span) => self.show_claimed(span.first),
-                None => self.borrow_special()?,
-            }
+        let claimed = if self.special { None } else { self.claim_span(1, Room::ANY)? };
+        match claimed {
+            Some(span) => self.show_claimed(span.first),
+            None => self.borrow_special()?,
         }
         Ok(Borrowed { consumer: self })
     }
@@ -772,9 +769,7 @@ impl<S: Mode> Consumer<S> {
     #[inline(never)]
     fn borrow_special(&mut self) -> Result<(), RecvError> {
         self.release_lent();
-        if self.handed_on.is_some() {
-            self.resume_adopted();
-        }
+        self.resume_adopted();
         loop {
             if self.adopted.is_some() {
                 let Some(taken) = self.read_adopted() else { continue };

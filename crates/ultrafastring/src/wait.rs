@@ -255,7 +255,9 @@ pub(crate) trait Sleeper {
     fn waiting(&mut self) -> &mut Waiting;
 
     /// Counts a time that nobody rang for what was there.
-    fn note_missed(&mut self);
+    fn note_missed(&mut self) {
+        self.waiting().missed += 1;
+    }
 
     /// That nothing came in time.
     fn timed_out() -> Self::Stop;
@@ -265,27 +267,32 @@ pub(crate) trait Sleeper {
 #[cfg(any(feature = "std", loom))]
 const LOOK_TICKS: u64 = 1 << 18;
 
-/// Tries in a row, with no pause of the wait's own between them, before a look at the clock and a pause, which take as
-/// long as several tries: what comes meanwhile waits for them.
+/// Tries in a row, with no pause of the wait's own between them, before a look at the clock and a
+/// pause, which take as long as several tries: what comes meanwhile waits for them.
 #[cfg(any(feature = "std", loom))]
 const TRIES_IN_A_ROW: u32 = 32;
+
+/// Rows before those who yield do.
+#[cfg(any(feature = "std", loom))]
+const ROWS_BEFORE_YIELD: u64 = 4;
+
+/// Whether a wait for one handle begins by spinning.
+#[cfg(any(feature = "std", loom))]
+fn spins(strategy: WaitStrategy) -> bool {
+    match strategy {
+        WaitStrategy::Park => false,
+        WaitStrategy::SpinThenPark => !kernel::is_alone(),
+        WaitStrategy::Spin | WaitStrategy::SpinThenYield => true,
+    }
+}
 
 /// How often a call that waits for a message tries by itself before it begins to wait. What comes by
 /// then, as the answer of a peer on a near core does, is spared the way into the wait and back.
 #[cfg(any(feature = "std", loom))]
 #[inline]
 pub(crate) fn tries_first(strategy: WaitStrategy) -> u32 {
-    match strategy {
-        WaitStrategy::Park => 1,
-        WaitStrategy::SpinThenPark if kernel::is_alone() => 1,
-        _ if cfg!(loom) => 1,
-        _ => 2 * TRIES_IN_A_ROW,
-    }
+    if spins(strategy) && !cfg!(loom) { 2 * TRIES_IN_A_ROW } else { 1 }
 }
-
-/// Rows before those who yield do.
-#[cfg(any(feature = "std", loom))]
-const ROWS_BEFORE_YIELD: u64 = 4;
 
 /// Waits until `sleeper` can go on, or must stop, or `deadline` has passed.
 #[cfg(any(feature = "std", loom))]
@@ -379,18 +386,16 @@ fn spin_ticks(interval: u64, waiting: &Waiting) -> Option<(u64, bool)> {
     const LONG_ONE_IN: u32 = 16;
     /// Above this the controller's average says no more than that messages are rare.
     const RARE: u64 = 1 << 14;
-    match waiting.strategy {
-        WaitStrategy::Park => None,
-        WaitStrategy::SpinThenPark if kernel::is_alone() => None,
-        WaitStrategy::SpinThenPark => {
-            // Eight times the usual: a gap of that length is seldom one of the stream.
-            let usual = if interval >= RARE { 0 } else { 8 * interval };
-            let least = if waiting.slept.is_multiple_of(LONG_ONE_IN) { LONG } else { LEAST };
-            Some((usual.clamp(least, MOST), false))
-        }
-        WaitStrategy::SpinThenYield => Some((u64::MAX, true)),
-        WaitStrategy::Spin => Some((u64::MAX, false)),
+    if !spins(waiting.strategy) {
+        return None;
     }
+    if waiting.strategy != WaitStrategy::SpinThenPark {
+        return Some((u64::MAX, waiting.strategy == WaitStrategy::SpinThenYield));
+    }
+    // Eight times the usual: a gap of that length is seldom one of the stream.
+    let usual = if interval >= RARE { 0 } else { 8 * interval };
+    let least = if waiting.slept.is_multiple_of(LONG_ONE_IN) { LONG } else { LEAST };
+    Some((usual.clamp(least, MOST), false))
 }
 
 /// Tries for a while. Says whether to go on; `false`: to sleep.

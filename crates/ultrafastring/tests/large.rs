@@ -592,17 +592,13 @@ fn when_memory_runs_out_a_send_is_refused_and_nobody_gets_a_signal() {
 fn who_observes_a_sparse_copy_where_no_memory_is_left_is_refused_and_gets_no_signal() {
     let directory = stage();
     with_little_memory(&directory, 4 * MIB, || {
-        // As large as a ring of 1,024 slots, and nothing in it but the header.
-        let ring = at(&directory).capacity(1_024).create(NAME).unwrap();
+        drop(at(&directory).capacity(1_024).create(NAME).unwrap());
         let path = at(&directory).path(NAME).unwrap();
-        let length = path.metadata().unwrap().len();
-        let header = std::fs::read(&path).unwrap()[..4 * KIB].to_vec();
-        drop(ring);
-        at(&directory).remove(NAME).unwrap();
-        std::fs::write(&path, header).unwrap();
-        File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&path, permissions).unwrap();
+        let file = File::options().write(true).open(path).unwrap();
+        let length = file.metadata().unwrap().len();
+        // As long as it was, and nothing in it but the header.
+        file.set_len(4 * KIB as u64).unwrap();
+        file.set_len(length).unwrap();
         let other = directory.path().join("other");
         // As much as there is.
         let _ = std::fs::write(&other, vec![0; 4 * MIB]);

@@ -462,13 +462,7 @@ impl Mapping {
     /// Has the kernel map what an observer reads, or say that it cannot: a sparse copy takes memory
     /// when it is read, which is to be an error now and not a SIGBUS later.
     fn have_memory_to_read(&self, length: usize) -> Result<(), RingError> {
-        let advised = rustix::io::retry_on_intr(|| {
-            // SAFETY: a part of this mapping; its contents stay as they are.
-            unsafe {
-                rustix::mm::madvise(self.base.as_ptr().cast(), length, Advice::LinuxPopulateRead)
-            }
-        });
-        match advised {
+        match self.populate(0, length, Advice::LinuxPopulateRead) {
             Err(Errno::FAULT | Errno::NOMEM) if self.is_shorter() => {
                 let reason = "it was made shorter while it was opened";
                 Err(RingError::NotARing { path: self.path.clone(), reason })
@@ -483,21 +477,19 @@ impl Mapping {
 
     /// Has the kernel map a part of the file as if it had been written to, or say that it cannot.
     fn fault_in(&self, offset: usize, length: usize) -> Result<(), Errno> {
-        let advised = rustix::io::retry_on_intr(|| {
-            // SAFETY: a part of this mapping, as the callers say; its contents stay as they are.
-            unsafe {
-                rustix::mm::madvise(
-                    self.base.as_ptr().add(offset).cast(),
-                    length,
-                    Advice::LinuxPopulateWrite,
-                )
-            }
-        });
-        match advised {
+        match self.populate(offset, length, Advice::LinuxPopulateWrite) {
             // A kernel before 5.14: memory is set aside, and each page mapped when it is touched.
             Err(Errno::INVAL) => allocate(self.file.as_fd(), offset, length),
             done => done,
         }
+    }
+
+    /// Has the kernel map a part of the file by one of the two advices that do.
+    fn populate(&self, offset: usize, length: usize, advice: Advice) -> Result<(), Errno> {
+        rustix::io::retry_on_intr(|| {
+            // SAFETY: a part of this mapping, as the callers say; its contents stay as they are.
+            unsafe { rustix::mm::madvise(self.base.as_ptr().add(offset).cast(), length, advice) }
+        })
     }
 
     /// Asks for huge pages for what lies from `offset` on. It is advice: where the system has none

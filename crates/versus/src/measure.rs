@@ -16,6 +16,9 @@ pub(crate) struct Extent {
     pub(crate) time: Duration,
 }
 
+/// Two readings of the line that differ by more than this factor are of two distances.
+const AS_FAR: f64 = 1.3;
+
 /// How far the two cores are from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Distance {
@@ -26,18 +29,21 @@ pub(crate) enum Distance {
 impl Distance {
     pub(crate) const ALL: [Self; 2] = [Self::Near, Self::Far];
 
-    /// By the ticks of a line there and back; `None` where it is neither one nor the other.
-    pub(crate) fn of(line: f64) -> Option<Self> {
+    /// By the ticks of a line there and back: threads of one core, or cores that share a cache, are
+    /// near; whatever is beyond is far. `None` where the line was held up.
+    fn of(line: f64) -> Option<Self> {
         match line {
             ..600.0 => Some(Self::Near),
-            900.0..3_000.0 => Some(Self::Far),
+            ..3_000.0 => Some(Self::Far),
             _ => None,
         }
     }
 
-    /// By a line before a reading and one after it; `None` where they do not agree.
+    /// By a line before a reading and one after it; `None` where they do not agree, as when the
+    /// cores were moved meanwhile.
     pub(crate) fn throughout(before: f64, after: f64) -> Option<Self> {
-        Self::of(before).filter(|&distance| Self::of(after) == Some(distance))
+        let alike = before.max(after) <= AS_FAR * before.min(after);
+        Self::of(before).filter(|&distance| alike && Self::of(after) == Some(distance))
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -55,7 +61,7 @@ pub(crate) struct CaseReadings {
     pub(crate) values: [Vec<f64>; 2],
     /// By distance, of all readings together.
     pub(crate) latency: [Option<Histogram<u64>>; 2],
-    /// Dropped because the distance changed, or was neither near nor far.
+    /// Dropped because the distance changed, or a line was held up.
     pub(crate) moved: usize,
     /// Dropped because a core was taken away.
     pub(crate) disturbed: usize,
@@ -178,4 +184,28 @@ fn add(case: &mut CaseReadings, distance: Distance, reading: Reading) -> anyhow:
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Distance::{self, Far, Near};
+
+    #[test]
+    fn a_distance_that_stays_counts_whatever_it_is() {
+        let throughout = Distance::throughout;
+        assert_eq!(throughout(160.0, 160.0), Some(Near));
+        assert_eq!(throughout(340.0, 310.0), Some(Near));
+        assert_eq!(throughout(762.0, 773.0), Some(Far));
+        assert_eq!(throughout(1_450.0, 1_210.0), Some(Far));
+    }
+
+    #[test]
+    fn a_distance_that_changes_does_not_count() {
+        let throughout = Distance::throughout;
+        assert_eq!(throughout(340.0, 1_450.0), None);
+        assert_eq!(throughout(900.0, 1_450.0), None);
+        assert_eq!(throughout(590.0, 610.0), None);
+        assert_eq!(throughout(1_450.0, 20_000.0), None);
+        assert_eq!(throughout(f64::NAN, 340.0), None);
+    }
 }

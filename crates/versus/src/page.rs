@@ -541,8 +541,8 @@ pub(crate) fn render(report: &Value) -> String {
          <span class=\"process\">between processes</span><span class=\"thread\">between threads\
          </span><span class=\"limit\">limit of the machine</span></div>\
          {bodies}{apart}\
-         <footer>Near and far are two distances at which the cores were found: under 600 ticks for \
-         a cache line there and back, or 900 to 3,000. A figure from fewer than five readings, or \
+         <footer>Near and far are two distances at which cores are found: under 600 ticks for \
+         a cache line there and back, or more. A figure from fewer than five readings, or \
          whose middle half is wider than half of it, is refused. Hold the pointer over a bar or a \
          point for its figures.</footer></main></body></html>\n",
         version = text(&run["version"]),

@@ -25,6 +25,7 @@ use crate::lane::ReceivedRun;
 use crate::layout::{MAX_POSITION, MAX_SPAN, Redelivery, Sharing, Side, Span};
 use crate::message::{Batch, Message, Received};
 use crate::participant::{Entry, Event, Identity, Role};
+use crate::prefetch::ReadAhead;
 use crate::produce::Mode;
 use crate::recover::{self, Adopted, STUCK_TICKS};
 use crate::segment::Segment;
@@ -52,11 +53,6 @@ const LAG_PAUSES: u32 = 2;
 /// were empty. Honest peers make progress meanwhile; only one that rewrites counters and sequences
 /// for ever leads so far.
 const MOST_DETOURS: u64 = 1 << 12;
-
-/// How many slots ahead a consumer fetches lines. `rdtsc` and the checks of a message keep a core
-/// from having more than three or four lines on their way by itself; measured, 32 halve the cost
-/// where the consumer is what limits a stream, and cost nothing where it is not.
-const PREFETCH_AHEAD: u64 = 32;
 
 /// A handle that receives.
 ///
@@ -136,6 +132,7 @@ pub struct Consumer<S: Mode> {
     detours_since: u64,
     /// How bytes get out of side buffers.
     copying: Copying,
+    ahead: ReadAhead,
     /// The message that a guard shows. Here and not in the guard, so that a guard is one word that
     /// stays in a register: one that is moved is read in wider pieces than it was written in, and
     /// such a read waits until all stores before it are done.
@@ -275,6 +272,7 @@ impl<S: Mode> Consumer<S> {
             detours: 0,
             detours_since: 0,
             copying: Copying::of_this_machine(),
+            ahead: ReadAhead::new(segment.geometry().capacity),
             shown: Shown::NOTHING,
             mode: PhantomData,
             entry,
@@ -410,7 +408,7 @@ impl<S: Mode> Consumer<S> {
             };
         let mut now = 0;
         for (position, buffer) in (span.first..span.end()).zip(buffers) {
-            prefetch_read(self.entry.segment().slot(position + PREFETCH_AHEAD));
+            self.fetch_ahead(position);
             let (meta, timestamp, payload) = self.entry.segment().slot(position).read();
             let size = if self.be_in_run_of(meta) {
                 // A peer may have changed the size since it was looked at.
@@ -553,7 +551,7 @@ impl<S: Mode> Consumer<S> {
                 }
                 continue;
             }
-            prefetch_read(segment.slot(position + PREFETCH_AHEAD));
+            self.fetch_ahead(position);
             let (meta, timestamp, payload) = slot.read();
             if self.be_in_run_of(meta) {
                 return Err(Pause::Large);
@@ -580,6 +578,14 @@ impl<S: Mode> Consumer<S> {
             self.position = next;
             let (large, redelivered) = (None, false);
             return Ok(Taken { size, large, timestamp, payload, position, redelivered });
+        }
+    }
+
+    /// Fetches the line that will be read some messages after the one at `position`.
+    #[inline(always)]
+    fn fetch_ahead(&self, position: u64) {
+        if let Some(ahead) = self.ahead.from(position) {
+            prefetch_read(self.entry.segment().slot(ahead));
         }
     }
 
@@ -719,7 +725,7 @@ impl<S: Mode> Consumer<S> {
             if !run.continues(meta) {
                 break;
             }
-            prefetch_read(segment.slot(position + PREFETCH_AHEAD));
+            self.fetch_ahead(position);
             payload.copy_to(&mut buffer[..run.size().min(N)]);
             if timestamp != 0 && *now == 0 {
                 *now = rdtsc();
@@ -789,7 +795,7 @@ impl<S: Mode> Consumer<S> {
     #[inline(always)]
     fn read_claimed(&mut self, position: u64) -> Taken {
         let segment = self.entry.segment();
-        prefetch_read(segment.slot(position + PREFETCH_AHEAD));
+        self.fetch_ahead(position);
         let (meta, timestamp, payload) = segment.slot(position).read();
         let large = meta.is_large();
         let size = if large {
@@ -946,6 +952,11 @@ impl<S: Mode> Consumer<S> {
                 wait::ring(segment, Side::Producer);
             }
         }
+        let there = |distance| {
+            let position = self.position + distance;
+            self.entry.segment().slot(position).sequence() == position + 1
+        };
+        self.ahead.settle(self.fruitless, there);
         self.store_lanes();
         let mode = self.coalesce.record_arrivals(self.ungranted(), now);
         let batch = mode.batch();

@@ -4,10 +4,11 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// The question was asked: with nothing else, the answer is that it can do neither.
+/// The question was asked: with nothing else, the answer is that it can do none of these.
 const ASKED: u8 = 1;
 const ATOMIC_WIDE_STORES: u8 = 2;
 const VECTORS: u8 = 4;
+const WRITES_AHEAD: u8 = 8;
 
 /// Whether aligned accesses of 16 bytes to ordinary memory are atomic. They are on processors with
 /// AVX: Intel SDM volume 3, 9.1.1; AMD64 manual volume 2, 7.3.2.
@@ -18,6 +19,14 @@ pub(crate) fn has_atomic_wide_stores() -> bool {
 /// Whether vectors of 32 bytes can be used.
 pub(crate) fn has_vectors() -> bool {
     has(VECTORS)
+}
+
+/// Whether a stream of stores gains by asking for lines to write before they are written. Measured
+/// between cores of one socket, a stream without timestamps in 256 slots: 50 ticks a message without
+/// and 20 with on an Intel (Granite Rapids); 188 without and 442 with on an AMD (family 25). So
+/// Intel's do.
+pub(crate) fn gains_by_writing_ahead() -> bool {
+    has(WRITES_AHEAD)
 }
 
 fn has(wanted: u8) -> bool {
@@ -34,6 +43,14 @@ fn has(wanted: u8) -> bool {
 #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
 #[cold]
 fn ask() -> u8 {
+    let leaf = core::arch::x86_64::__cpuid(0);
+    let maker = [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes);
+    let ahead = if maker.as_flattened() == b"GenuineIntel" { WRITES_AHEAD } else { 0 };
+    ahead | ask_for_vectors()
+}
+
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+fn ask_for_vectors() -> u8 {
     // Bits of ECX: the processor has AVX, and `xgetbv` may be asked what the system keeps.
     const AVX: u32 = 1 << 28;
     const OSXSAVE: u32 = 1 << 27;

@@ -168,6 +168,8 @@ struct Taken {
     /// Its meta word, if its bytes are in the side buffer.
     large: Option<Meta>,
     timestamp: u64,
+    /// When it was seen, in ticks (0 if it carries no timestamp), where that was noted already.
+    seen: Option<u64>,
     payload: Payload,
     position: u64,
     redelivered: bool,
@@ -561,8 +563,11 @@ impl<S: Mode> Consumer<S> {
                 self.does_not_fit(size, room)?;
                 continue;
             }
+            let mut seen = None;
             let head = &self.entry.segment().counters().consumer_head;
             if Self::SHARED {
+                // Before the claim, which waits for all stores and keeps what follows waiting.
+                seen = Some(if timestamp != 0 { rdtsc() } else { 0 });
                 // Release: the reads above come before whatever is done by those who see the head
                 // beyond this position: the grant, and then the write of the next lap.
                 if let Err(actual) =
@@ -577,7 +582,7 @@ impl<S: Mode> Consumer<S> {
             }
             self.position = next;
             let (large, redelivered) = (None, false);
-            return Ok(Taken { size, large, timestamp, payload, position, redelivered });
+            return Ok(Taken { size, large, timestamp, seen, payload, position, redelivered });
         }
     }
 
@@ -632,7 +637,7 @@ impl<S: Mode> Consumer<S> {
     /// Counts a message taken, and says when (0 if it carries no timestamp).
     #[inline(always)]
     fn count(&mut self, taken: &Taken) -> (Received, u64) {
-        let now = if taken.timestamp != 0 { rdtsc() } else { 0 };
+        let now = taken.seen.unwrap_or_else(|| if taken.timestamp != 0 { rdtsc() } else { 0 });
         self.received += 1;
         let about = Received {
             size: taken.size,
@@ -808,7 +813,7 @@ impl<S: Mode> Consumer<S> {
         };
         let redelivered = self.is_redelivered(position);
         let large = large.then_some(meta);
-        Taken { size, large, timestamp, payload, position, redelivered }
+        Taken { size, large, timestamp, seen: None, payload, position, redelivered }
     }
 
     /// Shows a hold on the committed messages from the next position on, at most `most` and as
@@ -1573,7 +1578,15 @@ impl<S: Mode> Consumer<S> {
             let large = self.be_in_run_of(meta);
             let size = if large { payload.large_size(self.side_size()) } else { self.run.size() };
             let large = large.then_some(meta);
-            return Some(Taken { size, large, timestamp, payload, position, redelivered: true });
+            return Some(Taken {
+                size,
+                large,
+                timestamp,
+                seen: None,
+                payload,
+                position,
+                redelivered: true,
+            });
         }
     }
 

@@ -82,6 +82,9 @@ impl ReadAhead {
     /// found nothing, and `is_there` looks whether the message so many ahead of the next is there.
     #[inline]
     pub(crate) fn settle(&mut self, fruitless: u32, is_there: impl Fn(u64) -> bool) {
+        if self.distance == 0 {
+            return;
+        }
         self.on = if self.on {
             // At a line that was fetched some messages ago, which costs nothing.
             is_there(self.distance - self.distance / 8)
@@ -122,7 +125,12 @@ mod tests {
 
     #[test]
     fn a_small_ring_is_not_fetched_around() {
-        for capacity in [1, 2, 4, 8, 64, 128, 1 << 20] {
+        for capacity in [1, 2] {
+            let mut ahead = ReadAhead::new(capacity);
+            ahead.settle(0, |_| panic!("it looked"));
+            assert_eq!(ahead.from(0), None);
+        }
+        for capacity in [4, 8, 64, 128, 1 << 20] {
             let mut ahead = ReadAhead::new(capacity);
             ahead.settle(0, |_| true);
             assert!(ahead.from(0).is_some_and(|it| it <= capacity as u64 / 4 && it <= 32));

@@ -93,6 +93,12 @@ impl Stamps {
     fn take(self, position: u64) -> u64 {
         if position & self.mask == self.equals { rdtsc() } else { 0 }
     }
+
+    /// The time for all messages of a batch, or 0 if there are no timestamps.
+    #[inline(always)]
+    fn of_a_batch(self) -> u64 {
+        if self.equals == 0 { rdtsc() } else { 0 }
+    }
 }
 
 /// The bytes of a message that is not sent yet.
@@ -264,8 +270,11 @@ impl<S: Mode> Producer<S> {
         if data.len() > INLINE_SIZE {
             return self.send_large(data, class);
         }
+        let expected = self.credits.consumed();
+        let early = if Self::SHARED { self.stamps.take(expected) } else { 0 };
         let position = self.claim(class, 1)?;
-        let timestamp = self.stamps.take(position);
+        let timestamp =
+            if Self::SHARED && position == expected { early } else { self.stamps.take(position) };
         self.commit(position, class, data, timestamp);
         self.announce_if_due(timestamp);
         Ok(())
@@ -306,7 +315,8 @@ impl<S: Mode> Producer<S> {
             return Err(SendError::TooLarge { size: large.as_ref().len(), max });
         }
         let mut sent = 0;
-        let mut timestamp = None;
+        // As in `send_fast`.
+        let mut timestamp = Self::SHARED.then(|| self.stamps.of_a_batch());
         while sent < messages.len() {
             let wanted = (messages.len() - sent).min(MAX_SPAN as usize);
             let (first, count) = match self.claim_up_to(class, wanted as u64) {
@@ -314,10 +324,7 @@ impl<S: Mode> Producer<S> {
                 Err(error) if sent == 0 => return Err(error),
                 Err(_) => break,
             };
-            let time = *timestamp.get_or_insert_with(|| match self.stamps.equals {
-                0 => rdtsc(),
-                _ => 0,
-            });
+            let time = *timestamp.get_or_insert_with(|| self.stamps.of_a_batch());
             // If a caller's `as_ref` panics, what was claimed and not committed is abandoned.
             let mut claimed = Claimed { producer: self, next: first, end: first + count };
             let complete = messages[sent..sent + count as usize]

@@ -132,7 +132,8 @@ pub struct Consumer<S: Mode> {
     detours_since: u64,
     /// How bytes get out of side buffers.
     copying: Copying,
-    ahead: ReadAhead,
+    /// How far ahead of itself it fetches lines.
+    read_ahead: ReadAhead,
     /// The message that a guard shows. Here and not in the guard, so that a guard is one word that
     /// stays in a register: one that is moved is read in wider pieces than it was written in, and
     /// such a read waits until all stores before it are done.
@@ -274,7 +275,7 @@ impl<S: Mode> Consumer<S> {
             detours: 0,
             detours_since: 0,
             copying: Copying::of_this_machine(),
-            ahead: ReadAhead::new(segment.geometry().capacity),
+            read_ahead: ReadAhead::new(segment.geometry().credit_limit),
             shown: Shown::NOTHING,
             mode: PhantomData,
             entry,
@@ -589,8 +590,8 @@ impl<S: Mode> Consumer<S> {
     /// Fetches the line that will be read some messages after the one at `position`.
     #[inline(always)]
     fn fetch_ahead(&self, position: u64) {
-        if let Some(ahead) = self.ahead.from(position) {
-            prefetch_read(self.entry.segment().slot(ahead));
+        if let Some(beyond) = self.read_ahead.beyond(position) {
+            prefetch_read(self.entry.segment().slot(beyond));
         }
     }
 
@@ -961,7 +962,7 @@ impl<S: Mode> Consumer<S> {
             let position = self.position + distance;
             self.entry.segment().slot(position).sequence() == position + 1
         };
-        self.ahead.settle(self.fruitless, there);
+        self.read_ahead.settle(self.fruitless, there);
         self.store_lanes();
         let mode = self.coalesce.record_arrivals(self.ungranted(), now);
         let batch = mode.batch();
@@ -1119,6 +1120,7 @@ impl<S: Mode> Consumer<S> {
         }
         // The stream has stopped: who comes next is not kept waiting.
         self.pauses = 0;
+        self.read_ahead.stop();
         if now.wrapping_sub(self.stuck_since) > STUCK_TICKS && !cfg!(loom) {
             self.stuck_since = now;
             if self.help() {

@@ -311,7 +311,8 @@ pub enum Timestamps {
     /// All.
     #[default]
     Every,
-    /// One in so many positions, a power of two from 2 to 65,536.
+    /// One in so many positions, a power of two from 2 to 65,536. A batch carries one for all its
+    /// messages.
     OneIn(u32),
     /// None: latencies are 0.
     Off,

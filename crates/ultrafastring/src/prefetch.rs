@@ -2,9 +2,9 @@
 //!
 //! They ask the core to fetch a line before it is needed and change nothing that a program can
 //! observe. A line that is fetched too early is taken from the core that is about to write it, and
-//! both wait for it; so the ring fetches ahead only where a message is known to lie there, which
-//! [`ReadAhead`] decides, and where a processor gains by it. The helpers are here for callers, too,
-//! whose own data walks in step with the ring.
+//! both wait for it; so a consumer fetches ahead only where messages lay when it last looked, which
+//! [`ReadAhead`] decides. The helpers are here for callers, too, whose own data walks in step with
+//! the ring.
 
 /// Asks for the line of `target` to be read soon.
 ///
@@ -52,11 +52,11 @@ pub fn prefetch_write<T: ?Sized>(target: *const T) {
 /// The farthest that a consumer fetches lines ahead of itself. `rdtsc` and the checks of a message
 /// keep a core from having more than three to eight lines on their way by itself; measured, 32 halve
 /// the cost where the consumer is what limits a stream.
-const FARTHEST: u64 = 32;
+const READ_AHEAD: u64 = 32;
 
 /// How far ahead of itself a consumer fetches lines, and whether it does just now.
 ///
-/// It does where messages lie there already. One that follows its producer closely would take away
+/// It does where messages lay when it last looked. One that follows its producer closely would take away
 /// lines that are just being written: each travels twice, and a stream that costs 16 ticks a message
 /// costs 180, in a step that neither side leaves by itself.
 #[derive(Clone, Copy, Debug)]
@@ -68,13 +68,14 @@ pub(crate) struct ReadAhead {
 }
 
 impl ReadAhead {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { distance: (capacity as u64 / 4).min(FARTHEST), on: false, fruitless: 0 }
+    /// For a ring in which no more messages than `credit_limit` lie ahead.
+    pub(crate) fn new(credit_limit: u64) -> Self {
+        Self { distance: (credit_limit / 4).min(READ_AHEAD), on: false, fruitless: 0 }
     }
 
     /// The position whose line is to be fetched by one that is at `position`, if any is.
     #[inline(always)]
-    pub(crate) fn from(self, position: u64) -> Option<u64> {
+    pub(crate) fn beyond(self, position: u64) -> Option<u64> {
         self.on.then_some(position + self.distance)
     }
 
@@ -87,12 +88,17 @@ impl ReadAhead {
         }
         self.on = if self.on {
             // At a line that was fetched some messages ago, which costs nothing.
-            is_there(self.distance - self.distance / 8)
+            is_there(self.distance - (self.distance / 8).max(1))
         } else {
-            // A look that may take a line away: not by one that has just had to wait.
+            // A look that may take a line away: not by one whose calls have just found nothing.
             self.fruitless == fruitless && is_there(2 * self.distance)
         };
         self.fruitless = fruitless;
+    }
+
+    /// Fetches nothing until it is decided anew: the stream has stopped.
+    pub(crate) fn stop(&mut self) {
+        self.on = false;
     }
 }
 
@@ -103,24 +109,32 @@ mod tests {
     #[test]
     fn lines_are_fetched_once_messages_are_known_to_lie_far_ahead() {
         let mut ahead = ReadAhead::new(256);
-        assert_eq!(ahead.from(9), None);
+        assert_eq!(ahead.beyond(9), None);
         ahead.settle(0, |distance| distance < 64);
-        assert_eq!(ahead.from(9), None);
+        assert_eq!(ahead.beyond(9), None);
         ahead.settle(0, |distance| distance <= 64);
-        assert_eq!(ahead.from(9), Some(41));
+        assert_eq!(ahead.beyond(9), Some(41));
         ahead.settle(0, |distance| distance <= 28);
-        assert_eq!(ahead.from(9), Some(41));
+        assert_eq!(ahead.beyond(9), Some(41));
         ahead.settle(0, |distance| distance < 28);
-        assert_eq!(ahead.from(9), None);
+        assert_eq!(ahead.beyond(9), None);
+    }
+
+    #[test]
+    fn a_stream_that_stopped_is_not_fetched_ahead_of_when_it_begins_again() {
+        let mut ahead = ReadAhead::new(256);
+        ahead.settle(0, |_| true);
+        ahead.stop();
+        assert_eq!(ahead.beyond(9), None);
     }
 
     #[test]
     fn a_consumer_that_had_to_wait_does_not_even_look() {
         let mut ahead = ReadAhead::new(256);
         ahead.settle(7, |_| panic!("it looked"));
-        assert_eq!(ahead.from(9), None);
+        assert_eq!(ahead.beyond(9), None);
         ahead.settle(7, |_| true);
-        assert_eq!(ahead.from(9), Some(41));
+        assert_eq!(ahead.beyond(9), Some(41));
     }
 
     #[test]
@@ -128,12 +142,16 @@ mod tests {
         for capacity in [1, 2] {
             let mut ahead = ReadAhead::new(capacity);
             ahead.settle(0, |_| panic!("it looked"));
-            assert_eq!(ahead.from(0), None);
+            assert_eq!(ahead.beyond(0), None);
         }
         for capacity in [4, 8, 64, 128, 1 << 20] {
             let mut ahead = ReadAhead::new(capacity);
             ahead.settle(0, |_| true);
-            assert!(ahead.from(0).is_some_and(|it| it <= capacity as u64 / 4 && it <= 32));
+            assert!(ahead.beyond(0).is_some_and(|it| it <= capacity / 4 && it <= 32));
+            // At a line that was fetched: no farther than before the last message.
+            let fetched = ahead.distance - 1;
+            ahead.settle(0, |distance| distance <= fetched);
+            assert!(ahead.on);
         }
     }
 }

@@ -32,11 +32,11 @@ use crate::{
 /// the stores before it are done, those into the last slots too, for as long as their lines travel:
 /// unless they were asked for in time. Measured, three make a stream between far cores a quarter
 /// faster than one, and one between near cores as fast.
-const PREFETCH_AHEAD: u64 = 3;
+const SHARED_WRITE_AHEAD: u64 = 3;
 
 /// How many slots ahead an exclusive producer asks for lines to write, where the processor gains by it
 /// and messages come thick and fast. One makes most of the difference; batches of four want six.
-const FARTHEST_AHEAD: u64 = 6;
+const WRITE_AHEAD: u64 = 6;
 
 /// A claim gives up, as if the ring were full, after so many races lost in one call. Honest peers
 /// that win them send a message each; only one that rewrites `producer_head` for ever gets so far.
@@ -174,10 +174,10 @@ pub struct Producer<S: Mode> {
     pub(crate) waiting: wait::Waiting,
     /// How bytes get into side buffers.
     copying: Copying,
-    /// How many slots ahead an exclusive side asks for lines to write just now; 0 if it does not.
-    ahead: u64,
-    /// How many it asks for when messages come thick and fast.
-    farthest_ahead: u64,
+    /// Whether an exclusive side asks for lines to write ahead, when messages come thick and fast.
+    gains_by_writing_ahead: bool,
+    /// Whether they do just now.
+    writes_ahead: bool,
     mode: PhantomData<S>,
 }
 
@@ -231,13 +231,8 @@ impl<S: Mode> Producer<S> {
             #[cfg(any(feature = "std", loom))]
             waiting: wait::Waiting::default(),
             copying: Copying::of_this_machine(),
-            ahead: 0,
-            farthest_ahead: if !Self::SHARED && processor::gains_by_writing_ahead() {
-                // No farther than consumers are likely to be: what is granted at once.
-                FARTHEST_AHEAD.min(geometry.capacity as u64 / 8)
-            } else {
-                0
-            },
+            gains_by_writing_ahead: !Self::SHARED && processor::gains_by_writing_ahead(),
+            writes_ahead: false,
             mode: PhantomData,
             entry,
         })
@@ -270,11 +265,13 @@ impl<S: Mode> Producer<S> {
         if data.len() > INLINE_SIZE {
             return self.send_large(data, class);
         }
+        let early = self.time_before_claim(class, |stamps, position| stamps.take(position));
         let expected = self.credits.consumed();
-        let early = if Self::SHARED { self.stamps.take(expected) } else { 0 };
         let position = self.claim(class, 1)?;
-        let timestamp =
-            if Self::SHARED && position == expected { early } else { self.stamps.take(position) };
+        let timestamp = match early {
+            Some(early) if position == expected => early,
+            _ => self.stamps.take(position),
+        };
         self.commit(position, class, data, timestamp);
         self.announce_if_due(timestamp);
         Ok(())
@@ -315,8 +312,7 @@ impl<S: Mode> Producer<S> {
             return Err(SendError::TooLarge { size: large.as_ref().len(), max });
         }
         let mut sent = 0;
-        // As in `send_fast`.
-        let mut timestamp = Self::SHARED.then(|| self.stamps.of_a_batch());
+        let mut timestamp = self.time_before_claim(class, |stamps, _| stamps.of_a_batch());
         while sent < messages.len() {
             let wanted = (messages.len() - sent).min(MAX_SPAN as usize);
             let (first, count) = match self.claim_up_to(class, wanted as u64) {
@@ -454,6 +450,20 @@ impl<S: Mode> Producer<S> {
 
     // ---- the hot path --------------------------------------------------------------------
 
+    /// The time for a message at the next position, if it is better taken before the claim. It is on
+    /// a shared side, whose claim waits for all stores and keeps what follows waiting: behind it,
+    /// taking the time costs twice as much. Nothing is taken without credit, so that waiting for it
+    /// is no part of a latency.
+    #[inline(always)]
+    fn time_before_claim(
+        &self,
+        class: PriorityClass,
+        take: impl FnOnce(Stamps, u64) -> u64,
+    ) -> Option<u64> {
+        let next = self.credits.consumed();
+        (Self::SHARED && self.credits.covers(next, class, 1)).then(|| take(self.stamps, next))
+    }
+
     /// Takes `count` positions (1 to 64) from the one it gives on.
     #[inline(always)]
     fn claim(&mut self, class: PriorityClass, count: u64) -> Result<u64, SendError> {
@@ -471,7 +481,7 @@ impl<S: Mode> Producer<S> {
                 return Ok(position);
             }
             let span = Span::new(position, count);
-            prefetch_write(self.entry.segment().slot(position + PREFETCH_AHEAD));
+            prefetch_write(self.entry.segment().slot(position + SHARED_WRITE_AHEAD));
             self.entry.participant().show_intent(span);
             // Release: makes the intent visible to whoever sees the head beyond it (`recover`).
             // That the slots are free was learnt from `consumer_tail`, not from here.
@@ -508,8 +518,10 @@ impl<S: Mode> Producer<S> {
             self.begin_run(class, data.len());
         }
         let segment = self.entry.segment();
-        if !Self::SHARED && self.ahead != 0 {
-            prefetch_write(segment.slot(position + self.ahead));
+        // Not what a consumer may still have to read.
+        let ahead = position + WRITE_AHEAD;
+        if !Self::SHARED && self.writes_ahead && self.credits.covers(ahead, class, 1) {
+            prefetch_write(segment.slot(ahead));
         }
         let slot = segment.slot(position);
         let payload = Payload::from_bytes(data);
@@ -758,7 +770,7 @@ impl<S: Mode> Producer<S> {
             participant.lane(class).store_sent(&self.lanes[class.index()]);
         }
         let mode = self.coalesce.record_arrivals(count, now);
-        self.ahead = if mode == CoalesceMode::Aggressive { self.farthest_ahead } else { 0 };
+        self.writes_ahead = self.gains_by_writing_ahead && mode == CoalesceMode::Aggressive;
         let batch = mode.batch().min(self.most_unannounced);
         self.announced = position;
         self.unannounced = 0;

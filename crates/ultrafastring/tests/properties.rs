@@ -15,7 +15,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use ultrafastring::{
     Batch, Builder, Consumer, INLINE_SIZE, MAX_BATCH, Mode, PriorityClass, Producer, RecvError,
-    SendError, Sharing, Timestamps, UltraFastRing,
+    SendError, Sharing, Timestamps, UltraFastRing, rdtsc,
 };
 
 /// Bytes of the largest message that any ring here is made for.
@@ -571,5 +571,39 @@ proptest! {
         steps in vec(step(), 0..120),
     ) {
         run_on_its_sides(kind, (producers, Sharing::Exclusive), &steps);
+    }
+}
+
+/// Two handles a side, in turn, so that each is often mistaken about the next position: it takes the
+/// time for one, and claims another.
+#[test]
+fn each_position_carries_the_timestamp_that_it_should() {
+    for (timestamps, every) in
+        [(Timestamps::Every, Some(1)), (Timestamps::OneIn(4), Some(4)), (Timestamps::Off, None)]
+    {
+        let ring = Builder::new().capacity(16).timestamps(timestamps).heap().unwrap();
+        let mut producers = [ring.producer().unwrap(), ring.producer().unwrap()];
+        let mut consumers = [ring.consumer().unwrap(), ring.consumer().unwrap()];
+        for position in 0..1_000usize {
+            let before = rdtsc();
+            // Not evenly: now and then one sends twice.
+            let by = position * 7 / 3 % 2;
+            producers[by].send_fast(b"when?", PriorityClass::Normal).unwrap();
+            let sent = rdtsc();
+            let message = consumers[position / 3 % 2].try_recv().unwrap();
+            let received = rdtsc();
+            let stamped = every.is_some_and(|every| position % every == 0);
+            match message.timestamp() {
+                Some(at) => {
+                    assert!(stamped, "position {position} carries a time, {timestamps:?}");
+                    assert!((before..=sent).contains(&at), "{before} {at} {sent}");
+                    assert!(message.latency() <= received - at);
+                }
+                None => {
+                    assert!(!stamped, "position {position} carries none, {timestamps:?}");
+                    assert_eq!(message.latency(), 0);
+                }
+            }
+        }
     }
 }

@@ -30,11 +30,11 @@ impl Distance {
     pub(crate) const ALL: [Self; 2] = [Self::Near, Self::Far];
 
     /// By the ticks of a line there and back: threads of one core, or cores that share a cache, are
-    /// near; whatever is beyond is far. `None` where the line was held up.
+    /// near; whatever is beyond is far.
     fn of(line: f64) -> Option<Self> {
         match line {
             ..600.0 => Some(Self::Near),
-            ..3_000.0 => Some(Self::Far),
+            600.0.. => Some(Self::Far),
             _ => None,
         }
     }
@@ -61,7 +61,7 @@ pub(crate) struct CaseReadings {
     pub(crate) values: [Vec<f64>; 2],
     /// By distance, of all readings together.
     pub(crate) latency: [Option<Histogram<u64>>; 2],
-    /// Dropped because the distance changed, or a line was held up.
+    /// Dropped because the distance changed.
     pub(crate) moved: usize,
     /// Dropped because a core was taken away.
     pub(crate) disturbed: usize,
@@ -197,6 +197,7 @@ mod tests {
         assert_eq!(throughout(340.0, 310.0), Some(Near));
         assert_eq!(throughout(762.0, 773.0), Some(Far));
         assert_eq!(throughout(1_450.0, 1_210.0), Some(Far));
+        assert_eq!(throughout(3_600.0, 3_500.0), Some(Far));
     }
 
     #[test]

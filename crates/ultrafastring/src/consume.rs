@@ -806,6 +806,12 @@ impl<S: Mode> Consumer<S> {
         let large = meta.is_large();
         let size = if large {
             let size = payload.large_size(self.side_size());
+            if let Some(beyond) = self.read_ahead.beyond(position) {
+                // As if it were as long as this one.
+                let bytes = self.entry.segment().side(beyond).as_ptr();
+                prefetch_read(bytes);
+                prefetch_read(bytes.wrapping_add(size.saturating_sub(1)));
+            }
             self.be_in_large_run(meta, size);
             size
         } else {

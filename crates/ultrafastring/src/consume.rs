@@ -228,6 +228,12 @@ impl Room {
     }
 }
 
+/// Now, in ticks, or 0 for a message that carries no `timestamp`.
+#[inline(always)]
+fn time_for(timestamp: u64) -> u64 {
+    if timestamp != 0 { rdtsc() } else { 0 }
+}
+
 /// Bytes to be written to; only initialised ones are.
 #[inline(always)]
 fn as_uninit(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
@@ -568,7 +574,7 @@ impl<S: Mode> Consumer<S> {
             let head = &self.entry.segment().counters().consumer_head;
             if Self::SHARED {
                 // Before the claim, which waits for all stores and keeps what follows waiting.
-                seen = Some(if timestamp != 0 { rdtsc() } else { 0 });
+                seen = Some(time_for(timestamp));
                 // Release: the reads above come before whatever is done by those who see the head
                 // beyond this position: the grant, and then the write of the next lap.
                 if let Err(actual) =
@@ -638,7 +644,7 @@ impl<S: Mode> Consumer<S> {
     /// Counts a message taken, and says when (0 if it carries no timestamp).
     #[inline(always)]
     fn count(&mut self, taken: &Taken) -> (Received, u64) {
-        let now = taken.seen.unwrap_or_else(|| if taken.timestamp != 0 { rdtsc() } else { 0 });
+        let now = taken.seen.unwrap_or_else(|| time_for(taken.timestamp));
         self.received += 1;
         let about = Received {
             size: taken.size,

@@ -93,6 +93,28 @@ pub(crate) fn join(segment: &Segment) {
     let _ = segment;
 }
 
+/// Whether [`fence_others`] will work: has this process join those who are fenced.
+pub(crate) fn can_fence_others() -> bool {
+    #[cfg(feature = "std")]
+    let can = kernel::register();
+    #[cfg(not(feature = "std"))]
+    let can = cfg!(loom);
+    can
+}
+
+/// A full fence in every running thread of this process; `false` if that cannot be, as in a sandbox
+/// that was entered since the process joined.
+pub(crate) fn fence_others() -> bool {
+    // SeqCst: in the model each thread fences for itself.
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+    // Joined again, for a child whose kernel did not inherit it.
+    #[cfg(feature = "std")]
+    return can_fence_others() && kernel::fence_everybody();
+    #[cfg(not(feature = "std"))]
+    can_fence_others()
+}
+
 /// Makes both busy sides fence before they look for sleepers.
 pub(crate) fn demand_fences(segment: &Segment) {
     for side in [Side::Producer, Side::Consumer] {

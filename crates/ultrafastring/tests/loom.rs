@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release -p ultrafastring \
-//!     --no-default-features --features alloc --test loom
+//!     --no-default-features --features alloc --lib --test loom
 //! ```
 //!
 //! What the tests can see is a message that is wrong, doubled, lost or out of order; a slot that is

@@ -27,6 +27,7 @@ use crate::message::{Batch, Message, Received};
 use crate::participant::{Entry, Event, Identity, Role};
 use crate::prefetch::ReadAhead;
 use crate::produce::Mode;
+use crate::race;
 use crate::recover::{self, Adopted, STUCK_TICKS};
 use crate::segment::Segment;
 use crate::side::{Copying, SideBuffer};
@@ -1045,7 +1046,9 @@ impl<S: Mode> Consumer<S> {
             return Err(RecvError::Empty);
         }
         self.position = head;
-        self.detour()
+        self.detour()?;
+        race::back_off(self.detours as u32);
+        Ok(())
     }
 
     /// Counts that a call was led elsewhere; an error if that has gone on for too long.

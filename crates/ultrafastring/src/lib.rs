@@ -34,6 +34,7 @@ mod prefetch;
 mod priority;
 mod processor;
 mod produce;
+mod race;
 #[cfg(feature = "std")]
 mod ready;
 mod recover;

@@ -17,6 +17,7 @@ use crate::lane::SentRun;
 use crate::layout::{MAX_POSITION, MAX_SPAN, Sharing, Side, Span, Timestamps};
 use crate::participant::{Entry, Event, Identity, Role};
 use crate::processor;
+use crate::race;
 use crate::recover::{self, STUCK_TICKS};
 use crate::segment::Segment;
 use crate::side::{Copying, SideBuffer};
@@ -37,10 +38,6 @@ const SHARED_WRITE_AHEAD: u64 = 3;
 /// How many slots ahead an exclusive producer asks for lines to write, where the processor gains by it
 /// and messages come thick and fast. One makes most of the difference; batches of four want six.
 const WRITE_AHEAD: u64 = 6;
-
-/// A claim gives up, as if the ring were full, after so many races lost in one call. Honest peers
-/// that win them send a message each; only one that rewrites `producer_head` for ever gets so far.
-const MOST_LOST_RACES: u32 = 1 << 12;
 
 mod sealed {
     pub trait Sealed {}
@@ -503,7 +500,8 @@ impl<S: Mode> Producer<S> {
                 Err(actual) => self.credits.advance_to(actual),
             }
             lost += 1;
-            if lost == MOST_LOST_RACES {
+            race::back_off(lost);
+            if lost == race::MOST_LOST {
                 self.entry.participant().clear_intent();
                 return Err(SendError::Full);
             }

@@ -41,14 +41,6 @@ pub(crate) fn keep_to(core: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets the calling thread run on both.
-pub(crate) fn keep_to_both(cores: Cores) -> anyhow::Result<()> {
-    let mut both = CpuSet::new();
-    both.set(cores.producer);
-    both.set(cores.consumer);
-    sched_setaffinity(None, &both).context("cannot keep to two cores")
-}
-
 /// How long threads that have said so and ended waited for their cores, in nanoseconds.
 static WAITED: AtomicU64 = AtomicU64::new(0);
 

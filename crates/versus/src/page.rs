@@ -543,7 +543,7 @@ pub(crate) fn render(report: &Value) -> String {
          {bodies}{apart}\
          <footer>Near and far are two distances at which cores are found: under 600 ticks for \
          a cache line there and back, or more. A figure from fewer than five readings, or \
-         whose middle half is wider than half of it, is refused. Hold the pointer over a bar or a \
+         that is not known to within 30 %, is refused. Hold the pointer over a bar or a \
          point for its figures.</footer></main></body></html>\n",
         version = text(&run["version"]),
         kept = run["readings_kept"],

@@ -452,12 +452,11 @@ fn crowd<Q: Queue<N> + Sync, const N: usize>(
     let by = producers as u64;
     let n = n / by * by;
     let (received, sum) = (AtomicU64::new(0), AtomicU64::new(0));
-    // Begun together, half of each side on either core, and free to move from there: a new thread
-    // is where its parent is, and would stay there for as long as a reading takes.
+    // Begun together, half of each side on either core, where they stay: free, they may end up on
+    // one, where nothing travels.
     let together = Barrier::new(producers + consumers + 1);
-    let begin = |at: usize| -> anyhow::Result<()> {
-        machine::keep_to(if at.is_multiple_of(2) { cores.producer } else { cores.consumer })?;
-        machine::keep_to_both(cores)
+    let begin = |at: usize| {
+        machine::keep_to(if at.is_multiple_of(2) { cores.producer } else { cores.consumer })
     };
     let mut start = 0;
     std::thread::scope(|scope| {

@@ -14,15 +14,22 @@ use crate::target::{Of, TARGETS};
 /// Fewer readings than this make no median.
 const FEWEST: usize = 5;
 
-/// A median whose middle half is wider than this part of it is refused.
-const WIDEST: f64 = 0.5;
+/// A median that may lie anywhere in a range wider than this part of it is refused.
+const WIDEST: f64 = 0.3;
 
-/// A median and its spread.
+/// How far from the middle that range reaches, in the root of the number of readings: with 95 %
+/// certainty, half of 1.96 standard deviations of the number of readings below the true median,
+/// which is binomial. Nothing is assumed of how readings are distributed.
+const CERTAIN: f64 = 1.96 / 2.0;
+
+/// A median, its spread, and how certain it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Middle {
     quarter: f64,
     half: f64,
     three_quarters: f64,
+    /// Width of the range in which the true median is.
+    uncertain: f64,
     readings: usize,
 }
 
@@ -34,7 +41,15 @@ impl Middle {
         let mut sorted = readings.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |part: usize| sorted[(sorted.len() - 1) * part / 4];
-        Some(Self { quarter: at(1), half: at(2), three_quarters: at(3), readings: sorted.len() })
+        let count = sorted.len() as f64;
+        let below = (count / 2.0 - CERTAIN * count.sqrt()).max(0.0) as usize;
+        Some(Self {
+            quarter: at(1),
+            half: at(2),
+            three_quarters: at(3),
+            uncertain: sorted[sorted.len() - 1 - below] - sorted[below],
+            readings: sorted.len(),
+        })
     }
 
     pub(crate) fn is_sound(&self) -> bool {
@@ -42,11 +57,11 @@ impl Middle {
     }
 
     fn refusal(&self) -> Option<String> {
-        let spread = self.three_quarters - self.quarter;
         if self.readings < FEWEST {
             Some(format!("too few readings: {}", self.readings))
-        } else if spread > WIDEST * self.half {
-            Some(format!("too noisy: spread {:.0} %", 100.0 * spread / self.half))
+        } else if self.uncertain > WIDEST * self.half {
+            let part = 100.0 * self.uncertain / self.half;
+            Some(format!("too noisy: median uncertain by {part:.0} %"))
         } else {
             None
         }
@@ -333,4 +348,34 @@ fn write_table(text: &mut String, report: &Value) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `counts` readings of each value.
+    fn refusal(counts: &[(usize, f64)]) -> Option<String> {
+        let readings: Vec<_> =
+            counts.iter().flat_map(|&(count, value)| vec![value; count]).collect();
+        Middle::of(&readings).unwrap().refusal()
+    }
+
+    #[test]
+    fn a_median_that_is_certain_counts_however_far_single_readings_stray() {
+        assert_eq!(refusal(&[(26, 100.0)]), None);
+        assert_eq!(refusal(&[(10, 90.0), (10, 100.0), (6, 900.0)]), None);
+        assert_eq!(refusal(&[(50, 90.0), (50, 100.0), (30, 900.0)]), None);
+    }
+
+    #[test]
+    fn a_median_that_may_be_elsewhere_is_refused() {
+        // Of two ways to run, either may be the usual one.
+        let refused = Some("too noisy: median uncertain by 100 %".to_string());
+        assert_eq!(refusal(&[(14, 100.0), (12, 200.0)]), refused);
+        assert_eq!(refusal(&[(68, 100.0), (62, 200.0)]), refused);
+        // Of few readings, all count.
+        assert_eq!(refusal(&[(6, 100.0), (1, 200.0)]), refused);
+        assert_eq!(refusal(&[(4, 100.0)]), Some("too few readings: 4".into()));
+    }
 }

@@ -545,6 +545,7 @@ impl<S: Mode> Consumer<S> {
     /// Takes the next message, for whose size there must be `room`, and releases it.
     #[inline(always)]
     fn take_next(&mut self, room: Room) -> Result<Taken, Pause> {
+        let mut lost = 0;
         loop {
             let position = self.position;
             let next = independent(position + 1);
@@ -578,10 +579,12 @@ impl<S: Mode> Consumer<S> {
                 seen = Some(time_for(timestamp));
                 // Release: the reads above come before whatever is done by those who see the head
                 // beyond this position: the grant, and then the write of the next lap.
-                if let Err(actual) =
-                    head.compare_exchange(position, next, Ordering::Release, Ordering::Relaxed)
+                if head
+                    .compare_exchange(position, next, Ordering::Release, Ordering::Relaxed)
+                    .is_err()
                 {
-                    self.go_on_at(actual)?;
+                    lost += 1;
+                    self.lose_race(lost)?;
                     continue;
                 }
             } else {
@@ -835,6 +838,7 @@ impl<S: Mode> Consumer<S> {
     /// messages come first.
     #[inline(always)]
     fn claim_span(&mut self, most: u64, room: Room) -> Result<Option<Span>, RecvError> {
+        let mut lost = 0;
         loop {
             if Self::SHARED && self.adopted.is_some() {
                 self.hide_hold();
@@ -872,13 +876,12 @@ impl<S: Mode> Consumer<S> {
             if Self::SHARED {
                 let head = &self.entry.segment().counters().consumer_head;
                 // Release: makes the hold visible to the scan that sees the head beyond it.
-                if let Err(actual) =
-                    head.compare_exchange(first, span.end(), Ordering::Release, Ordering::Relaxed)
+                if head
+                    .compare_exchange(first, span.end(), Ordering::Release, Ordering::Relaxed)
+                    .is_err()
                 {
-                    if let Err(error) = self.go_on_at(actual) {
-                        self.hide_hold();
-                        return Err(error);
-                    }
+                    lost += 1;
+                    self.lose_race(lost)?;
                     continue;
                 }
             }
@@ -1046,9 +1049,20 @@ impl<S: Mode> Consumer<S> {
             return Err(RecvError::Empty);
         }
         self.position = head;
-        self.detour()?;
-        race::back_off(self.detours as u32);
-        Ok(())
+        self.detour()
+    }
+
+    /// Another consumer took the position: the next try is for where the head is a moment later.
+    #[cold]
+    #[inline(never)]
+    fn lose_race(&mut self, lost: u32) -> Result<(), RecvError> {
+        // Before the pause: the release frontier stops at a hold.
+        self.hide_hold();
+        if lost == race::MOST_LOST {
+            return Err(RecvError::Empty);
+        }
+        let head = race::back_off(lost, &self.entry.segment().counters().consumer_head);
+        self.go_on_at(head)
     }
 
     /// Counts that a call was led elsewhere; an error if that has gone on for too long.

@@ -482,30 +482,37 @@ impl<S: Mode> Producer<S> {
             self.entry.participant().show_intent(span);
             // Release: makes the intent visible to whoever sees the head beyond it (`recover`).
             // That the slots are free was learnt from `consumer_tail`, not from here.
-            match self.entry.segment().counters().producer_head.compare_exchange(
-                position,
-                span.end(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return Ok(position),
-                // Somebody else took it: the next try is for where the head is now.
-                // Set back below what was released: garbage, which would pass for endless credit.
-                Err(actual) if actual < self.credits.granted() => {
-                    // Until it is looked at again, and believed.
-                    self.credits.suspend();
-                    self.no_credit()?;
-                    return Err(SendError::Full);
-                }
-                Err(actual) => self.credits.advance_to(actual),
+            let head = &self.entry.segment().counters().producer_head;
+            if head
+                .compare_exchange(position, span.end(), Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+            {
+                return Ok(position);
             }
             lost += 1;
-            race::back_off(lost);
-            if lost == race::MOST_LOST {
-                self.entry.participant().clear_intent();
-                return Err(SendError::Full);
-            }
+            self.lose_race(lost)?;
         }
+    }
+
+    /// Somebody else took the position: the next try is for where the head is a moment later.
+    #[cold]
+    #[inline(never)]
+    fn lose_race(&mut self, lost: u32) -> Result<(), SendError> {
+        // Before the pause: announcements stop at an intent.
+        self.entry.participant().clear_intent();
+        if lost == race::MOST_LOST {
+            return Err(SendError::Full);
+        }
+        let head = race::back_off(lost, &self.entry.segment().counters().producer_head);
+        // Set back below what was released: garbage, which would pass for endless credit.
+        if head < self.credits.granted() {
+            // Until it is looked at again, and believed.
+            self.credits.suspend();
+            self.no_credit()?;
+            return Err(SendError::Full);
+        }
+        self.credits.advance_to(head);
+        Ok(())
     }
 
     /// Writes the message and makes it visible.

@@ -2,25 +2,35 @@
 //!
 //! Who tries to claim takes the head's line from the core that claimed last. Two that do so in turn
 //! wait for a line's way there and back with every message. So the loser stays away for a moment that
-//! doubles with each race it loses, and the winner goes on with the line at hand.
+//! doubles with each race that its call loses, and the winner goes on with the line at hand. Then the
+//! loser looks where the head is by then, for what it saw before is gone.
 
-/// A call that sends gives up, as if the ring were full, after so many races lost in one claim.
-/// Honest peers that win them send a message each; only one that rewrites the head for ever gets so
-/// far.
+use crate::prefetch::prefetch_write;
+use crate::sync::{AtomicU64, Ordering};
+
+/// A call gives up, as if the ring were full or empty, after so many races lost in one claim. Honest
+/// peers that win them send or receive a message each; only one that rewrites the head for ever gets
+/// so far.
 pub(crate) const MOST_LOST: u32 = 1 << 8;
 
-/// Pauses at most: from 1,500 ticks to some 9,000, as long as a processor's pause is.
-const MOST_PAUSES: u32 = 64;
+/// Pauses after the first lost race: some 200 ticks to 600, as long as a processor's pause is.
+const FIRST_PAUSES: u32 = 8;
 
-/// Stays away after having lost `lost` races since the last that was won.
-#[cold]
-#[inline(never)]
-pub(crate) fn back_off(lost: u32) {
-    let pauses = 1_u32.checked_shl(lost).map_or(MOST_PAUSES, |pauses| pauses.min(MOST_PAUSES));
-    // No time passes in the model, where a pause is a chance for the others to run.
+/// Pauses at most: 3,000 ticks to 9,000, in which the winner takes its turn of some fifty messages.
+const MOST_PAUSES: u32 = 128;
+
+/// Stays away from `head` after a call has lost `lost` races for it, and says where it is then.
+pub(crate) fn back_off(lost: u32, head: &AtomicU64) -> u64 {
+    let doubled = FIRST_PAUSES.checked_shl(lost.saturating_sub(1));
+    let pauses = doubled.map_or(MOST_PAUSES, |pauses| pauses.min(MOST_PAUSES));
+    // No time passes in the model, where a pause would be a chance for the others to run.
     if !cfg!(loom) {
         for _ in 0..pauses {
             core::hint::spin_loop();
         }
+        // Taken for the claim at once, which then has most of a line's way to be the next.
+        prefetch_write(head);
     }
+    // Relaxed: the claim's exchange decides; a value out of date loses one more race.
+    head.load(Ordering::Relaxed)
 }

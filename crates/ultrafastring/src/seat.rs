@@ -12,9 +12,11 @@
 //! A call goes to its thread's own seat without a read-modify-write, which would wait until all
 //! stores before it have left: it marks the seat as occupied and looks whether somebody else has
 //! taken it. Somebody else (a thread for which no free seat is left, or `stats`, which visits every
-//! seat) takes it, has every thread fenced by `membarrier`, as a sleeper does (`wait.rs`), and looks
-//! whether it is occupied. Of the two who come at once at least one sees the other and backs out.
-//! Where there is no `membarrier`, seats are owned by nobody, and taken by an exchange each time.
+//! seat) takes it, has every thread of the process fenced by `membarrier`, and looks whether it is
+//! occupied. Of the two who come at once one sees the other and backs out, or both do.
+//! Where there is no `membarrier`, seats are owned by nobody, and taken by an exchange each time. In
+//! a process that gives it up later (by a filter of system calls), seats stay with whoever owned them by
+//! then: others neither visit them nor take them over.
 
 use core::cell::UnsafeCell;
 
@@ -99,7 +101,7 @@ impl<H> Seat<H> {
     /// Takes the seat if this thread, whose number is `me`, owns it and is not inside already.
     #[inline(always)]
     fn enter(&self, me: u64) -> Option<Taken<'_, H>> {
-        // Relaxed, both: only this thread makes them so; what others do is looked at below.
+        // Relaxed, both: what others do meanwhile is looked at below.
         if self.state.load(Ordering::Relaxed) != me || self.occupied.load(Ordering::Relaxed) != 0 {
             return None;
         }
@@ -136,6 +138,10 @@ impl<H> Seat<H> {
         let owner = self.state.load(Ordering::Relaxed);
         // One's own is taken by `enter`, or one is inside.
         if matches!(owner, FRESH | TAKEN | SHARED) || owner == me {
+            return None;
+        }
+        // Relaxed: not to disturb one that is inside; it is looked at again.
+        if self.occupied.load(Ordering::Relaxed) != 0 {
             return None;
         }
         // Acquire: pairs with the release of who had it before its owner, or took it from there.
@@ -218,11 +224,21 @@ impl<H> Seats<H> {
     /// or one whose owner is not inside, and which nobody owns from then on: he may be gone.
     #[inline(never)]
     fn find(&self, me: u64) -> Option<Taken<'_, H>> {
-        let own = self.own_seat(me).take_free(self.owned.then_some(me));
+        let mut own = self.own_seat(me).take_free(self.owned.then_some(me));
+        if let Some(taken) = &mut own
+            && taken.then == me
+            && !wait::fence_others()
+        {
+            // What nobody could take over is not to be owned.
+            taken.then = SHARED;
+        }
         let others = || (1..SEATS as u64).map(|step| self.own_seat(me.wrapping_add(step)));
         own.or_else(|| others().find_map(|seat| seat.take_free(None)))
             .or_else(|| self.own_seat(me).take_owned(me, |_| SHARED))
             .or_else(|| others().find_map(|seat| seat.take_owned(me, |_| SHARED)))
+            // Taken over by others meanwhile, and given back.
+            .or_else(|| self.own_seat(me).take_free(None))
+            .or_else(|| others().find_map(|seat| seat.take_free(None)))
     }
 }
 

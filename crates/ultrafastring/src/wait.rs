@@ -93,24 +93,24 @@ pub(crate) fn join(segment: &Segment) {
     let _ = segment;
 }
 
-/// Whether [`fence_others`] will work: has this process join those who are fenced.
+/// Whether [`fence_others`] will work: has the threads of this process fenced by each other.
 pub(crate) fn can_fence_others() -> bool {
     #[cfg(feature = "std")]
-    let can = kernel::register();
+    let can = kernel::register_own();
     #[cfg(not(feature = "std"))]
     let can = cfg!(loom);
     can
 }
 
 /// A full fence in every running thread of this process; `false` if that cannot be, as in a sandbox
-/// that was entered since the process joined.
+/// that was entered meanwhile.
 pub(crate) fn fence_others() -> bool {
     // SeqCst: in the model each thread fences for itself.
     #[cfg(loom)]
     fence(Ordering::SeqCst);
-    // Joined again, for a child whose kernel did not inherit it.
+    // Asked for again by a child whose kernel did not inherit it.
     #[cfg(feature = "std")]
-    return can_fence_others() && kernel::fence_everybody();
+    return kernel::fence_own() || (kernel::register_own() && kernel::fence_own());
     #[cfg(not(feature = "std"))]
     can_fence_others()
 }
@@ -488,6 +488,16 @@ pub(crate) mod kernel {
     /// be.
     pub(super) fn fence_everybody() -> bool {
         membarrier(MembarrierCommand::GlobalExpedited).is_ok()
+    }
+
+    /// Has the threads of this process fenced by each other; `false` if that cannot be.
+    pub(super) fn register_own() -> bool {
+        membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+    }
+
+    /// A fence in every running thread of this process, and in no other; `false` if that cannot be.
+    pub(super) fn fence_own() -> bool {
+        membarrier(MembarrierCommand::PrivateExpedited).is_ok()
     }
 
     /// Sleeps while `bell` was not rung since `ticket`, and at most so long. It may wake for no

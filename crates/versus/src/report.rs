@@ -42,7 +42,8 @@ impl Middle {
         sorted.sort_by(f64::total_cmp);
         let at = |part: usize| sorted[(sorted.len() - 1) * part / 4];
         let count = sorted.len() as f64;
-        let below = (count / 2.0 - CERTAIN * count.sqrt()).max(0.0) as usize;
+        // Half a reading for what a normal distribution leaves out of a binomial one.
+        let below = (count / 2.0 - CERTAIN * count.sqrt() - 0.5).max(0.0) as usize;
         Some(Self {
             quarter: at(1),
             half: at(2),

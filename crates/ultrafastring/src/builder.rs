@@ -243,6 +243,11 @@ impl Builder {
 
     /// Makes a ring on the heap, for threads of one process.
     ///
+    /// As in [`create`](Self::create), the first ring of a process takes some milliseconds. A process
+    /// that is going to forbid itself the system call `membarrier` does so before it makes or opens
+    /// a ring: the calls on `&UltraFastRing` go to places that threads own, and those of threads that
+    /// have ended cannot be taken over without it.
+    ///
     /// # Errors
     ///
     /// [`RingError::Invalid`] if a number is out of range, [`RingError::OutOfMemory`].
@@ -338,7 +343,8 @@ impl Builder {
     ///
     /// The first ring of a process takes some milliseconds: the clock is measured, and where the
     /// process has several threads the kernel takes some more to let it join the sleepers'
-    /// `membarrier`. Opening a first ring waits for the latter too. Taking a handle does not.
+    /// `membarrier`, and its own threads'. Opening a first ring waits for the latter too. Taking a
+    /// handle does not.
     ///
     /// # Errors
     ///

@@ -8,9 +8,9 @@
 use crate::prefetch::prefetch_write;
 use crate::sync::{AtomicU64, Ordering};
 
-/// A call gives up, as if the ring were full or empty, after so many races lost in one claim. Honest
-/// peers that win them send or receive a message each; only one that rewrites the head for ever gets
-/// so far.
+/// A call gives up, as if the ring were full or empty, after so many races lost in one claim. Each is
+/// for where the head was a moment before, so honest peers would have to be quicker by that moment so
+/// many times in a row; one that rewrites the head for ever gets so far.
 pub(crate) const MOST_LOST: u32 = 1 << 8;
 
 /// Pauses after the first lost race: some 200 ticks to 600, as long as a processor's pause is.

@@ -261,7 +261,8 @@ impl UltraFastRing {
     /// producer that somebody else closes may have sent one message more before it notices; it
     /// stays in the ring.
     pub fn close(&self) {
-        // What lies in seats is announced first, so that the counters are whole at the end.
+        // What lies in seats is announced first, so that the counters are whole at the end, but for
+        // what threads are sending at this moment.
         self.producers.for_each_idle(Producer::flush);
         wait::close(&self.segment);
     }

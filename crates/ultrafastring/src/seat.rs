@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!  FRESH ──▶ owned by the first thread whose seat it is ──▶ SHARED
-//!            (threads are numbered, and dealt seats by it)  once another thread had to have it
+//!    │       (threads are numbered, and dealt seats by it)  once another thread had to have it
+//!    └──────────────────────────────────────────────────▶ SHARED where others could not take it over
 //! ```
 //!
 //! A call goes to its thread's own seat without a read-modify-write, which would wait until all
@@ -115,7 +116,7 @@ impl<H> Seat<H> {
         (self.state.load(Ordering::Acquire) == me).then_some(occupied)
     }
 
-    /// Takes the seat if it is free and nobody owns it. If nobody ever did, `next` owns it
+    /// Takes the seat if it is free and nobody owns it. If nobody ever did, `next` is to own it
     /// afterwards.
     fn take_free(&self, next: Option<u64>) -> Option<Taken<'_, H>> {
         // Acquire: pairs with the release when the seat was given back. Exchanged rather than looked
@@ -220,6 +221,22 @@ impl<H> Seats<H> {
         &self.seats[me as usize % SEATS]
     }
 
+    /// Enters the own seat once a visitor has left it, rather than take another owner's: a visit is
+    /// short.
+    fn enter_after_visit(&self, me: u64) -> Option<Taken<'_, H>> {
+        /// Some times as long as a `membarrier` takes.
+        const PAUSES: u32 = if cfg!(loom) { 0 } else { 1 << 9 };
+        let own = self.own_seat(me);
+        for _ in 0..PAUSES {
+            // Relaxed: `enter` decides.
+            if own.state.load(Ordering::Relaxed) != TAKEN {
+                break;
+            }
+            core::hint::spin_loop();
+        }
+        own.enter(me)
+    }
+
     /// A seat for a thread that could not enter its own: one that is free, its own before others,
     /// or one whose owner is not inside, and which nobody owns from then on: he may be gone.
     #[inline(never)]
@@ -234,6 +251,7 @@ impl<H> Seats<H> {
         }
         let others = || (1..SEATS as u64).map(|step| self.own_seat(me.wrapping_add(step)));
         own.or_else(|| others().find_map(|seat| seat.take_free(None)))
+            .or_else(|| self.enter_after_visit(me))
             .or_else(|| self.own_seat(me).take_owned(me, |_| SHARED))
             .or_else(|| others().find_map(|seat| seat.take_owned(me, |_| SHARED)))
             // Taken over by others meanwhile, and given back.

@@ -13,19 +13,19 @@ use crate::sync::{AtomicU64, Ordering};
 /// many times in a row; one that rewrites the head for ever gets so far.
 pub(crate) const MOST_LOST: u32 = 1 << 8;
 
-/// Pauses after the first lost race: some 200 ticks to 600, as long as a processor's pause is.
-const FIRST_PAUSES: u32 = 8;
+/// Half of the pauses after the first lost race: they are some 200 ticks to 600, as long as a
+/// processor's pause is.
+const PAUSES: u32 = 4;
 
-/// Pauses at most: 3,000 ticks to 9,000, in which the winner takes its turn of some fifty messages.
-const MOST_PAUSES: u32 = 128;
+/// From then on there are no more: 3,000 ticks to 9,000, in which the winner takes its turn of some
+/// fifty messages.
+const MOST_DOUBLINGS: u32 = 5;
 
 /// Stays away from `head` after a call has lost `lost` races for it, and says where it is then.
 pub(crate) fn back_off(lost: u32, head: &AtomicU64) -> u64 {
-    let doubled = FIRST_PAUSES.checked_shl(lost.saturating_sub(1));
-    let pauses = doubled.map_or(MOST_PAUSES, |pauses| pauses.min(MOST_PAUSES));
     // No time passes in the model, where a pause would be a chance for the others to run.
     if !cfg!(loom) {
-        for _ in 0..pauses {
+        for _ in 0..PAUSES << lost.min(MOST_DOUBLINGS) {
             core::hint::spin_loop();
         }
         // Taken for the claim at once, which then has most of a line's way to be the next.

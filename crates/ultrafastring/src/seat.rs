@@ -53,8 +53,6 @@ struct Seat<H> {
 /// The seats of one side.
 pub(crate) struct Seats<H> {
     seats: [Seat<H>; SEATS],
-    /// Whether threads may own seats.
-    owned: bool,
 }
 
 // SAFETY: a handle is reached only through a `Taken`, of which a seat has one at most (see its
@@ -131,8 +129,8 @@ impl<H> Seat<H> {
         Some(Taken { seat: self, word: &self.state, then })
     }
 
-    /// Takes the seat if another thread than this owns it and is not inside. `then` says of the owner what the
-    /// state is afterwards.
+    /// Takes the seat if another thread than this owns it and is not inside. `then` says of the
+    /// owner what the state is afterwards.
     #[cold]
     fn take_owned(&self, me: u64, then: impl FnOnce(u64) -> u64) -> Option<Taken<'_, H>> {
         // Relaxed: the exchange decides.
@@ -161,9 +159,7 @@ impl<H> Seat<H> {
 
 impl<H> Seats<H> {
     pub(crate) fn new() -> Self {
-        // Threads have numbers of their own where there is a standard library.
-        let owned = cfg!(all(feature = "std", not(loom))) && wait::can_fence_others();
-        Self { seats: core::array::from_fn(|_| Seat::new()), owned }
+        Self { seats: core::array::from_fn(|_| Seat::new()) }
     }
 
     /// Calls `work` with a handle, made by `make` if the seat has none yet. `None` if every seat
@@ -241,7 +237,7 @@ impl<H> Seats<H> {
     /// or one whose owner is not inside, and which nobody owns from then on: he may be gone.
     #[inline(never)]
     fn find(&self, me: u64) -> Option<Taken<'_, H>> {
-        let mut own = self.own_seat(me).take_free(self.owned.then_some(me));
+        let mut own = self.own_seat(me).take_free(TOLD_APART.then_some(me));
         if let Some(taken) = &mut own
             && taken.then == me
             && !wait::fence_others()
@@ -249,14 +245,13 @@ impl<H> Seats<H> {
             // What nobody could take over is not to be owned.
             taken.then = SHARED;
         }
-        let others = || (1..SEATS as u64).map(|step| self.own_seat(me.wrapping_add(step)));
-        own.or_else(|| others().find_map(|seat| seat.take_free(None)))
+        let all = || (0..SEATS as u64).map(|step| self.own_seat(me.wrapping_add(step)));
+        let free = || all().find_map(|seat| seat.take_free(None));
+        own.or_else(free)
             .or_else(|| self.enter_after_visit(me))
-            .or_else(|| self.own_seat(me).take_owned(me, |_| SHARED))
-            .or_else(|| others().find_map(|seat| seat.take_owned(me, |_| SHARED)))
+            .or_else(|| all().find_map(|seat| seat.take_owned(me, |_| SHARED)))
             // Taken over by others meanwhile, and given back.
-            .or_else(|| self.own_seat(me).take_free(None))
-            .or_else(|| others().find_map(|seat| seat.take_free(None)))
+            .or_else(free)
     }
 }
 
@@ -278,8 +273,11 @@ fn fence_cheaply() {
     fence(Ordering::SeqCst);
 }
 
+/// Whether threads have numbers of their own, and so may own seats.
+const TOLD_APART: bool = cfg!(all(feature = "std", not(loom)));
+
 /// The number of this thread, which no other has: `SEATS` at least. Where threads are not told
-/// apart, they all have that one, and none owns a seat.
+/// apart, they all have that one.
 #[inline(always)]
 fn thread_number() -> u64 {
     #[cfg(all(feature = "std", not(loom)))]
@@ -343,18 +341,19 @@ mod tests {
 
     /// Whether seats can be owned here; says so if not.
     #[cfg(feature = "std")]
-    fn owned(seats: &Seats<u64>) -> bool {
-        if !seats.owned {
+    fn owned() -> bool {
+        let owned = wait::fence_others();
+        if !owned {
             eprintln!("skipped: no membarrier here");
         }
-        seats.owned
+        owned
     }
 
     #[cfg(feature = "std")]
     #[test]
     fn a_seat_is_left_to_its_owner_by_visitors_and_taken_over_where_no_other_is_left() {
         let seats = Seats::<u64>::new();
-        if !owned(&seats) {
+        if !owned() {
             return;
         }
         let one_more = |count: &mut u64| {

@@ -73,13 +73,14 @@ pub enum WaitStrategy {
 #[cfg(any(feature = "std", loom))]
 pub const LONGEST_PARK: Duration = Duration::from_millis(100);
 
-/// Has this process join those who are fenced by sleepers, when it opens a ring. In a process with
+/// Has this process join those who are fenced by sleepers, and its threads fenced by each other, when
+/// it makes or opens a ring. In a process with
 /// several threads the kernel first waits until all processors have passed through its scheduler,
 /// which takes milliseconds, once: not to be paid by whoever takes over from a dead peer.
 pub(crate) fn prepare() {
     // Where it cannot be, each handle is told in `join`.
     #[cfg(feature = "std")]
-    let _ = kernel::register();
+    let _ = (kernel::register(), kernel::register_own());
 }
 
 /// Joins those who are fenced by sleepers, before a handle is first used. `prepare` has done what
@@ -93,26 +94,17 @@ pub(crate) fn join(segment: &Segment) {
     let _ = segment;
 }
 
-/// Whether [`fence_others`] will work: has the threads of this process fenced by each other.
-pub(crate) fn can_fence_others() -> bool {
-    #[cfg(feature = "std")]
-    let can = kernel::register_own();
-    #[cfg(not(feature = "std"))]
-    let can = cfg!(loom);
-    can
-}
-
 /// A full fence in every running thread of this process; `false` if that cannot be, as in a sandbox
 /// that was entered meanwhile.
 pub(crate) fn fence_others() -> bool {
     // SeqCst: in the model each thread fences for itself.
     #[cfg(loom)]
     fence(Ordering::SeqCst);
-    // Asked for again by a child whose kernel did not inherit it.
+    // `prepare` has registered it, unless this is a child whose kernel did not inherit it.
     #[cfg(feature = "std")]
     return kernel::fence_own() || (kernel::register_own() && kernel::fence_own());
     #[cfg(not(feature = "std"))]
-    can_fence_others()
+    cfg!(loom)
 }
 
 /// Makes both busy sides fence before they look for sleepers.

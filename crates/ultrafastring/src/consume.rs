@@ -1942,13 +1942,60 @@ mod tests {
 
     use super::*;
     use crate::segment::Place;
-    use crate::{Shared, UltraFastRing};
+    use crate::{Producer, Shared, UltraFastRing};
 
     /// As if its process were gone: what it shows stays, and its lock is given back.
     fn die(consumer: Consumer<Shared>) {
         let entry = &consumer.entry;
         entry.locker().unlock(entry.segment(), Place::Entry(entry.index()));
         core::mem::forget(consumer);
+    }
+
+    /// A ring of three entries, a producer of it, and where the entry is of its exclusive consumer,
+    /// which died with a message in its hands.
+    fn held_by_a_dead_exclusive_consumer() -> (UltraFastRing, Producer<Shared>, usize) {
+        let builder = UltraFastRing::builder().capacity(4).exclusive_consumer().participants(3);
+        let ring = builder.heap().unwrap();
+        let mut producer = ring.producer().unwrap();
+        producer.send_fast(b"one", PriorityClass::Normal).unwrap();
+        let mut dead = ring.exclusive_consumer().unwrap();
+        core::mem::forget(dead.borrow().unwrap());
+        let index = dead.participant();
+        for place in [Place::Entry(index), Place::Side(Side::Consumer)] {
+            dead.entry.locker().unlock(ring.segment(), place);
+        }
+        core::mem::forget(dead);
+        (ring, producer, index)
+    }
+
+    #[test]
+    fn what_a_dead_exclusive_consumer_held_is_marked_though_a_bystander_has_its_entrys_lock() {
+        let (ring, mut producer, index) = held_by_a_dead_exclusive_consumer();
+        let bystander = ring.segment().locker().unwrap();
+        assert!(bystander.try_lock(ring.segment(), Place::Entry(index)).unwrap());
+        let mut heir = ring.exclusive_consumer().unwrap();
+        assert!(heir.try_recv().unwrap().is_redelivered());
+        drop(heir);
+        bystander.unlock(ring.segment(), Place::Entry(index));
+        producer.send_fast(b"two", PriorityClass::Normal).unwrap();
+        assert!(!ring.exclusive_consumer().unwrap().try_recv().unwrap().is_redelivered());
+    }
+
+    #[test]
+    fn an_entry_whose_dead_exclusive_consumer_held_what_was_received_since_is_free() {
+        for repairs in [false, true] {
+            let (ring, _producer, index) = held_by_a_dead_exclusive_consumer();
+            let bystander = ring.segment().locker().unwrap();
+            assert!(bystander.try_lock(ring.segment(), Place::Entry(index)).unwrap());
+            let mut heir = ring.exclusive_consumer().unwrap();
+            bystander.unlock(ring.segment(), Place::Entry(index));
+            assert!(ring.producer().is_err(), "the table is full while it may be needed");
+            assert!(heir.try_recv().unwrap().is_redelivered());
+            if repairs {
+                assert_eq!(ring.repair().unwrap().entries_freed, 1);
+            }
+            assert!(ring.producer().is_ok());
+        }
     }
 
     /// Has a consumer die with a message in its hands while calls of another are far apart, so that

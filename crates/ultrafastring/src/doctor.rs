@@ -226,8 +226,14 @@ fn finish(segment: &Segment, locker: &Locker, index: usize, repair: &mut Repair)
     }
     if let Some(span) = participant.shown_hold() {
         if segment.geometry().consumer_sharing == Sharing::Exclusive {
-            // The side's next holder settles it.
-            repair.to_redeliver += span.count;
+            if !recover::is_behind_its_side(segment, span) {
+                // The side's next holder settles it.
+                repair.to_redeliver += span.count;
+                return;
+            }
+            participant.clear_hold();
+            participant.vacate();
+            repair.entries_freed += 1;
             return;
         }
         match recover::finish_hold(segment, locker, index, index) {

@@ -659,6 +659,11 @@ impl<S: Mode> Producer<S> {
     #[cold]
     #[inline(never)]
     pub(crate) fn refill(&mut self, class: PriorityClass, count: u64) -> Result<(), SendError> {
+        if Self::SHARED && self.reserved.is_some() {
+            // Before its intent is cleared below: nobody would know any more whose position it is,
+            // and nobody but this handle can give it up while it lives.
+            self.cancel_forgotten();
+        }
         let counters = self.entry.segment().counters();
         // Acquire: pairs with the release of the grant: the reads of the released slots come
         // before our writes into them.

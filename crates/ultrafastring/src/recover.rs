@@ -253,10 +253,12 @@ pub(crate) fn finish_for_newcomer(
     if !settled {
         return (false, None);
     }
-    if participant.shown_hold().is_none() {
-        return (true, None);
-    }
+    let Some(hold) = participant.shown_hold() else { return (true, None) };
     if segment.geometry().consumer_sharing == Sharing::Exclusive {
+        if is_behind_its_side(segment, hold) {
+            participant.clear_hold();
+            return (true, None);
+        }
         // An exclusive consumer settles it with its side, whoever's entry it is in.
         return (side == Side::Consumer, None);
     }
@@ -292,18 +294,29 @@ pub(crate) fn succeed_exclusive_consumer(
         show(redelivered_below);
     }
     for index in (0..segment.entries_used()).filter(|&index| index != own) {
-        let participant = segment.participant(index);
-        if participant.shown_hold().is_none() || !is_adopted(segment, locker, index) {
-            continue;
-        }
-        let end = held_below(participant.shown_hold());
+        // Without the entry's lock: a bystander may have it for a moment (`repair`, a newcomer that
+        // looks for an entry), and is not who died. Nobody but the side's holder shows a hold, and
+        // the side's lock says that there is no other; so this one is dead or has left.
+        let Some(hold) = segment.participant(index).shown_hold() else { continue };
+        let end = held_below(Some(hold));
         if end > redelivered_below {
             redelivered_below = end;
             show(end);
         }
-        close(segment, locker, index, own);
+        // Only with the lock is an entry closed. One that a bystander has just now stays as it is
+        // until its messages are received, and then says nothing (`is_behind_its_side`).
+        if is_adopted(segment, locker, index) {
+            close(segment, locker, index, own);
+        }
     }
     redelivered_below
+}
+
+/// Whether what a dead exclusive consumer held has been released since, so that nothing is left to
+/// do for its entry.
+pub(crate) fn is_behind_its_side(segment: &Segment, hold: Span) -> bool {
+    // Acquire: pairs with the release of the head: what was released was read before.
+    segment.counters().consumer_head.load(Ordering::Acquire) >= hold.end()
 }
 
 /// Announces a shared side's release frontier: the least of `consumer_head`, read first, and all

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use ultrafastring::{Builder, PriorityClass, RecvError, Redelivery, UltraFastRing};
+use ultrafastring::{Builder, PriorityClass, RecvError, Redelivery, SendError, UltraFastRing};
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
 const NAME: &str = "deaths";
@@ -76,6 +76,108 @@ fn what_a_dead_exclusive_consumer_held_stays_marked_when_its_successor_leaves_at
     let ring = held_by_a_dead_exclusive_consumer(&directory);
     drop(ring.exclusive_consumer().unwrap());
     assert!(ring.exclusive_consumer().unwrap().try_recv().unwrap().is_redelivered());
+}
+
+#[test]
+fn what_a_dead_exclusive_consumer_held_stays_marked_while_somebody_repairs_the_ring() {
+    let directory = stage();
+    for round in 0..200 {
+        let ring = held_by_a_dead_exclusive_consumer(&directory);
+        let (repairs, done) = (AtomicU64::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    ring.repair().unwrap();
+                    repairs.fetch_add(1, Relaxed);
+                }
+            });
+            while repairs.load(Relaxed) < 2 {
+                std::thread::yield_now();
+            }
+            let message = ring.exclusive_consumer().unwrap().try_recv();
+            done.store(true, Relaxed);
+            assert!(message.unwrap().is_redelivered(), "round {round}");
+        });
+        at(&directory).remove(NAME).unwrap();
+    }
+}
+
+// ---- guards that were forgotten ------------------------------------------------------------
+
+/// Forgets a reservation, makes a call for which there is no credit, and dies; whether what others
+/// send is received all the same.
+fn goes_on_after_a_forgotten_reservation(
+    call: impl Fn(&mut ultrafastring::Producer<ultrafastring::Shared>),
+) {
+    const URGENT: PriorityClass = PriorityClass::RealTime;
+    let directory = stage();
+    let builder = at(&directory).capacity(4).reserve(URGENT, 3);
+    let ring = builder.create(NAME).unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    ring.send_fast(b"first", URGENT).unwrap();
+    die_after(|| {
+        let mut producer = builder.open(NAME).unwrap().producer().unwrap();
+        std::mem::forget(producer.reserve(4, URGENT).unwrap());
+        call(&mut producer);
+        // Nothing but what the call did keeps its claim from being nobody's.
+        producer
+    });
+    let mut producer = ring.producer().unwrap();
+    producer.send_fast(b"next", URGENT).unwrap();
+    let mut received = Vec::new();
+    assert!(within(Duration::from_secs(10), || {
+        received.extend(consumer.try_recv().ok().map(|message| message.to_vec()));
+        received.len() == 2
+    }));
+    assert_eq!(received, [&b"first"[..], b"next"]);
+}
+
+#[test]
+fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_and_is_killed() {
+    goes_on_after_a_forgotten_reservation(|producer| {
+        let waited = producer.wait(NORMAL, Some(Instant::now() + Duration::from_millis(5)));
+        assert_eq!(waited, Err(SendError::TimedOut));
+    });
+}
+
+#[test]
+fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_is_armed_and_is_killed() {
+    goes_on_after_a_forgotten_reservation(|producer| {
+        let readiness = producer.readiness().unwrap();
+        assert!(!producer.arm(NORMAL, &readiness).unwrap());
+    });
+}
+
+#[test]
+fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_with_others() {
+    goes_on_after_a_forgotten_reservation(|producer| {
+        assert_eq!(producer.send_fast(b"", PriorityClass::Bulk), Err(SendError::OutOfCredit));
+        std::mem::forget(producer.reserve(4, PriorityClass::RealTime).unwrap());
+        let soon = Instant::now() + Duration::from_millis(5);
+        assert_eq!(ultrafastring::wait_any(&mut [producer], Some(soon)), None);
+    });
+}
+
+#[test]
+fn a_producer_that_forgot_a_reservation_and_waits_is_not_kept_waiting_by_it() {
+    let ring = Builder::new().capacity(2).reserve(PriorityClass::RealTime, 1).heap().unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    producer.send_fast(b"one", PriorityClass::RealTime).unwrap();
+    std::mem::forget(producer.reserve(4, PriorityClass::RealTime).unwrap());
+    let done = AtomicBool::new(false);
+    let waited = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                let _ = consumer.try_recv();
+                std::thread::yield_now();
+            }
+        });
+        // All that is in the ring is received; there is room unless the reservation takes it.
+        let waited = producer.wait(NORMAL, Some(Instant::now() + Duration::from_secs(10)));
+        done.store(true, Relaxed);
+        waited
+    });
+    assert_eq!(waited, Ok(()));
 }
 
 // ---- who took over and falls silent -------------------------------------------------------

@@ -331,6 +331,10 @@ impl<S: Mode> Producer<S> {
                 }
                 break;
             }
+            if sent < messages.len() && wait::is_alert(self.entry.segment(), Side::Consumer) {
+                // A ring that was closed meanwhile gets no more of it than this.
+                self.attend();
+            }
         }
         self.announce_if_due(timestamp.unwrap_or(0));
         Ok(sent)

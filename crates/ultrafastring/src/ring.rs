@@ -258,8 +258,9 @@ impl UltraFastRing {
     ///
     /// A named ring stays closed until somebody takes a producer handle or calls
     /// [`reopen`](Self::reopen). On a shared producer side nothing is sent after this. An exclusive
-    /// producer that somebody else closes may have sent one message more before it notices; it
-    /// stays in the ring.
+    /// producer looks only when it has sent something: if somebody else closes the ring, one more
+    /// call may send its message, or of a batch up to 64. They stay in the ring and are received,
+    /// unless a consumer has ended with [`RecvError::Closed`] by then.
     pub fn close(&self) {
         // What lies in seats is announced first, so that the counters are whole at the end, but for
         // what threads are sending at this moment.

@@ -258,6 +258,18 @@ fn nothing_is_sent_to_a_closed_ring_and_a_new_producer_opens_it() {
 }
 
 #[test]
+fn an_exclusive_producer_sends_at_most_a_span_of_a_batch_into_a_ring_that_was_closed() {
+    let ring = Builder::new().capacity(256).exclusive_producer().heap().unwrap();
+    let (mut producer, mut consumer) =
+        (ring.exclusive_producer().unwrap(), ring.consumer().unwrap());
+    producer.send_fast(b"before", NORMAL).unwrap();
+    consumer.close();
+    assert_eq!(producer.send_batch(&[b"x"; 200], NORMAL), Ok(64));
+    assert_eq!(producer.send_batch(&[b"x"; 200], NORMAL), Err(SendError::Closed));
+    assert_eq!(consumer.try_iter().count(), 65);
+}
+
+#[test]
 fn an_exclusive_producer_learns_that_its_consumer_has_closed_and_may_come_again() {
     let ring = exclusive().capacity(4).heap().unwrap();
     let mut producer = ring.exclusive_producer().unwrap();

@@ -118,6 +118,10 @@ pub(crate) fn demand_fences(segment: &Segment) {
 /// Whether the busy side has to do something about those of `side`: most often not.
 #[inline(always)]
 pub(crate) fn is_alert(segment: &Segment, side: Side) -> bool {
+    // The compiler must not move the load before our commit or grant, which the sleeper's membarrier
+    // then would not help. (The machine may: see the module. No instruction comes of this.)
+    #[cfg(not(loom))]
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
     // Relaxed: that it comes after our commit or grant is the work of the sleeper's membarrier, or
     // of the fence in `ring`.
     segment.control().bell(side).state.load(Ordering::Relaxed) != 0

@@ -16,6 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::produce::Mode;
+use crate::wait::Limit;
 use crate::{Consumer, Message, PriorityClass, Producer, Readiness, RecvError, SendError};
 
 fn register(readiness: Readiness) -> io::Result<AsyncFd<Readiness>> {
@@ -107,15 +108,18 @@ impl<S: Mode> AsyncConsumer<S> {
     /// of a shared side may then sleep for [`LONGEST_PARK`](crate::LONGEST_PARK) longer.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, RecvError>> {
         for _ in 0..TRIES {
-            match self.consumer.try_recv() {
+            // Led elsewhere for long, by a peer's garbage, it leaves the thread to others.
+            match self.consumer.limited(Limit::AtOnce, Consumer::try_recv) {
                 Err(RecvError::Empty) => {}
+                Err(RecvError::TimedOut) => break,
                 done => {
                     self.withdraw();
                     return Poll::Ready(done);
                 }
             }
             if !self.readiness.get_ref().is_armed() {
-                match self.consumer.arm(self.readiness.get_ref()) {
+                let readiness = self.readiness.get_ref();
+                match self.consumer.limited(Limit::AtOnce, |consumer| consumer.arm(readiness)) {
                     Ok(true) => continue,
                     Ok(false) => self.waited = true,
                     Err(error) => return Poll::Ready(Err(error)),

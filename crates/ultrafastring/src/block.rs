@@ -10,7 +10,7 @@ use crate::produce::Mode;
 use crate::segment::{Place, Segment};
 use crate::slot::SlotState;
 use crate::sync::Ordering;
-use crate::wait::{self, Sleeper, WaitStrategy, Waiting};
+use crate::wait::{self, Limit, Sleeper, WaitStrategy, Waiting};
 use crate::{Consumer, PriorityClass, Producer, RecvError, SendError, TimestampedSlot};
 
 /// The moment after so long a time; `None` if that is beyond what a clock can say.
@@ -77,7 +77,7 @@ impl<S: Mode> Sleeper for Consumer<S> {
                 }
                 _ if wait::is_closed(self.entry.segment()) => match self.closed() {
                     Ok(()) => {}
-                    Err(RecvError::Empty) => return Ok(false),
+                    Err(RecvError::Empty | RecvError::TimedOut) => return Ok(false),
                     Err(error) => return Err(error),
                 },
                 _ if self.waiting.ends_deserted && self.is_deserted() => {
@@ -168,8 +168,9 @@ impl<S: Mode> Consumer<S> {
     /// Those, and [`RecvError::TimedOut`].
     #[inline]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message, RecvError> {
-        match self.try_recv() {
-            Err(RecvError::Empty) => self.recv_by(after(timeout)),
+        // At first without the clock, which costs more than a receive.
+        match self.limited(Limit::AtOnce, Self::try_recv) {
+            Err(RecvError::Empty | RecvError::TimedOut) => self.recv_by(after(timeout)),
             done => done,
         }
     }
@@ -184,8 +185,25 @@ impl<S: Mode> Consumer<S> {
         self.recv_by(Some(deadline))
     }
 
+    /// Does `work`, whose calls end by `limit` however often they are led elsewhere.
+    #[inline(always)]
+    pub(crate) fn limited<T>(&mut self, limit: Limit, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = core::mem::replace(&mut self.waiting.limit, limit);
+        let done = work(self);
+        self.waiting.limit = before;
+        done
+    }
+
     #[inline]
     fn recv_by(&mut self, deadline: Option<Instant>) -> Result<Message, RecvError> {
+        if deadline.is_none() {
+            return self.recv_until(None);
+        }
+        self.limited(Limit::until(deadline), |this| this.recv_until(deadline))
+    }
+
+    #[inline]
+    fn recv_until(&mut self, deadline: Option<Instant>) -> Result<Message, RecvError> {
         let mut waited = false;
         loop {
             for _ in 0..wait::tries_first(self.waiting.strategy) {
@@ -224,7 +242,7 @@ impl<S: Mode> Consumer<S> {
     #[cold]
     #[inline(never)]
     pub fn wait(&mut self, deadline: Option<Instant>) -> Result<(), RecvError> {
-        wait::wait(self, deadline)
+        self.limited(Limit::until(deadline), |this| wait::wait(this, deadline))
     }
 
     /// How this handle waits from now on.
@@ -487,10 +505,14 @@ impl<S: Mode> Producer<S> {
 mod sealed {
     use core::sync::atomic::AtomicU32;
 
-    use super::Sleeper;
+    use std::time::Instant;
+
+    use super::{Limit, Sleeper};
 
     /// A [`Sleeper`] of any kind.
     pub trait Sealed {
+        /// Has its looks end by a time, or not any more.
+        fn limit(&mut self, deadline: Option<Instant>);
         /// Whether it can go on, or must stop.
         fn has_news(&mut self) -> bool;
         /// Whether it spins before it sleeps.
@@ -504,6 +526,10 @@ mod sealed {
     }
 
     impl<S: Sleeper> Sealed for S {
+        fn limit(&mut self, deadline: Option<Instant>) {
+            self.waiting().limit = Limit::until(deadline);
+        }
+
         fn has_news(&mut self) -> bool {
             self.look().unwrap_or(true)
         }
@@ -556,6 +582,14 @@ impl<S: Mode> Wait for Producer<S> {}
 /// ```
 #[cfg(feature = "std")]
 pub fn wait_any(handles: &mut [&mut dyn Wait], deadline: Option<Instant>) -> Option<usize> {
+    handles.iter_mut().for_each(|handle| handle.limit(deadline));
+    let ready = wait_any_until(handles, deadline);
+    handles.iter_mut().for_each(|handle| handle.limit(None));
+    ready
+}
+
+#[cfg(feature = "std")]
+fn wait_any_until(handles: &mut [&mut dyn Wait], deadline: Option<Instant>) -> Option<usize> {
     fn news(handles: &mut [&mut dyn Wait]) -> Option<usize> {
         handles.iter_mut().position(|handle| handle.has_news())
     }

@@ -55,6 +55,11 @@ const LAG_PAUSES: u32 = 2;
 /// for ever leads so far.
 const MOST_DETOURS: u64 = 1 << 12;
 
+/// A call that must end by a time looks at the clock once in so many detours, a power of two. They
+/// take as long as some clocks, or if each is a lost race a few milliseconds.
+#[cfg(any(feature = "std", loom))]
+const DETOURS_PER_CLOCK: u64 = 1 << 8;
+
 /// A handle that receives.
 ///
 /// Taken from a ring with [`UltraFastRing::consumer`](crate::UltraFastRing::consumer) or
@@ -1074,6 +1079,10 @@ impl<S: Mode> Consumer<S> {
             self.detours = 0;
         }
         self.detours += 1;
+        #[cfg(any(feature = "std", loom))]
+        if self.detours.is_multiple_of(DETOURS_PER_CLOCK) && self.waiting.limit.is_reached() {
+            return Err(RecvError::TimedOut);
+        }
         // Relaxed: a head that is not believed leads nowhere, whenever it was written.
         let head = self.entry.segment().counters().consumer_head.load(Ordering::Relaxed);
         if head > MAX_POSITION || self.detours > MOST_DETOURS + 2 * self.capacity() as u64 {

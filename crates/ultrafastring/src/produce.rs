@@ -508,14 +508,14 @@ impl<S: Mode> Producer<S> {
             return Err(SendError::Full);
         }
         let head = race::back_off(lost, &self.entry.segment().counters().producer_head);
-        // Set back below what was released: garbage, which would pass for endless credit.
-        if head < self.credits.granted() {
-            // Until it is looked at again, and believed.
+        // Set back below what was released it would pass for endless credit, and beyond all belief
+        // (a closed ring's is, too) a frontier beyond belief would pass for released.
+        if head < self.credits.granted() || head > MAX_POSITION {
+            // No credit until `refill` has looked at it, which says what is the matter.
             self.credits.suspend();
-            self.no_credit()?;
-            return Err(SendError::Full);
+        } else {
+            self.credits.advance_to(head);
         }
-        self.credits.advance_to(head);
         Ok(())
     }
 
@@ -678,7 +678,8 @@ impl<S: Mode> Producer<S> {
             // After the frontier, so that the frontier is not beyond it.
             let head = segment.counters().producers_claimed(Ordering::Relaxed);
             if head > MAX_POSITION || head < self.credits.granted() {
-                // Not to be believed, whoever wrote it.
+                // Not to be believed, whoever wrote it; nor can anything be claimed meanwhile.
+                self.credits.suspend();
                 let refused = self.no_credit();
                 let damaged = self.entry.segment().is_damaged();
                 return if damaged { Err(SendError::Damaged) } else { refused };

@@ -48,6 +48,36 @@ pub(crate) struct Waiting {
     pub(crate) seen_producers: bool,
     /// What had been sent by then.
     pub(crate) sent_before: u64,
+    /// By when the call under way ends, however often it is led elsewhere.
+    pub(crate) limit: Limit,
+}
+
+/// By when a call ends that is led elsewhere again and again.
+#[cfg(any(feature = "std", loom))]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Limit {
+    /// When there is nowhere left to go.
+    #[default]
+    None,
+    /// As soon as it looks: whoever calls looks at the clock, or lets others run, and calls again.
+    AtOnce,
+    /// By then.
+    At(Instant),
+}
+
+#[cfg(any(feature = "std", loom))]
+impl Limit {
+    pub(crate) fn until(deadline: Option<Instant>) -> Self {
+        deadline.map_or(Self::None, Self::At)
+    }
+
+    pub(crate) fn is_reached(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::AtOnce => true,
+            Self::At(deadline) => remaining(Some(deadline)).is_none(),
+        }
+    }
 }
 
 /// How a handle waits; its calls that return at once do not care.

@@ -350,6 +350,7 @@ const PAGE_OF_SLOTS: usize = 64;
 /// Places of counters among the words of a segment.
 const PRODUCER_HEAD: usize = 512;
 const CONSUMER_HEAD: usize = 512 + 32;
+const CONSUMER_TAIL: usize = 512 + 48;
 
 const SOON: Duration = Duration::from_millis(20);
 
@@ -413,6 +414,117 @@ fn a_slot_of_a_later_lap_does_not_hold_a_consumer_that_was_deserted() {
         consumer.set_wait_strategy(strategy);
         let error = consumer.recv_timeout(SOON).unwrap_err();
         assert!(matches!(error, RecvError::Deserted | RecvError::TimedOut), "{error}");
+    }
+}
+
+/// And when they are sound again, the same handle goes on.
+#[test]
+fn heads_that_no_ring_can_have_are_not_believed_by_a_producer_that_loses_a_race() {
+    let directory = stage();
+    let ring = at(&directory).capacity(4).create(NAME).unwrap();
+    let words = words(&at(&directory));
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    producer.send_fast(b"one", NORMAL).unwrap();
+    consumer.try_recv().unwrap();
+    consumer.flush();
+    let places = [PRODUCER_HEAD, CONSUMER_TAIL];
+    // The highest bit is that of a closed ring.
+    for garbage in [u64::MAX, u64::MAX >> 1, (1 << 57) + 9, 1 << 62] {
+        let sound = places.map(|place| words[place].load(Ordering::Relaxed));
+        words[PRODUCER_HEAD].store(garbage - 1, Ordering::Relaxed);
+        assert!(producer.send_fast(b"x", NORMAL).is_err());
+        words[CONSUMER_TAIL].store(garbage - 3, Ordering::Relaxed);
+        for strategy in STRATEGIES {
+            producer.set_wait_strategy(strategy);
+            assert!(producer.wait(NORMAL, Some(Instant::now() + SOON)).is_err());
+        }
+        assert!(producer.send_fast(b"x", NORMAL).is_err());
+        assert!(producer.send_batch(&[b"x"; 9], NORMAL).is_err());
+        assert!(producer.credits().consumed() <= 1 << 57);
+        for (place, word) in places.into_iter().zip(sound) {
+            words[place].store(word, Ordering::Relaxed);
+        }
+        let number = garbage.to_le_bytes();
+        producer.send_fast(&number, NORMAL).unwrap();
+        assert_eq!(*consumer.try_recv().unwrap(), number);
+        consumer.flush();
+    }
+}
+
+/// Slots that are marked abandoned lead a consumer on and on. How many a call passes whose time is
+/// over when it begins is counted, which is no matter of how fast the machine is.
+#[test]
+fn slots_without_end_that_nobody_filled_hold_no_call_beyond_its_time() {
+    const CAPACITY: usize = 1 << 16;
+    /// A wait looks some times, each for some slots.
+    const MOST: u64 = CAPACITY as u64 / 8;
+    type Call = fn(&mut dyn TimedConsumer) -> bool;
+    let calls: [(&str, Call); 4] = [
+        ("recv_timeout", |it| it.timeout() == Err(RecvError::TimedOut)),
+        ("recv_deadline", |it| it.deadline() == Err(RecvError::TimedOut)),
+        ("wait", |it| it.wait_until_now() == Err(RecvError::TimedOut)),
+        ("wait_any", |it| it.wait_any().is_none()),
+    ];
+    for exclusive in [false, true] {
+        for (name, call) in calls {
+            for strategy in STRATEGIES {
+                let directory = stage();
+                let builder = at(&directory).capacity(CAPACITY);
+                let builder = if exclusive { builder.exclusive_consumer() } else { builder };
+                let ring = builder.create(NAME).unwrap();
+                let words = words(&builder);
+                let slots = words[words.len() - 8 * CAPACITY..].iter().step_by(8);
+                for (position, sequence) in slots.enumerate() {
+                    sequence.store(1 << 63 | (position as u64 + 1), Ordering::Relaxed);
+                }
+                words[PRODUCER_HEAD].store(CAPACITY as u64, Ordering::Relaxed);
+                let timed_out = if exclusive {
+                    let mut consumer = ring.exclusive_consumer().unwrap();
+                    consumer.set_wait_strategy(strategy);
+                    call(&mut consumer)
+                } else {
+                    let mut consumer = ring.consumer().unwrap();
+                    consumer.set_wait_strategy(strategy);
+                    call(&mut consumer)
+                };
+                let passed = ring.positions().consumer_head;
+                let what = format!("{name}, {strategy:?}, exclusive {exclusive}: {passed} passed");
+                assert!(timed_out && passed < MOST, "{what}");
+                // A call without a time passes what there is.
+                if !exclusive {
+                    let error = ring.consumer().unwrap().try_recv().unwrap_err();
+                    let passed = ring.positions().consumer_head;
+                    assert_eq!((error, passed), (RecvError::Empty, CAPACITY as u64), "{what}");
+                }
+                builder.remove(NAME).unwrap();
+            }
+        }
+    }
+}
+
+/// The calls of a consumer of either kind that end at a time, which is over already.
+trait TimedConsumer {
+    fn timeout(&mut self) -> Result<(), RecvError>;
+    fn deadline(&mut self) -> Result<(), RecvError>;
+    fn wait_until_now(&mut self) -> Result<(), RecvError>;
+    fn wait_any(&mut self) -> Option<usize>;
+}
+
+impl<S: Mode> TimedConsumer for Consumer<S> {
+    fn timeout(&mut self) -> Result<(), RecvError> {
+        self.recv_timeout(Duration::ZERO).map(drop)
+    }
+
+    fn deadline(&mut self) -> Result<(), RecvError> {
+        self.recv_deadline(Instant::now()).map(drop)
+    }
+
+    fn wait_until_now(&mut self) -> Result<(), RecvError> {
+        self.wait(Some(Instant::now()))
+    }
+
+    fn wait_any(&mut self) -> Option<usize> {
+        ultrafastring::wait_any(&mut [self], Some(Instant::now()))
     }
 }
 

@@ -271,3 +271,28 @@ fn a_busy_task_leaves_the_next_message_to_a_thread_that_sleeps() {
         assert_eq!(sleeping.join().unwrap(), 0, "the other was not woken");
     });
 }
+
+#[test]
+fn a_poll_that_is_led_from_slot_to_slot_leaves_its_thread_to_others() {
+    use std::os::unix::fs::FileExt;
+    const CAPACITY: usize = 1 << 16;
+    let directory = stage();
+    let builder = Builder::new().directory(directory.path()).capacity(CAPACITY);
+    let ring = builder.create("led").unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(ring.path().unwrap()).unwrap();
+    // All slots abandoned, but for the last.
+    let slots = (ring.size_bytes() - 64 * CAPACITY) as u64;
+    for position in 0..CAPACITY as u64 - 1 {
+        let sequence = 1u64 << 63 | (position + 1);
+        file.write_all_at(&sequence.to_le_bytes(), slots + 64 * position).unwrap();
+    }
+    let head = CAPACITY as u64 - 1;
+    file.write_all_at(&head.to_le_bytes(), 4_096).unwrap();
+    ring.send_fast(b"the last", NORMAL).unwrap();
+    run(async {
+        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        let polled = once(consumer.recv()).await;
+        assert!(polled.is_none() && ring.positions().consumer_head < head / 8);
+        assert_eq!(&*consumer.recv().await.unwrap(), b"the last");
+    });
+}

@@ -19,7 +19,7 @@ use crate::participant::Event;
 use crate::recover::{self, Finish};
 use crate::segment::{Locker, Place, Segment};
 use crate::slot::{ABANDONED, SlotState};
-use crate::sync::Ordering;
+use crate::sync::look_at;
 use crate::{RingError, UltraFastRing};
 
 /// So many findings of one kind are enough: a segment full of garbage would give one for each slot.
@@ -255,25 +255,24 @@ fn finish(segment: &Segment, locker: &Locker, index: usize, repair: &mut Repair)
 /// The position that producers have reached, at least.
 fn producers_at(segment: &Segment) -> u64 {
     let counters = segment.counters();
-    // Acquire, both: slots below are seen as they are.
-    let head = counters.producers_claimed(Ordering::Acquire);
+    let head = counters.look_at_claimed();
     if segment.geometry().producer_sharing == Sharing::Shared {
         return head;
     }
     // An exclusive side announces now and then; its slots say how far it has come since.
-    let start = head.max(counters.consumer_head.load(Ordering::Acquire)).min(MAX_POSITION);
+    let start = head.max(look_at(&counters.consumer_head)).min(MAX_POSITION);
     let end = start + segment.geometry().capacity as u64;
     (start..end)
-        .find(|&position| segment.slot(position).state(position) == SlotState::NotYet)
+        .find(|&position| segment.slot(position).look_at(position) == SlotState::NotYet)
         .unwrap_or(end)
 }
 
 fn counters(segment: &Segment) -> Vec<Finding> {
     let counters = segment.counters();
-    // Acquire: in this order each can only have grown when the next is read.
-    let tail = counters.consumer_tail.load(Ordering::Acquire);
-    let head = counters.consumer_head.load(Ordering::Acquire);
-    let announced = counters.producer_tail.load(Ordering::Acquire);
+    // In this order each can only have grown when the next is read.
+    let tail = look_at(&counters.consumer_tail);
+    let head = look_at(&counters.consumer_head);
+    let announced = look_at(&counters.producer_tail);
     let producers = producers_at(segment);
     let mut findings = Vec::new();
     let pairs = [
@@ -288,7 +287,7 @@ fn counters(segment: &Segment) -> Vec<Finding> {
     }
     let capacity = segment.geometry().capacity as u64;
     // Again after the producers' position: what is freed meanwhile makes it less, not more.
-    let in_flight = producers.saturating_sub(counters.consumer_tail.load(Ordering::Acquire));
+    let in_flight = producers.saturating_sub(look_at(&counters.consumer_tail));
     if in_flight > capacity {
         findings.push(Finding::Overfull { in_flight, capacity });
     }
@@ -305,7 +304,7 @@ fn slots(segment: &Segment) -> Vec<Finding> {
         if findings.len() >= MOST_FINDINGS {
             break;
         }
-        let sequence = segment.slot(slot as u64).sequence();
+        let sequence = segment.slot(slot as u64).look_at_sequence();
         let Some(position) = (sequence & !ABANDONED).checked_sub(1) else { continue };
         if position > MAX_POSITION || position % capacity as u64 != slot as u64 {
             findings.push(Finding::ForeignSequence { slot, sequence });
@@ -342,8 +341,8 @@ fn dead(segment: &Segment, locker: &Locker) -> Vec<Finding> {
 /// is alive can it be told: one that lives may commit at any moment.
 fn orphans(segment: &Segment, locker: &Locker) -> impl Iterator<Item = u64> {
     let counters = segment.counters();
-    let start = counters.consumer_head.load(Ordering::Acquire).min(MAX_POSITION);
-    let end = counters.producers_claimed(Ordering::Acquire);
+    let start = look_at(&counters.consumer_head).min(MAX_POSITION);
+    let end = counters.look_at_claimed();
     let end = end.min(start + segment.geometry().capacity as u64);
     let is_producer = |index: &usize| {
         segment.participant(*index).role().is_none_or(|role| role.side == Side::Producer)
@@ -356,14 +355,14 @@ fn orphans(segment: &Segment, locker: &Locker) -> impl Iterator<Item = u64> {
     // Marked once for all positions: nobody is alive who could show another one.
     let mut shown = alloc::vec![false; (end - start) as usize];
     for span in
-        (0..segment.entries_used()).filter_map(|index| segment.participant(index).shown_intent())
+        (0..segment.entries_used()).filter_map(|index| segment.participant(index).look_at_intent())
     {
         for position in span.first.max(start)..span.end().min(end) {
             shown[(position - start) as usize] = true;
         }
     }
     (start..end).zip(shown).filter_map(move |(position, shown)| {
-        let orphan = !shown && segment.slot(position).state(position) == SlotState::NotYet;
+        let orphan = !shown && segment.slot(position).look_at(position) == SlotState::NotYet;
         orphan.then_some(position)
     })
 }

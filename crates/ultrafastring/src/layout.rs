@@ -24,7 +24,7 @@
 //! nobody looks at it again: what a handle needs, it keeps in its own `Geometry`.
 
 use crate::error::Invalid;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, look_at};
 use crate::{INLINE_SIZE, PriorityClass};
 
 /// First word of every ring: `UFRring` and a zero byte, little-endian.
@@ -147,6 +147,11 @@ impl Counters {
     #[inline]
     pub(crate) fn producers_claimed(&self, order: Ordering) -> u64 {
         self.producer_head.load(order) & !CLOSED
+    }
+
+    /// The same, for whoever only looks.
+    pub(crate) fn look_at_claimed(&self) -> u64 {
+        look_at(&self.producer_head) & !CLOSED
     }
 }
 

@@ -5,7 +5,7 @@ use crate::lane::LaneStats;
 use crate::layout::Sharing;
 use crate::segment::Segment;
 use crate::slot::SlotState;
-use crate::sync::Ordering;
+use crate::sync::look_at;
 
 /// What a ring counts, over all participants that have been.
 ///
@@ -76,7 +76,7 @@ pub(crate) fn len(segment: &Segment) -> usize {
         Sharing::Exclusive => {
             let start = positions.producer_tail.max(consumed);
             (start..start.saturating_add(capacity))
-                .find(|&p| segment.slot(p).state(p) == SlotState::NotYet)
+                .find(|&p| segment.slot(p).look_at(p) == SlotState::NotYet)
                 .unwrap_or(start.saturating_add(capacity))
         }
     };
@@ -86,11 +86,11 @@ pub(crate) fn len(segment: &Segment) -> usize {
 /// The four counters.
 pub(crate) fn positions(segment: &Segment) -> Positions {
     let counters = segment.counters();
-    // Acquire, the consumers' first: what is read of the producers' is not older.
-    let consumer_tail = counters.consumer_tail.load(Ordering::Acquire);
-    let consumer_head = counters.consumer_head.load(Ordering::Acquire);
-    let producer_tail = counters.producer_tail.load(Ordering::Acquire);
-    let producer_head = counters.producers_claimed(Ordering::Acquire);
+    // The consumers' first: what is read of the producers' is not older.
+    let consumer_tail = look_at(&counters.consumer_tail);
+    let consumer_head = look_at(&counters.consumer_head);
+    let producer_tail = look_at(&counters.producer_tail);
+    let producer_head = counters.look_at_claimed();
     Positions { producer_head, producer_tail, consumer_head, consumer_tail }
 }
 
@@ -267,6 +267,38 @@ mod observer {
         /// [`survive_truncation`](crate::survive_truncation).
         pub fn is_damaged(&self) -> bool {
             self.segment.is_damaged()
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests {
+    use crate::Observer;
+    use crate::layout::{Geometry, Sharing};
+    use crate::segment::{Page, Segment};
+
+    /// A ring of zeros, which nobody has ever used, in memory that nobody may write to: a machine
+    /// without the right to would end the process, and Miri says what of looking the standard library
+    /// does not allow there.
+    #[test]
+    fn looking_at_a_ring_needs_no_access_that_read_only_memory_does_not_allow() {
+        static MEMORY: [Page; 4] = [Page::ZERO; 4];
+        for sharing in [Sharing::Shared, Sharing::Exclusive] {
+            let geometry = Geometry {
+                capacity: 2,
+                participants: 1,
+                side_size: 0,
+                producer_sharing: sharing,
+                consumer_sharing: sharing,
+                ..crate::layout::tests::geometry()
+            };
+            assert!(geometry.offsets().end <= size_of_val(&MEMORY));
+            // SAFETY: long enough, and an observer only looks.
+            let segment = unsafe { Segment::read_only((&raw const MEMORY).cast(), geometry) };
+            let ring = Observer::over(segment);
+            assert_eq!((ring.len(), ring.stats().sent, ring.participants().count()), (0, 0, 0));
+            assert_eq!(ring.positions().consumer_tail, 0);
+            assert!(ring.examine().unwrap().is_empty() && !ring.is_damaged());
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::lane::{LaneLine, LaneStats};
 use crate::layout::{CacheLineU64, Sharing, Side, Span};
 use crate::recover::Adopted;
 use crate::segment::{Locker, Place, Segment};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, look_at};
 use crate::{PriorityClass, RingError};
 
 /// Nobody's.
@@ -160,6 +160,16 @@ impl Participant {
         Span::decode(self.hold.load(Ordering::Acquire))
     }
 
+    /// [`shown_intent`](Self::shown_intent), for whoever only looks.
+    pub(crate) fn look_at_intent(&self) -> Option<Span> {
+        Span::decode(look_at(&self.intent))
+    }
+
+    /// [`shown_hold`](Self::shown_hold), for whoever only looks.
+    pub(crate) fn look_at_hold(&self) -> Option<Span> {
+        Span::decode(look_at(&self.hold))
+    }
+
     /// Shows an intent. Only the entry's owner calls it.
     #[inline(always)]
     pub(crate) fn show_intent(&self, span: Span) {
@@ -247,8 +257,8 @@ impl Participant {
             side: role.side,
             sharing: role.sharing,
             alive: alive && !self.is_adopted(),
-            intent: span(self.shown_intent()),
-            hold: span(self.shown_hold()),
+            intent: span(self.look_at_intent()),
+            hold: span(self.look_at_hold()),
             lanes: self.lanes(),
             abandoned: self.events(Event::Abandoned),
             redelivered: self.events(Event::Redelivered),

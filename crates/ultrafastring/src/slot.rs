@@ -24,7 +24,7 @@
 
 use crate::PriorityClass;
 use crate::processor;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, look_at};
 
 /// Bytes of a message that travel inside the slot.
 pub const INLINE_SIZE: usize = 40;
@@ -261,6 +261,16 @@ impl TimestampedSlot {
     #[inline]
     pub fn state(&self, position: u64) -> SlotState {
         Self::state_of(self.sequence(), position)
+    }
+
+    /// What the sequence says about `position`, for whoever only looks.
+    pub(crate) fn look_at(&self, position: u64) -> SlotState {
+        Self::state_of(self.look_at_sequence(), position)
+    }
+
+    /// The sequence word, for whoever only looks.
+    pub(crate) fn look_at_sequence(&self) -> u64 {
+        look_at(&self.words[SEQUENCE])
     }
 
     /// What a `sequence` read before says about `position`.

@@ -17,6 +17,21 @@ impl Page {
     pub const ZERO: Self = Self([0; PAGE]);
 }
 
+#[cfg(test)]
+impl Segment {
+    /// The segment that is in `memory`, to look at and nothing else.
+    ///
+    /// # Safety
+    ///
+    /// `memory` is as long as `geometry` says, and nothing is written to it.
+    pub(crate) unsafe fn read_only(memory: *const Page, geometry: Geometry) -> Self {
+        let base = NonNull::new(memory.cast_mut()).expect("memory").cast();
+        // SAFETY: long enough, as the caller says, initialised, and aligned as `Page` is; whoever
+        // has an `Observer` of it does not write.
+        unsafe { Self::from_base(base, geometry, Backing::Lent) }
+    }
+}
+
 impl Segment {
     /// A new segment in `memory`, as much of it as it takes.
     pub(crate) fn lent(memory: &'static mut [Page], geometry: Geometry) -> Result<Self, RingError> {

@@ -15,7 +15,7 @@ use crate::error::Holder;
 use crate::layout::{Control, Counters, Geometry, Side};
 use crate::participant::{Participant, ParticipantInfo};
 use crate::side::SideBuffer;
-use crate::sync::{AtomicU64, Ordering, raise};
+use crate::sync::{AtomicU64, Ordering, look_at, raise};
 
 #[cfg(feature = "std")]
 mod anonymous;
@@ -209,8 +209,8 @@ impl Segment {
     /// How many entries have ever been used: scans stop there. Never more than there are.
     #[inline]
     pub(crate) fn entries_used(&self) -> usize {
-        // Acquire: pairs with the release in `note_entry_used`.
-        let used = self.control().entries_used.load(Ordering::Acquire);
+        // As by Acquire: pairs with the release in `note_entry_used`. Those who only look scan, too.
+        let used = look_at(&self.control().entries_used);
         (used as usize).min(self.geometry.participants)
     }
 

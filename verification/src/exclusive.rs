@@ -7,11 +7,13 @@
 //! A consumer stores `consumer_head` exactly as each message is released. Reading in place, it
 //! shows its hold first and leaves it shown: a hold below `consumer_head` says nothing. Its
 //! successor starts at `consumer_head`, and a hold at that very position says that the message
-//! there may have been seen.
+//! there may have been seen. Its entry may be another one: then it reads the hold in its
+//! predecessor's, whoever has the lock of that, since the side's lock says that the predecessor is
+//! gone; shows what is marked in its own; and frees the other if it gets the lock.
 
-use crate::protocol::{Mutation, Turn, Ways};
+use crate::protocol::{Mutation, Protocol, Turn, Ways};
 use crate::shared::{has_credit, write};
-use crate::state::{At, Fate, NONE, Settled};
+use crate::state::{At, Fate, NONE, Settled, State};
 
 /// What the one handle of an exclusive side may do.
 pub(crate) fn steps(turn: &mut Turn<'_>) {
@@ -21,7 +23,7 @@ pub(crate) fn steps(turn: &mut Turn<'_>) {
 fn produce(turn: &mut Turn<'_>) {
     match turn.me().at {
         At::Idle => {
-            if has_credit(turn) {
+            if has_credit(turn, 1) {
                 turn.goes("has credit", At::Begin);
             }
             turn.step("announces producer_tail", |state, me| {
@@ -32,9 +34,22 @@ fn produce(turn: &mut Turn<'_>) {
     }
 }
 
-/// A producer's successor finds its position.
+/// What a new exclusive consumer does first that has read `consumer_head`.
+pub(crate) fn begin(protocol: &Protocol, state: &State, me: usize) -> At {
+    let own = state.participants[me];
+    let marked = own.word == own.known && state.settled(own.known) == Settled::Committed;
+    match protocol.discard && marked {
+        true if protocol.is(Mutation::MarkClearedBeforeDrop) => At::ClearMark,
+        true => At::DropMarked,
+        false => At::Idle,
+    }
+}
+
+/// What the successor of an exclusive side's handle does first.
 pub(crate) fn succeed(turn: &mut Turn<'_>) {
     let (protocol, before, me) = (turn.protocol, turn.before, *turn.me());
+    let clears_first = protocol.is(Mutation::MarkClearedBeforeDrop);
+    let other = protocol.other(turn.who, turn.who, 0).unwrap_or(turn.who);
     match me.at {
         At::SucceedTail => turn.step("succeeds: reads producer_tail", |state, me| {
             state.participants[me].known = state.producer_tail;
@@ -54,10 +69,38 @@ pub(crate) fn succeed(turn: &mut Turn<'_>) {
                 state.participants[me].at = At::Join;
             });
         }
+        At::SucceedHold => turn.step("succeeds: reads its predecessor's hold", |state, me| {
+            let marked = state.participants[other].word == state.participants[me].known;
+            let unseen = protocol.is(Mutation::HoldReadUnderLock) && state.is_locked(other);
+            state.participants[me].at = match marked && !unseen {
+                true => At::SucceedShow,
+                false => At::SucceedClose,
+            };
+        }),
+        At::SucceedShow => turn.step("succeeds: shows what is marked itself", |state, me| {
+            state.participants[me].word = state.participants[me].known;
+            state.participants[me].at = At::SucceedClose;
+        }),
+        At::SucceedClose => turn.step("succeeds: frees the entry if it can", |state, me| {
+            if !state.is_locked(other) {
+                state.participants[other].clear();
+                state.participants[other].at = At::Vacant;
+            }
+            state.participants[me].at = begin(protocol, state, me);
+        }),
         At::SucceedHead => turn.step("succeeds: reads consumer_head", |state, me| {
             let known = &mut state.participants[me].known;
             *known = state.consumer_head.max(*known);
             state.participants[me].at = At::SucceedScan;
+        }),
+        At::DropMarked => turn.step("succeeds: moves the head over what is marked", |state, me| {
+            state.drop_held(state.participants[me].known);
+            pass(state, me);
+            state.participants[me].at = if clears_first { At::Idle } else { At::ClearMark };
+        }),
+        At::ClearMark => turn.step("succeeds: clears the mark", |state, me| {
+            state.participants[me].clear();
+            state.participants[me].at = if clears_first { At::DropMarked } else { At::Idle };
         }),
         _ => {
             let passes = match before.settled(me.known) {
@@ -145,18 +188,28 @@ fn consume(turn: &mut Turn<'_>) {
             state.participants[me].word = NONE;
             state.participants[me].at = At::Release;
         }),
-        At::Release => turn.step("releases: moves the head", |state, me| {
-            state.release(state.participants[me].known);
-            state.participants[me].forget();
-            pass(state, me);
-            state.participants[me].at = At::Idle;
-        }),
+        At::Release | At::ForgotHold => {
+            if protocol.forgets && me.at == At::Release {
+                turn.goes("forgets its guard", At::ForgotHold);
+            }
+            if protocol.is(Mutation::ForgottenHoldCleared) && me.at == At::ForgotHold {
+                turn.step("finds nothing: clears its hold", |state, me| {
+                    state.participants[me].clear();
+                });
+            }
+            turn.step("releases: moves the head", |state, me| {
+                state.release(state.participants[me].known);
+                state.participants[me].forget();
+                pass(state, me);
+                state.participants[me].at = At::Idle;
+            });
+        }
         at => unreachable!("an exclusive consumer at {at:?}"),
     }
 }
 
 /// The next position, for a consumer and for its successors.
-fn pass(state: &mut crate::state::State, me: usize) {
+fn pass(state: &mut State, me: usize) {
     state.participants[me].known += 1;
     state.consumer_head = state.participants[me].known;
 }

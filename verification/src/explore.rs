@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use crate::invariant::Violation;
 use crate::protocol::{Protocol, Step};
-use crate::state::State;
 
 /// How a search ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +114,7 @@ impl Graph {
             generated: 1,
             depth: 0,
         };
-        graph.index_of(protocol.canonical(&State::initial()), 0);
+        graph.index_of(protocol.canonical(&protocol.initial()), 0);
         graph
     }
 
@@ -219,7 +218,7 @@ impl Graph {
             path.push(self.states[index as usize]);
             index = self.parents[index as usize];
         }
-        let mut state = State::initial();
+        let mut state = protocol.initial();
         let mut steps = Vec::new();
         let mut trace = Vec::new();
         for packed in path.into_iter().rev() {

@@ -17,7 +17,7 @@
 //!   reached in which all is drained and nobody is in anybody's way ([`is_done`]).
 
 use crate::protocol::Protocol;
-use crate::state::{At, CAPACITY, Fate, NONE, Settled, State};
+use crate::state::{At, Fate, NONE, Participant, Settled, State};
 
 /// A promise broken by a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,12 +93,28 @@ impl State {
     /// A delivery that is marked as perhaps not the first.
     pub(crate) fn redeliver(&mut self, position: u8, intact: bool, becomes: Fate) {
         self.require(intact, Violation::Garbage);
-        let robbed = self
-            .participants
-            .iter()
-            .any(|peer| matches!(peer.at, At::Read | At::Release) && peer.word == position);
-        self.require(!robbed, Violation::Robbed);
+        self.require(!self.is_borrowed(position), Violation::Robbed);
         self.fates[position as usize] = becomes;
+    }
+
+    /// Whether a living consumer has a message in its hands.
+    fn is_borrowed(&self, position: u8) -> bool {
+        self.participants.iter().any(|peer| peer.at.has_borrowed() && peer.shows(position))
+    }
+
+    /// What a dead consumer held is dropped, as the ring's policy says. A living one that has it, since
+    /// the dead one had lost it, keeps it.
+    pub(crate) fn drop_held(&mut self, position: u8) {
+        let open = matches!(self.fates[position as usize], Fate::Unseen | Fate::Seen);
+        if open && !self.is_borrowed(position) {
+            self.fates[position as usize] = Fate::Released;
+        }
+    }
+
+    /// A producer gives up what it has claimed.
+    pub(crate) fn cancel(&mut self, position: u8) {
+        self.require(self.settled(position) == Settled::NotYet, Violation::Robbed);
+        self.slot(position).sequence = 2 + 2 * self.lap(position);
     }
 
     /// The reader of a message in place is done with it.
@@ -118,24 +134,25 @@ impl State {
     /// A producer writes the first half of a payload where nothing is settled yet.
     pub(crate) fn begin(&mut self, position: u8, producer: usize) {
         self.require(self.settled(position) == Settled::NotYet, Violation::WrittenTwice);
-        if let Some(before) = position.checked_sub(CAPACITY) {
+        if let Some(before) = position.checked_sub(self.capacity) {
             let fate = self.fates[before as usize];
             let released = matches!(fate, Fate::Released | Fate::Taken);
             self.require(released, Violation::Overwritten);
         }
-        let alone = self.participants.iter().enumerate().all(|(other, peer)| {
-            other == producer || !peer.at.has_claimed() || peer.known != position
-        });
+        let alone = self
+            .participants
+            .iter()
+            .enumerate()
+            .all(|(other, peer)| other == producer || !peer.is_to_write(position));
         self.require(alone, Violation::WrittenTwice);
     }
 
     /// Recovery marks a slot as abandoned.
     pub(crate) fn abandon(&mut self, position: u8) {
-        let robbed =
-            self.participants.iter().any(|peer| peer.at.has_claimed() && peer.known == position);
+        let robbed = self.participants.iter().any(|peer| peer.is_to_write(position));
         self.require(!robbed, Violation::Robbed);
         self.require(self.settled(position) == Settled::NotYet, Violation::Lost);
-        self.slot(position).sequence = 2 + 2 * (position / CAPACITY);
+        self.slot(position).sequence = 2 + 2 * self.lap(position);
     }
 
     /// A copying consumer is killed between its claim and its return.
@@ -149,16 +166,27 @@ impl State {
 /// Whether all is drained and nobody is in anybody's way.
 ///
 /// With newcomers: all positions were used, all are released and granted, every entry has a living
-/// owner who is in no call, and no hold is shown. Without newcomers: the same as far as there are
+/// owner who is in no call (but for the entry that an exclusive side does not need, which is free),
+/// no bystander has a lock, and no hold is shown. Without newcomers: the same as far as there are
 /// living participants to do it; a ring whose consumers are all dead is excused.
 pub fn is_done(protocol: &Protocol, state: &State) -> bool {
     let (producers, consumers) = protocol.sides(state);
     let resting = |at| matches!(at, At::Idle | At::Quiet);
-    let drained = state.consumer_head == state.consumer_tail;
+    let drained = state.consumer_head == state.consumer_tail && state.bystander == NONE;
     if protocol.newcomers {
+        if protocol.shape.roles {
+            return drained
+                && state.consumer_tail == protocol.shape.positions
+                && producers.iter().chain(consumers).all(|peer| {
+                    peer.at == At::Vacant
+                        || resting(peer.at) && (peer.produces || peer.word == NONE)
+                });
+        }
+        let spare = |peer: &&Participant| protocol.has_spare() && peer.at == At::Vacant;
         return drained
             && state.consumer_tail == protocol.shape.positions
-            && producers.iter().chain(consumers).all(|peer| resting(peer.at))
+            && consumers.iter().filter(spare).count() == usize::from(protocol.has_spare())
+            && producers.iter().chain(consumers).all(|peer| resting(peer.at) || spare(&peer))
             && (protocol.consumers_exclusive || consumers.iter().all(|peer| peer.word == NONE));
     }
     if consumers.iter().all(|peer| !peer.at.is_alive()) {

@@ -2,7 +2,7 @@
 //!
 //! The protocol is small enough to look at *every* interleaving of its atomic accesses, with a
 //! death possible before each of them. This crate does that for small rings: two slots, two laps,
-//! two to five participants, one or two deaths. What it cannot see (orderings weaker than
+//! two to five participants, one to three deaths. What it cannot see (orderings weaker than
 //! sequential consistency, kernels, signals) is shown by other means; README.md says where the
 //! limits are.
 //!

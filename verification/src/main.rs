@@ -1,7 +1,7 @@
 //! Checks the protocol's models, and prints what was found as a table.
 //!
 //! ```text
-//! cargo run -p verification --release                   what a newcomer runs: a minute
+//! cargo run -p verification --release                   what a newcomer runs: some minutes
 //! cargo run -p verification --release -- --full         all configurations
 //! cargo run -p verification --release -- --trace NAME   how a mistake goes wrong, step by step
 //! ```
@@ -30,13 +30,13 @@ fn main() -> ExitCode {
 fn check_cases(largest: Size) -> bool {
     let mut all_hold = true;
     println!(
-        "{:<76} {:>11} {:>11} {:>5} {:>8}  result",
+        "{:<96} {:>11} {:>11} {:>5} {:>8}  result",
         "configuration", "states", "unique", "depth", "seconds"
     );
     for case in cases().into_iter().filter(|case| case.size <= largest) {
         let report = explore(&case.protocol);
         println!(
-            "{:<76} {:>11} {:>11} {:>5} {:>8.1}  {}",
+            "{:<96} {:>11} {:>11} {:>5} {:>8.1}  {}",
             case.protocol,
             report.states,
             report.unique,
@@ -55,7 +55,7 @@ fn check_cases(largest: Size) -> bool {
 /// Checks that every mistake is found.
 fn check_mistakes() -> bool {
     let mut all_found = true;
-    println!("\n{:<22} {:<64} {:>8}  found", "mistake", "configuration", "seconds");
+    println!("\n{:<22} {:<76} {:>8}  found", "mistake", "configuration", "seconds");
     for mistake in mistakes() {
         let report = explore(&mistake.protocol);
         println!(

@@ -19,6 +19,10 @@ pub enum Mutation {
     CommitBeforePayload,
     /// A producer spends one credit more than it has.
     CreditOffByOne,
+    /// A producer that has forgotten a reservation clears its intent before it cancels it.
+    ForgottenNotCancelled,
+    /// A cancelled claim is taken back by moving `producer_head` back.
+    CancelTakesBack,
     // Shared consumers.
     /// The hold is shown after the claim.
     HoldAfterClaim,
@@ -59,6 +63,25 @@ pub enum Mutation {
     ClearedBeforeDelivery,
     /// Entries are adopted without asking for their lock.
     LockNotAsked,
+    /// An entry whose intent is settled is made free, whatever else it shows by then.
+    VacatedUnasked,
+    /// A newcomer takes a dead one's entry for the other side and uses it at once.
+    RoleChangedUnfinished,
+    /// A newcomer that is to produce takes a dead consumer's entry and clears its hold.
+    ProducerTakesHold,
+    /// What is handed on is cleared.
+    HandedOnCleared,
+    // Several positions in one word.
+    /// A dead producer's span counts as claimed when the head is beyond its first position.
+    PartOfASpanWon,
+    /// A dead consumer's hold counts as claimed when the head is beyond its first position.
+    PartOfAHoldWon,
+    /// Of a dead producer's span nothing is looked at beyond a settled slot.
+    FirstOfASpanAlone,
+    /// Only a hold that begins at the same position is taken for one of the same messages.
+    FirstHeldCompared,
+    /// A dead consumer's message is taken off what is shown before it is delivered.
+    AdvancedBeforeDelivery,
     // Exclusive sides.
     /// A producer's successor starts at `producer_tail` as announced.
     AnnouncementTrusted,
@@ -73,6 +96,14 @@ pub enum Mutation {
     NothingMarked,
     /// A consumer's successor remembers what to mark by itself and clears the hold at once.
     SuccessorClearsHold,
+    /// A consumer's successor passes over a hold in an entry whose lock somebody has.
+    HoldReadUnderLock,
+    /// A bystander frees a dead consumer's entry though what it shows is not released.
+    FreedWithItsHold,
+    /// A consumer that has forgotten its guard clears its hold before it moves `consumer_head`.
+    ForgottenHoldCleared,
+    /// A successor that drops what is marked clears the mark first.
+    MarkClearedBeforeDrop,
 }
 
 /// Ways of receiving.
@@ -111,6 +142,12 @@ pub struct Protocol {
     pub ways: Ways,
     /// When living consumers adopt.
     pub adopts: Adopts,
+    /// Whether what a dead consumer held is dropped.
+    pub discard: bool,
+    /// Whether guards are forgotten, and calls made after that.
+    pub forgets: bool,
+    /// Whether owners leave their entries, their work done.
+    pub leaves: bool,
     /// Whether newcomers take over entries.
     pub newcomers: bool,
     /// Whether a living participant may fall silent for ever between two calls, as long as its
@@ -138,12 +175,23 @@ impl Protocol {
     pub fn shared(producers: usize, consumers: usize) -> Self {
         assert!(producers + consumers <= MAX_PARTICIPANTS, "more participants than fit a state");
         Self {
-            shape: Shape { producers, consumers, positions: 4 },
+            shape: Shape {
+                producers,
+                consumers,
+                positions: 4,
+                capacity: 2,
+                span: 1,
+                bystander: false,
+                roles: false,
+            },
             producers_exclusive: false,
             consumers_exclusive: false,
             max_deaths: 0,
             ways: Ways::Both,
             adopts: Adopts::Anytime,
+            discard: false,
+            forgets: false,
+            leaves: false,
             newcomers: true,
             quiet: false,
             symmetry: true,
@@ -178,6 +226,64 @@ impl Protocol {
     pub fn positions(mut self, positions: u8) -> Self {
         self.shape.positions = positions;
         self
+    }
+
+    /// The same with up to so many positions in one claim, and as many slots.
+    pub fn spans(mut self, most: u8) -> Self {
+        assert!((2..=3).contains(&most), "a span of two or three");
+        (self.shape.span, self.shape.capacity) = (most, most);
+        self
+    }
+
+    /// The same with a bystander, who takes the lock of any dead one's entry for a moment.
+    pub fn bystander(mut self) -> Self {
+        self.shape.bystander = true;
+        self
+    }
+
+    /// The same with a second entry for the one consumer of an exclusive side.
+    pub fn spare_entry(mut self) -> Self {
+        assert!(self.consumers_exclusive && self.shape.consumers == 1, "two entries, one handle");
+        self.shape.consumers = 2;
+        self
+    }
+
+    /// Whether there is such an entry.
+    pub fn has_spare(&self) -> bool {
+        self.consumers_exclusive && self.shape.consumers == 2
+    }
+
+    /// The same with entries whose owners leave, and that go to newcomers of either side.
+    pub fn changing_roles(mut self) -> Self {
+        // The order of a scan tells entries apart.
+        self.shape.roles = true;
+        Self { leaves: true, ..self.named() }
+    }
+
+    /// The same with owners who leave by dying alone: less to search, and not everything can finish.
+    pub fn staying(self) -> Self {
+        Self { leaves: false, ..self }
+    }
+
+    /// The same with messages of dead consumers dropped.
+    pub fn discarding(self) -> Self {
+        Self { discard: true, ..self }
+    }
+
+    /// The same with guards that are forgotten.
+    pub fn forgetful(self) -> Self {
+        Self { forgets: true, ..self }
+    }
+
+    /// An empty ring.
+    pub fn initial(&self) -> State {
+        let mut state = State::initial(self.shape.capacity);
+        let producers = &mut state.participants[..self.shape.producers];
+        producers.iter_mut().for_each(|producer| producer.produces = true);
+        if self.has_spare() {
+            state.participants[self.everybody().end - 1].at = At::Vacant;
+        }
+        state
     }
 
     /// The same with one way of receiving.
@@ -221,7 +327,7 @@ impl Protocol {
         0..self.shape.producers + self.shape.consumers
     }
 
-    /// Whether an entry is a producer's.
+    /// Whether an entry is a producer's, where none changes sides.
     pub fn is_producer(&self, index: usize) -> bool {
         index < self.shape.producers
     }
@@ -231,9 +337,12 @@ impl Protocol {
         if self.is_producer(index) { self.producers_exclusive } else { self.consumers_exclusive }
     }
 
-    /// The `nth` entry of the same side as `entry`, leaving out `entry` and `me`.
+    /// The `nth` entry of the same side as `entry`, leaving out `entry` and `me`. Where entries change
+    /// sides, of all.
     pub fn other(&self, entry: usize, me: usize, nth: u8) -> Option<usize> {
-        let side = if self.is_producer(entry) {
+        let side = if self.shape.roles {
+            self.everybody()
+        } else if self.is_producer(entry) {
             0..self.shape.producers
         } else {
             self.shape.producers..self.everybody().end
@@ -280,6 +389,9 @@ impl Protocol {
             turn.live();
             turn.die();
         }
+        if self.shape.bystander {
+            recover::stand_by(self, state, steps);
+        }
         // A step that changes nothing is none.
         steps.retain(|step| step.after != *state);
     }
@@ -321,22 +433,33 @@ impl Turn<'_> {
                 }
             }
             At::Join => self.step("reads its side's head and joins", |state, me| {
-                let head = if protocol.is_producer(me) {
+                let head = if state.participants[me].produces {
                     state.producer_head
                 } else {
                     state.consumer_head
                 };
                 state.participants[me].known = head;
-                state.participants[me].at = At::Idle;
+                state.participants[me].at = match protocol.is_exclusive(me) {
+                    true if protocol.is_producer(me) => At::Idle,
+                    true if protocol.has_spare() => At::SucceedHold,
+                    true => exclusive::begin(protocol, state, me),
+                    false => At::Idle,
+                };
             }),
-            at if at >= At::AbandonHead => recover::steps(self),
+            at if at >= At::AdoptLock => recover::steps(self),
             _ if protocol.is_exclusive(self.who) => exclusive::steps(self),
-            _ if protocol.is_producer(self.who) => shared::produce(self),
+            _ if me.produces => shared::produce(self),
             _ => shared::consume(self),
         }
         if me.at == At::Idle {
-            if !protocol.is_producer(self.who) {
+            if !me.produces {
                 recover::adopt(self);
+            }
+            if protocol.leaves {
+                self.step("leaves", |state, me| {
+                    state.participants[me].clear();
+                    state.participants[me].vacate();
+                });
             }
             let another = protocol
                 .other(self.who, self.who, 0)
@@ -352,8 +475,20 @@ impl Turn<'_> {
     /// A newcomer takes an entry that nobody has.
     fn arrive(&mut self) {
         let (protocol, me) = (self.protocol, *self.me());
+        let other = protocol.other(self.who, self.who, 0);
+        if protocol.is_exclusive(self.who)
+            && other.is_some_and(|other| self.before.participants[other].at.is_alive())
+        {
+            // The side's lock is taken.
+            return;
+        }
+        if protocol.shape.roles {
+            return [false, true].into_iter().for_each(|produces| self.arrive_as(produces));
+        }
         if me.at == At::Vacant {
-            return self.goes("a newcomer takes the vacant entry", At::Join);
+            let succeeds = protocol.is_exclusive(self.who) && protocol.is_producer(self.who);
+            let at = if succeeds { At::SucceedTail } else { At::Join };
+            return self.goes("a newcomer takes the vacant entry", at);
         }
         if self.before.is_locked(self.who) {
             return;
@@ -376,6 +511,41 @@ impl Turn<'_> {
         });
     }
 
+    /// A newcomer of one side or the other takes an entry that nobody has.
+    fn arrive_as(&mut self, produces: bool) {
+        let (protocol, me) = (self.protocol, *self.me());
+        let what = match (me.at == At::Vacant, produces) {
+            (true, true) => "a newcomer takes the vacant entry, to produce",
+            (true, false) => "a newcomer takes the vacant entry, to consume",
+            (false, true) => "a newcomer takes the dead entry, to produce",
+            (false, false) => "a newcomer takes the dead entry, to consume",
+        };
+        if me.at == At::Dead && self.before.is_locked(self.who) {
+            return;
+        }
+        let at = match me.produces {
+            _ if me.at == At::Vacant || me.word == NONE => At::Join,
+            _ if protocol.is(Mutation::RoleChangedUnfinished) && me.produces != produces => {
+                At::Join
+            }
+            true => At::AbandonHead,
+            false => recover::begin_redelivery(protocol),
+        };
+        self.step(what, |state, index| {
+            let newcomer = &mut state.participants[index];
+            newcomer.at = at;
+            if at == At::Join {
+                if newcomer.produces != produces {
+                    (newcomer.left, newcomer.word) = (newcomer.word, NONE);
+                }
+                newcomer.produces = produces;
+            } else {
+                newcomer.target = index as u8;
+                newcomer.wants_to_produce = produces;
+            }
+        });
+    }
+
     fn die(&mut self) {
         if self.before.deaths == self.protocol.max_deaths || !self.me().at.is_alive() {
             return;
@@ -385,6 +555,7 @@ impl Turn<'_> {
             let (at, known) = (dying.at, dying.known);
             dying.at = At::Dead;
             dying.known = 0;
+            dying.wants_to_produce = false;
             dying.forget();
             state.deaths += 1;
             if at == At::CopyReturn {

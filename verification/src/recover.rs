@@ -10,10 +10,15 @@
 //!  consumer's  consumer_tail ≤ hold? ── hold < consumer_head? ── no living one shows it? ──
 //!              copy ── consumer_tail ≤ hold still? deliver, marked ── clear the word
 //! ```
+//!
+//! Of several positions in one word each is settled by itself: a producer's in order, then the word
+//! is cleared; a consumer's is delivered, then the word shows the others alone. An adopter may hand
+//! on what it has not delivered yet. A bystander takes the lock of a dead one's entry for a moment,
+//! and frees the entry if nothing is left to do.
 
 use crate::exclusive;
-use crate::protocol::{Adopts, Mutation, Protocol, Turn};
-use crate::state::{At, Fate, NONE, Settled, State};
+use crate::protocol::{Adopts, Mutation, Protocol, Step, Turn};
+use crate::state::{At, Fate, NONE, Participant, Settled, State};
 
 /// Where the work on a dead consumer's entry begins.
 pub(crate) fn begin_redelivery(protocol: &Protocol) -> At {
@@ -22,9 +27,15 @@ pub(crate) fn begin_redelivery(protocol: &Protocol) -> At {
 
 /// A living consumer in no call tries the lock of each entry.
 pub(crate) fn adopt(turn: &mut Turn<'_>) {
-    let (protocol, before, who) = (turn.protocol, turn.before, turn.who);
+    let (protocol, before, who, me) = (turn.protocol, turn.before, turn.who, *turn.me());
     for entry in protocol.everybody() {
         let peer = before.participants[entry];
+        if protocol.shape.roles && entry != who && peer.produces && peer.shows(me.known) {
+            turn.step("sees an intent in its way", |state, me| {
+                state.participants[me].frontier = entry as u8;
+                state.participants[me].at = At::AdoptLock;
+            });
+        }
         let free = if protocol.is(Mutation::LockNotAsked) {
             peer.at != At::Vacant && peer.word != NONE
         } else {
@@ -39,7 +50,7 @@ pub(crate) fn adopt(turn: &mut Turn<'_>) {
                 state.participants[entry].at = At::Vacant;
                 return;
             }
-            state.participants[me].at = if protocol.is_producer(entry) {
+            state.participants[me].at = if state.participants[entry].produces {
                 At::AbandonHead
             } else if protocol.is(Mutation::MovedHold) {
                 At::MoveShow
@@ -50,6 +61,78 @@ pub(crate) fn adopt(turn: &mut Turn<'_>) {
             state.participants[me].frontier = peer.word;
         });
     }
+}
+
+/// What a bystander does with the lock of a dead one's entry.
+pub(crate) fn stand_by(protocol: &Protocol, before: &State, steps: &mut Vec<Step>) {
+    let mut step = |who: usize, what, change: &dyn Fn(&mut State)| {
+        let mut after = *before;
+        change(&mut after);
+        steps.push(Step { who, what, after });
+    };
+    if before.bystander == NONE {
+        for entry in protocol.everybody() {
+            if before.participants[entry].at == At::Dead && !before.is_locked(entry) {
+                step(entry, "a BYSTANDER takes the entry's lock", &|state| {
+                    state.bystander = entry as u8;
+                });
+            }
+        }
+        return;
+    }
+    let entry = usize::from(before.bystander);
+    let dead = before.participants[entry];
+    let released = protocol.is_exclusive(entry)
+        && !protocol.is_producer(entry)
+        && (dead.word < before.consumer_head || protocol.is(Mutation::FreedWithItsHold));
+    step(entry, "the bystander gives the lock back", &|state| {
+        state.bystander = NONE;
+        if dead.word == NONE || released {
+            state.participants[entry].clear();
+            state.participants[entry].at = At::Vacant;
+        }
+    });
+}
+
+/// Tries the lock of the entry whose intent was in the way. By now it may be another's, who has died
+/// as well, of the other side even.
+fn try_lock(turn: &mut Turn<'_>) {
+    let (protocol, before) = (turn.protocol, turn.before);
+    let entry = usize::from(turn.me().frontier);
+    let seen = before.participants[entry];
+    let is_mine = seen.at == At::Dead && !before.is_locked(entry);
+    let what = if is_mine { "gets the lock" } else { "does not get the lock" };
+    turn.step(what, |state, me| {
+        state.participants[me].forget();
+        state.participants[me].at = At::Idle;
+        if is_mine && seen.produces && seen.word != NONE {
+            state.participants[me].at = At::AbandonHead;
+            state.participants[me].target = entry as u8;
+            state.participants[me].frontier = seen.word;
+        } else if is_mine && (seen.word == NONE || protocol.is(Mutation::VacatedUnasked)) {
+            state.participants[entry].at = At::Vacant;
+        }
+    });
+}
+
+/// The position that an adopter of a dead producer's entry is at: in its own memory, which for a
+/// newcomer on that side is what it will read its side's head into.
+fn cursor(state: &mut State, me: usize, newcomer: bool) -> &mut u8 {
+    let Participant { known, frontier, .. } = &mut state.participants[me];
+    if newcomer { known } else { frontier }
+}
+
+/// Goes on to the next position of a dead producer's, if there is one.
+fn next_abandoned(state: &mut State, me: usize, newcomer: bool) {
+    let end = state.participants[usize::from(state.participants[me].target)].end();
+    let position = cursor(state, me, newcomer);
+    let more = *position + 1 < end;
+    if more {
+        *position += 1;
+    }
+    let adopter = &mut state.participants[me];
+    adopter.scanned = 0;
+    adopter.at = if more { At::AbandonSequence } else { At::Finish };
 }
 
 /// Whether a consumer would try this entry's lock.
@@ -72,24 +155,46 @@ pub(crate) fn steps(turn: &mut Turn<'_>) {
     if me.at >= At::SucceedTail {
         return exclusive::succeed(turn);
     }
+    if me.at == At::AdoptLock {
+        return try_lock(turn);
+    }
     let entry = usize::from(me.target);
     // The dead one's word; a mistaken adopter that has cleared it has it by heart.
-    let word = if protocol.is(Mutation::ClearedBeforeDelivery) && !protocol.is_producer(entry) {
-        me.frontier
-    } else {
-        before.participants[entry].word
+    let word =
+        if protocol.is(Mutation::ClearedBeforeDelivery) && !before.participants[entry].produces {
+            me.frontier
+        } else {
+            before.participants[entry].word
+        };
+    let dead = before.participants[entry];
+    // Of a dead producer's: where the adopter is.
+    let newcomer = entry == who;
+    let position = match me.at {
+        At::AbandonSequence | At::AbandonOther | At::AbandonAlive | At::Abandon if newcomer => {
+            me.known
+        }
+        At::AbandonSequence | At::AbandonOther | At::AbandonAlive | At::Abandon => me.frontier,
+        _ => word,
     };
     let other = protocol.other(entry, who, me.scanned);
     match me.at {
         At::AbandonHead => {
-            let claimed = word < before.producer_head;
-            turn.goes(
-                "reads producer_head",
-                if claimed { At::AbandonSequence } else { At::Finish },
-            );
+            let whole = dead.end() <= before.producer_head;
+            let claimed =
+                whole || protocol.is(Mutation::PartOfASpanWon) && word < before.producer_head;
+            turn.step("reads producer_head", |state, me| {
+                *cursor(state, me, newcomer) = if claimed { word } else { 0 };
+                let at = if claimed { At::AbandonSequence } else { At::Finish };
+                state.participants[me].at = at;
+            });
         }
-        At::AbandonSequence if before.settled(word) != Settled::NotYet => {
-            turn.goes("sees the slot settled", At::Finish);
+        At::AbandonSequence if before.settled(position) != Settled::NotYet => {
+            turn.step("sees the slot settled", |state, me| {
+                match protocol.is(Mutation::FirstOfASpanAlone) {
+                    true => state.participants[me].at = At::Finish,
+                    false => next_abandoned(state, me, newcomer),
+                }
+            });
         }
         At::AbandonSequence if protocol.is(Mutation::LivingIntentIgnored) => {
             turn.goes("sees the slot not settled", At::Abandon);
@@ -98,7 +203,7 @@ pub(crate) fn steps(turn: &mut Turn<'_>) {
             let at = if other.is_some() { At::AbandonOther } else { At::Abandon };
             turn.goes("sees the slot not settled", at);
         }
-        At::AbandonOther | At::RedeliverOther => ask_other(turn, word, other),
+        At::AbandonOther | At::RedeliverOther => ask_other(turn, position, &dead, other),
         At::AbandonAlive | At::RedeliverAlive => {
             let Some(other) = other else { unreachable!("asked whether nobody lives") };
             let contests = if me.at == At::AbandonAlive {
@@ -115,17 +220,18 @@ pub(crate) fn steps(turn: &mut Turn<'_>) {
         At::Abandon => turn.step("abandons the slot", |state, me| {
             // What a slot's sequence was before its position settles cannot change while the
             // position is claimed: comparing with what was read is asking for "not settled".
-            if state.settled(word) == Settled::NotYet || protocol.is(Mutation::AbandonByStore) {
-                state.abandon(word);
+            if state.settled(position) == Settled::NotYet || protocol.is(Mutation::AbandonByStore) {
+                state.abandon(position);
             }
-            state.participants[me].at = At::Finish;
+            next_abandoned(state, me, newcomer);
         }),
         At::MoveShow => turn.step("moves the hold: shows it itself", |state, me| {
             state.participants[me].word = word;
+            state.participants[me].count = dead.count;
             state.participants[me].at = At::MoveClear;
         }),
         At::MoveClear => turn.step("moves the hold: clears the dead one's", |state, me| {
-            state.participants[entry].word = NONE;
+            state.participants[entry].clear();
             state.participants[entry].at = At::Vacant;
             state.participants[me].target = me as u8;
             state.participants[me].at = At::RedeliverTail;
@@ -134,7 +240,7 @@ pub(crate) fn steps(turn: &mut Turn<'_>) {
             let held = state.consumer_tail <= word;
             state.participants[me].at = if held { At::RedeliverHead } else { At::Finish };
             if protocol.is(Mutation::ClearedBeforeDelivery) {
-                state.participants[entry].word = NONE;
+                state.participants[entry].clear();
             }
         }),
         At::RedeliverHead => turn.step("reads consumer_head", |state, me| {
@@ -143,7 +249,10 @@ pub(crate) fn steps(turn: &mut Turn<'_>) {
                 .any(|&mutation| protocol.is(mutation));
             state.participants[me].scanned = 0;
             let others = protocol.other(entry, who, 0).is_some();
-            state.participants[me].at = if word >= state.consumer_head {
+            // A claim moves the head over all of it at once. (The word of a mistaken adopter is gone.)
+            let end = if dead.word == NONE { word + 1 } else { dead.end() };
+            let part = protocol.is(Mutation::PartOfAHoldWon) && word < state.consumer_head;
+            state.participants[me].at = if end > state.consumer_head && !part {
                 At::Finish
             } else if others && !asked {
                 At::RedeliverOther
@@ -151,22 +260,70 @@ pub(crate) fn steps(turn: &mut Turn<'_>) {
                 At::RedeliverCopy
             };
         }),
-        At::RedeliverCopy => turn.step("copies the payload", |state, me| {
-            // No look at the sequence: a hold is shown only on what was seen committed.
-            state.participants[me].intact = state.is_intact(word);
-            state.participants[me].at = At::RedeliverLook;
-        }),
-        At::RedeliverLook => turn.step("looks at consumer_tail again", |state, me| {
-            state.participants[me].at = At::Finish;
-            if state.consumer_tail <= word || protocol.is(Mutation::NoSecondLook) {
-                state.redeliver(word, state.participants[me].intact, Fate::Released);
+        At::RedeliverCopy if me.wants_to_produce => {
+            if protocol.is(Mutation::ProducerTakesHold) {
+                return turn.goes("wants the entry and nothing else", At::Finish);
             }
+            later(turn);
+        }
+        At::RedeliverCopy => {
+            if protocol.discard {
+                return turn.step("drops what was held", |state, me| {
+                    (word..dead.end()).for_each(|position| state.drop_held(position));
+                    state.participants[me].at = At::Finish;
+                });
+            }
+            if !newcomer {
+                turn.step("hands on what was held", |state, me| {
+                    if protocol.is(Mutation::HandedOnCleared) {
+                        state.participants[entry].clear();
+                    }
+                    state.participants[me].forget();
+                    state.participants[me].at = At::Idle;
+                });
+            }
+            turn.step("copies the payload", |state, me| {
+                // No look at the sequence: a hold is shown only on what was seen committed.
+                state.participants[me].intact = state.is_intact(word);
+                let early = protocol.is(Mutation::AdvancedBeforeDelivery) && dead.count > 1;
+                state.participants[me].at = if early { At::Advance } else { At::RedeliverLook };
+            });
+        }
+        At::RedeliverLook => {
+            // A mistaken adopter has moved on before it delivers.
+            let early = u8::from(protocol.is(Mutation::AdvancedBeforeDelivery)) * me.scanned;
+            let position = word - early;
+            turn.step("looks at consumer_tail again", |state, me| {
+                let held = state.consumer_tail <= position;
+                state.participants[me].scanned = 0;
+                state.participants[me].at = match held && dead.count > 1 && early == 0 {
+                    true => At::Advance,
+                    false if early == 1 => At::RedeliverCopy,
+                    false => At::Finish,
+                };
+                if held || protocol.is(Mutation::NoSecondLook) {
+                    state.redeliver(position, state.participants[me].intact, Fate::Released);
+                }
+                state.participants[me].intact = false;
+            });
+        }
+        At::Advance => turn.step("takes the message off what is shown", |state, me| {
+            state.participants[entry].word += 1;
+            state.participants[entry].count -= 1;
+            let early = protocol.is(Mutation::AdvancedBeforeDelivery);
+            state.participants[me].scanned = u8::from(early);
+            state.participants[me].at = if early { At::RedeliverLook } else { At::RedeliverCopy };
         }),
         At::Finish => turn.step("clears the dead one's word", |state, me| {
-            state.participants[entry].word = NONE;
+            state.participants[entry].clear();
             state.participants[me].forget();
             if entry == me {
-                state.participants[me].at = At::Join;
+                let newcomer = &mut state.participants[me];
+                newcomer.at = At::Join;
+                if protocol.shape.roles {
+                    newcomer.produces = core::mem::take(&mut newcomer.wants_to_produce);
+                    newcomer.known = 0;
+                }
             } else {
                 state.participants[me].at = At::Idle;
                 if state.participants[entry].at == At::Dead {
@@ -178,11 +335,18 @@ pub(crate) fn steps(turn: &mut Turn<'_>) {
     }
 }
 
-/// Reads another's word and compares it with the dead one's.
-fn ask_other(turn: &mut Turn<'_>, word: u8, other: Option<usize>) {
+/// Reads another's word and compares it with the dead one's: a producer's with the position in
+/// question, a consumer's with all that is held.
+fn ask_other(turn: &mut Turn<'_>, position: u8, dead: &Participant, other: Option<usize>) {
     let (protocol, before, at) = (turn.protocol, turn.before, turn.me().at);
+    let same = |shown: &Participant| match at {
+        At::AbandonOther => shown.produces && shown.shows(position),
+        _ if shown.produces => false,
+        _ if protocol.is(Mutation::FirstHeldCompared) => shown.word == dead.word,
+        _ => (position..position + dead.count).any(|position| shown.shows(position)),
+    };
     match other {
-        Some(other) if before.participants[other].word == word => turn.goes(
+        Some(other) if same(&before.participants[other]) => turn.goes(
             "sees the same shown by another",
             if at == At::AbandonOther { At::AbandonAlive } else { At::RedeliverAlive },
         ),
@@ -223,7 +387,8 @@ fn later(turn: &mut Turn<'_>) {
             adopter.target = me as u8;
             adopter.at = At::RedeliverTail;
         } else {
-            adopter.at = At::Dead;
+            // What a newcomer had read is nobody's.
+            (adopter.at, adopter.known, adopter.wants_to_produce) = (At::Dead, 0, false);
         }
     });
 }

@@ -10,20 +10,33 @@
 //! The bound that a producer remembers is not kept: reading `consumer_tail` anew allows whatever
 //! an older value would have allowed, since it only grows. Where the head was last seen is kept,
 //! since an old one makes a participant show an old position.
+//!
+//! Several positions are claimed at once, by one word and one compare-and-swap; they are written and
+//! read one by one and released together. Who has forgotten a guard is in no call, and its next call
+//! begins by giving up, or releasing, what the guard had.
 
 use crate::invariant::Violation;
 use crate::protocol::{Mutation, Turn, Ways};
-use crate::state::{At, CAPACITY, Fate, NONE, Settled};
+use crate::state::{At, Fate, NONE, Settled};
 
 /// What a shared producer may do.
 pub(crate) fn produce(turn: &mut Turn<'_>) {
     let (protocol, before, me) = (turn.protocol, turn.before, *turn.me());
     match me.at {
         At::Idle | At::Credit => {
-            if has_credit(turn) {
+            if has_credit(turn, 1) {
                 let late = [Mutation::NoIntent, Mutation::IntentAfterClaim];
                 let show = !late.iter().any(|&mutation| protocol.is(mutation));
-                turn.goes("has credit", if show { At::ShowIntent } else { At::Claim });
+                let at = if show { At::ShowIntent } else { At::Claim };
+                for count in 1..=protocol.shape.span {
+                    if !has_credit(turn, count) {
+                        break;
+                    }
+                    turn.step("has credit", |state, me| {
+                        state.participants[me].scanned = count;
+                        state.participants[me].at = at;
+                    });
+                }
             } else if me.word == NONE || protocol.is(Mutation::IntentNotCleared) {
                 turn.goes("has no credit: leaves", At::Idle);
             } else {
@@ -32,10 +45,11 @@ pub(crate) fn produce(turn: &mut Turn<'_>) {
         }
         At::ShowIntent => turn.step("shows its intent", |state, me| {
             state.participants[me].word = me_known(state, me);
+            state.participants[me].count = state.participants[me].scanned;
             state.participants[me].at = At::Claim;
         }),
         At::Claim if before.producer_head == me.known => turn.step("claims", |state, me| {
-            state.producer_head += 1;
+            state.producer_head += state.participants[me].scanned;
             state.participants[me].at = if protocol.is(Mutation::IntentAfterClaim) {
                 At::LateIntent
             } else if protocol.is(Mutation::CommitBeforePayload) {
@@ -45,9 +59,12 @@ pub(crate) fn produce(turn: &mut Turn<'_>) {
             };
         }),
         At::Claim => turn.step("loses the race", |state, me| {
+            // Where claims are taken back the head may be anywhere, which alone breaks no promise.
             let kept = state.producer_head > me_known(state, me);
-            state.require(kept, Violation::Reordered);
+            let expected = kept || protocol.is(Mutation::CancelTakesBack);
+            state.require(expected, Violation::Reordered);
             state.participants[me].known = state.producer_head;
+            state.participants[me].scanned = 0;
             state.participants[me].at = At::Credit;
         }),
         At::LateIntent => turn.step("shows its intent, late", |state, me| {
@@ -55,10 +72,39 @@ pub(crate) fn produce(turn: &mut Turn<'_>) {
             state.participants[me].at = At::Begin;
         }),
         At::ClearIntent => turn.step("clears its intent and leaves", |state, me| {
-            state.participants[me].word = NONE;
+            state.participants[me].clear();
             state.participants[me].at = At::Idle;
         }),
+        At::ForgotReservation => {
+            for (what, at) in [
+                ("cancels what it forgot, to send", At::Credit),
+                ("cancels what it forgot, and waits", At::ClearIntent),
+            ] {
+                turn.step(what, |state, me| {
+                    let position = me_known(state, me);
+                    state.cancel(position);
+                    state.participants[me].known += 1;
+                    state.participants[me].scanned = 0;
+                    state.participants[me].at = at;
+                });
+            }
+            if protocol.is(Mutation::ForgottenNotCancelled) {
+                turn.step("waits: clears its intent", |state, me| state.participants[me].clear());
+            }
+        }
         _ => write(turn),
+    }
+    if me.at == At::Begin && me.scanned == 1 {
+        if protocol.forgets {
+            turn.goes("forgets its reservation", At::ForgotReservation);
+        }
+        if protocol.is(Mutation::CancelTakesBack) && before.producer_head == me.known + 1 {
+            turn.step("cancels: takes its claim back", |state, me| {
+                state.producer_head -= 1;
+                state.participants[me].scanned = 0;
+                state.participants[me].at = At::ClearIntent;
+            });
+        }
     }
 }
 
@@ -77,33 +123,36 @@ pub(crate) fn write(turn: &mut Turn<'_>) {
         }),
         At::Fill => turn.step("writes the second half", |state, me| {
             let position = me_known(state, me);
-            state.slot(position).payload = position / CAPACITY + 1;
+            state.slot(position).payload = state.lap(position) + 1;
             state.participants[me].at = At::Commit;
             if commit_first {
                 state.participants[me].known += 1;
+                state.participants[me].scanned = 0;
                 state.participants[me].at = At::Idle;
             }
         }),
         At::Commit => turn.step("commits", |state, me| {
             let position = me_known(state, me);
             state.require(state.settled(position) == Settled::NotYet, Violation::Robbed);
-            state.slot(position).sequence = 1 + 2 * (position / CAPACITY);
+            state.slot(position).sequence = 1 + 2 * state.lap(position);
             if commit_first {
                 state.participants[me].at = At::Begin;
             } else {
-                state.participants[me].known += 1;
-                state.participants[me].at = At::Idle;
+                let producer = &mut state.participants[me];
+                producer.known += 1;
+                producer.scanned = producer.scanned.saturating_sub(1);
+                producer.at = if producer.scanned == 0 { At::Idle } else { At::Begin };
             }
         }),
         at => unreachable!("a producer at {at:?}"),
     }
 }
 
-/// Whether a producer may go on at the position it knows.
-pub(crate) fn has_credit(turn: &Turn<'_>) -> bool {
+/// Whether a producer may write so many messages from the position on that it knows.
+pub(crate) fn has_credit(turn: &Turn<'_>, count: u8) -> bool {
     let more = u8::from(turn.protocol.is(Mutation::CreditOffByOne));
-    let bound = turn.before.consumer_tail + CAPACITY + more;
-    turn.me().known < bound.min(turn.protocol.shape.positions)
+    let bound = turn.before.consumer_tail + turn.before.capacity + more;
+    turn.me().known + count <= bound.min(turn.protocol.shape.positions)
 }
 
 fn me_known(state: &crate::state::State, me: usize) -> u8 {
@@ -148,12 +197,14 @@ pub(crate) fn consume(turn: &mut Turn<'_>) {
         }),
         At::ShowHold => turn.step("shows its hold", |state, me| {
             state.participants[me].word = me_known(state, me);
+            state.participants[me].count = state.participants[me].scanned;
             let looks = protocol.is(Mutation::HoldBeforeSequence);
             state.participants[me].at = if looks { At::Look } else { At::BorrowClaim };
         }),
         At::BorrowClaim if claims => turn.step("claims what it holds", |state, me| {
-            state.participants[me].known += 1;
-            state.consumer_head += 1;
+            let count = state.participants[me].scanned;
+            state.participants[me].known += count;
+            state.consumer_head += count;
             let late = protocol.is(Mutation::HoldAfterClaim);
             state.participants[me].at = if late { At::LateHold } else { At::Read };
         }),
@@ -162,6 +213,7 @@ pub(crate) fn consume(turn: &mut Turn<'_>) {
             state.require(kept, Violation::Reordered);
             state.participants[me].known = state.consumer_head;
             state.participants[me].intact = false;
+            state.participants[me].scanned = 0;
             state.participants[me].at = again;
         }),
         At::LateHold if protocol.is(Mutation::CopyAfterClaim) => {
@@ -176,17 +228,25 @@ pub(crate) fn consume(turn: &mut Turn<'_>) {
             state.participants[me].at = At::Read;
         }),
         At::Read => turn.step("reads in place", |state, me| {
-            let position = me_known(state, me) - 1;
+            let left = state.participants[me].scanned;
+            let position = me_known(state, me) - left;
             state.deliver(position, state.is_intact(position), Fate::Seen);
-            state.participants[me].at = At::Release;
+            state.participants[me].scanned = left - 1;
+            state.participants[me].at = if left > 1 { At::Read } else { At::Release };
         }),
-        At::Release => turn.step("releases", |state, me| {
-            state.release(me_known(state, me) - 1);
-            state.participants[me].word = NONE;
-            state.participants[me].at = At::Idle;
-        }),
+        At::Release | At::ForgotHold => {
+            if protocol.forgets && me.at == At::Release && me.count == 1 {
+                turn.goes("forgets its guard", At::ForgotHold);
+            }
+            turn.step("releases", |state, me| {
+                let (end, count) = (me_known(state, me), state.participants[me].count);
+                (end - count..end).for_each(|position| state.release(position));
+                state.participants[me].clear();
+                state.participants[me].at = At::Idle;
+            });
+        }
         At::ClearHold => turn.step("clears its hold and leaves", |state, me| {
-            state.participants[me].word = NONE;
+            state.participants[me].clear();
             state.participants[me].at = At::Idle;
         }),
         At::GrantHold | At::GrantHead | At::GrantRaise => {}
@@ -203,7 +263,10 @@ fn look(turn: &mut Turn<'_>) {
         if before.settled(me.known) == Settled::Later {
             turn.goes("is behind by a lap", At::Reload);
         } else {
-            turn.goes("will hold whatever comes", At::ShowHold);
+            turn.step("will hold whatever comes", |state, me| {
+                state.participants[me].scanned = 1;
+                state.participants[me].at = At::ShowHold;
+            });
         }
         return;
     }
@@ -216,7 +279,14 @@ fn look(turn: &mut Turn<'_>) {
                 let held = protocol.is(Mutation::HoldAfterClaim)
                     || protocol.is(Mutation::HoldBeforeSequence);
                 let at = if held { At::BorrowClaim } else { At::ShowHold };
-                turn.goes("sees a message, to borrow", at);
+                let there =
+                    |&count: &u8| before.settled(me.known + count - 1) == Settled::Committed;
+                for count in (1..=protocol.shape.span).take_while(there) {
+                    turn.step("sees a message, to borrow", |state, me| {
+                        state.participants[me].scanned = count;
+                        state.participants[me].at = at;
+                    });
+                }
             }
         }
         Settled::Abandoned => turn.goes("sees an abandoned slot", At::Skip),
@@ -252,7 +322,7 @@ fn grant(turn: &mut Turn<'_>) {
         At::GrantHold => turn.step("grants: reads a hold", |state, me| {
             let scanned = state.participants[me].scanned;
             if let Some(other) = protocol.other(me, me, scanned) {
-                let hold = state.participants[other].word;
+                let hold = state.participants[other].hold();
                 let frontier = &mut state.participants[me].frontier;
                 *frontier = hold.min(*frontier);
             }

@@ -7,8 +7,8 @@
 
 use crate::invariant::Violation;
 
-/// Slots in the ring.
-pub const CAPACITY: u8 = 2;
+/// Slots in the ring at most; `Shape::capacity` says how many there are.
+pub const MAX_CAPACITY: usize = 4;
 /// Positions that may be used at most; `Protocol::positions` says how many are.
 pub const MAX_POSITIONS: usize = 6;
 /// Participants at most, both sides together.
@@ -50,6 +50,8 @@ pub enum At {
     Commit,
     /// Leaves without having won; about to clear the intent.
     ClearIntent,
+    /// In no call: has claimed, and forgotten the guard.
+    ForgotReservation,
 
     // A consumer's call.
     /// In the loop of a borrow that lost a race; about to read a sequence.
@@ -78,6 +80,8 @@ pub enum At {
     Release,
     /// Leaves without having won; about to clear the hold.
     ClearHold,
+    /// In no call: has read in place, and forgotten the guard.
+    ForgotHold,
 
     // A grant.
     /// About to read the next hold.
@@ -88,6 +92,8 @@ pub enum At {
     GrantRaise,
 
     // An adoption: a producer's entry.
+    /// Has seen an intent in its way; about to try that entry's lock.
+    AdoptLock,
     /// About to compare the dead one's intent with `producer_head`.
     AbandonHead,
     /// About to read the slot's sequence.
@@ -116,6 +122,8 @@ pub enum At {
     RedeliverCopy,
     /// Has the copy; about to look at `consumer_tail` again, and deliver.
     RedeliverLook,
+    /// Has delivered one of several; about to show the others alone.
+    Advance,
 
     /// The work is finished; about to clear the dead one's word and unlock its entry.
     Finish,
@@ -127,20 +135,33 @@ pub enum At {
     SucceedHead,
     /// About to read the sequence at the position that may be the next.
     SucceedScan,
+
+    // An exclusive consumer's successor.
+    /// About to read the hold in the other entry.
+    SucceedHold,
+    /// Has seen that the next message was held; about to show it in its own entry.
+    SucceedShow,
+    /// About to free the other entry, if it gets its lock.
+    SucceedClose,
+    /// About to move `consumer_head` over what is marked, which is dropped.
+    DropMarked,
+    /// About to clear the mark of what it has dropped.
+    ClearMark,
 }
 
 impl At {
     /// All of them, in the order of their codes.
     #[rustfmt::skip]
-    pub const ALL: [At; 46] = {
+    pub const ALL: [At; 55] = {
         use At::*;
         [
             Idle, Quiet, Dead, Vacant, Join, Credit, ShowIntent, Claim, LateIntent, Begin, Fill,
-            Commit, ClearIntent, Look, Reload, CopyRead, CopyClaim, CopyReturn, Skip, ShowHold,
-            BorrowClaim, LateHold, Read, ReadMarked, Release, ClearHold, GrantHold, GrantHead,
-            GrantRaise, AbandonHead, AbandonSequence, AbandonOther, AbandonAlive, Abandon,
+            Commit, ClearIntent, ForgotReservation, Look, Reload, CopyRead, CopyClaim, CopyReturn, Skip, ShowHold,
+            BorrowClaim, LateHold, Read, ReadMarked, Release, ClearHold, ForgotHold, GrantHold,
+            GrantHead, GrantRaise, AdoptLock, AbandonHead, AbandonSequence, AbandonOther, AbandonAlive, Abandon,
             MoveShow, MoveClear, RedeliverTail, RedeliverHead, RedeliverOther, RedeliverAlive,
-            RedeliverCopy, RedeliverLook, Finish, SucceedTail, SucceedHead, SucceedScan,
+            RedeliverCopy, RedeliverLook, Advance, Finish, SucceedTail, SucceedHead, SucceedScan,
+            SucceedHold, SucceedShow, SucceedClose, DropMarked, ClearMark,
         ]
     };
 
@@ -151,7 +172,12 @@ impl At {
 
     /// Whether a shared producer here has won a position and not committed it.
     pub fn has_claimed(self) -> bool {
-        matches!(self, At::LateIntent | At::Begin | At::Fill | At::Commit)
+        matches!(self, At::LateIntent | At::Begin | At::Fill | At::Commit | At::ForgotReservation)
+    }
+
+    /// Whether a consumer here has claimed what its word shows, to read it in place.
+    pub fn has_borrowed(self) -> bool {
+        matches!(self, At::Read | At::Release | At::ForgotHold)
     }
 }
 
@@ -162,16 +188,25 @@ pub struct Participant {
     pub at: At,
     /// Private: where the head was last seen; on an exclusive side its own position.
     pub known: u8,
-    /// Shared: the intent or the hold, [`NONE`] when clear.
+    /// Shared: the first position of the intent or the hold, [`NONE`] when clear.
     pub word: u8,
+    /// Shared, in the same word: how many positions it shows; 1 when clear.
+    pub count: u8,
     /// Private, in a grant: the least position seen so far.
     pub frontier: u8,
-    /// Private, in a scan: how many of the others have been looked at.
+    /// Private, in a scan: how many of the others have been looked at. In a call: how many
+    /// positions are to be claimed, or are claimed and not written or read yet.
     pub scanned: u8,
     /// Private: whether what was copied is what was committed there.
     pub intact: bool,
     /// Private, in an adoption: whose entry (its own, if a newcomer takes it).
     pub target: u8,
+    /// Whether the word is an intent, and the entry's last owner a producer; or else a consumer.
+    pub produces: bool,
+    /// Private, of a newcomer: whether it comes as a producer.
+    pub wants_to_produce: bool,
+    /// Shared: the entry's other word, which was left there when it changed its role (a mutation).
+    pub left: u8,
 }
 
 impl Participant {
@@ -181,11 +216,47 @@ impl Participant {
             at: At::Idle,
             known: 0,
             word: NONE,
+            count: 1,
             frontier: 0,
             scanned: 0,
             intact: false,
             target: NONE,
+            produces: false,
+            wants_to_produce: false,
+            left: NONE,
         }
+    }
+
+    /// The first position of the hold that its entry shows.
+    pub fn hold(&self) -> u8 {
+        if self.produces { self.left } else { self.word }
+    }
+
+    /// Whether its word shows a position.
+    pub fn shows(&self, position: u8) -> bool {
+        self.word != NONE && (self.word..self.end()).contains(&position)
+    }
+
+    /// The first position that its word does not show any more.
+    pub fn end(&self) -> u8 {
+        self.word + self.count
+    }
+
+    /// Whether it lives and has won a position that it has not committed.
+    pub fn is_to_write(&self, position: u8) -> bool {
+        let end = self.known + self.scanned.max(1);
+        self.at.has_claimed() && (self.known..end).contains(&position)
+    }
+
+    /// Takes its word away.
+    pub fn clear(&mut self) {
+        (self.word, self.count) = (NONE, 1);
+    }
+
+    /// Leaves the entry free.
+    pub fn vacate(&mut self) {
+        self.at = At::Vacant;
+        self.known = 0;
     }
 
     /// Forgets what was private to a call, so that equal situations are equal states.
@@ -248,43 +319,54 @@ pub struct State {
     pub consumer_head: u8,
     /// Release frontier as last granted.
     pub consumer_tail: u8,
-    /// The slots.
-    pub slots: [Slot; CAPACITY as usize],
+    /// The slots, as many of them as there are.
+    pub slots: [Slot; MAX_CAPACITY],
+    /// How many slots there are; never changes.
+    pub capacity: u8,
     /// Producers first, then consumers.
     pub participants: [Participant; MAX_PARTICIPANTS],
     /// What became of each message.
     pub fates: [Fate; MAX_POSITIONS],
     /// How many have died.
     pub deaths: u8,
+    /// Whose entry's lock a bystander has: [`NONE`], or an index.
+    pub bystander: u8,
     /// What has gone wrong, if something has; nothing follows then.
     pub violation: Option<Violation>,
 }
 
 impl State {
-    /// An empty ring.
-    pub const fn initial() -> Self {
+    /// An empty ring of so many slots.
+    pub const fn initial(capacity: u8) -> Self {
         Self {
             producer_head: 0,
             producer_tail: 0,
             consumer_head: 0,
             consumer_tail: 0,
-            slots: [Slot { sequence: 0, payload: 0 }; CAPACITY as usize],
+            slots: [Slot { sequence: 0, payload: 0 }; MAX_CAPACITY],
+            capacity,
             participants: [Participant::new(); MAX_PARTICIPANTS],
             fates: [Fate::Unseen; MAX_POSITIONS],
             deaths: 0,
+            bystander: NONE,
             violation: None,
         }
     }
 
     /// The slot of a position.
     pub fn slot(&mut self, position: u8) -> &mut Slot {
-        &mut self.slots[(position % CAPACITY) as usize]
+        &mut self.slots[(position % self.capacity) as usize]
+    }
+
+    /// The lap of a position.
+    pub fn lap(&self, position: u8) -> u8 {
+        position / self.capacity
     }
 
     /// What the sequence of its slot says about a position.
     pub fn settled(&self, position: u8) -> Settled {
         let (sequence, lap) =
-            (self.slots[(position % CAPACITY) as usize].sequence, position / CAPACITY);
+            (self.slots[(position % self.capacity) as usize].sequence, self.lap(position));
         match sequence {
             0 => Settled::NotYet,
             _ if (sequence - 1) / 2 < lap => Settled::NotYet,
@@ -296,13 +378,14 @@ impl State {
 
     /// Whether the slot holds exactly what was committed at a position.
     pub fn is_intact(&self, position: u8) -> bool {
-        self.slots[(position % CAPACITY) as usize].payload == position / CAPACITY + 1
+        self.slots[(position % self.capacity) as usize].payload == self.lap(position) + 1
             && self.settled(position) == Settled::Committed
     }
 
-    /// Whether somebody has the lock of an entry: its owner, or one who adopts it.
+    /// Whether somebody has the lock of an entry: its owner, one who adopts it, or a bystander.
     pub fn is_locked(&self, entry: usize) -> bool {
         self.participants[entry].at.is_alive()
+            || usize::from(self.bystander) == entry
             || self.participants.iter().any(|other| usize::from(other.target) == entry)
     }
 
@@ -310,6 +393,11 @@ impl State {
     pub fn swapped(&self, a: usize, b: usize) -> State {
         let mut state = *self;
         state.participants.swap(a, b);
+        if usize::from(state.bystander) == a {
+            state.bystander = b as u8;
+        } else if usize::from(state.bystander) == b {
+            state.bystander = a as u8;
+        }
         for participant in &mut state.participants {
             if usize::from(participant.target) == a {
                 participant.target = b as u8;
@@ -330,18 +418,31 @@ pub struct Shape {
     pub consumers: usize,
     /// Positions.
     pub positions: u8,
+    /// Slots.
+    pub capacity: u8,
+    /// Positions in one intent or hold, at most.
+    pub span: u8,
+    /// Whether a bystander takes locks.
+    pub bystander: bool,
+    /// Whether entries change from one side to the other.
+    pub roles: bool,
 }
 
 impl Shape {
     /// How many bits a state takes.
     pub fn bits(self) -> usize {
+        let of_word = if self.span > 1 { 2 } else { 0 };
         4 * 3
-            + 5 * 2
+            + 5 * self.capacity as usize
             + 2
             + 4
+            + if self.bystander { 3 } else { 0 }
             + 2 * self.positions as usize
-            + 14 * self.producers
-            + 21 * self.consumers
+            + if self.roles {
+                (26 + of_word) * (self.producers + self.consumers)
+            } else {
+                (14 + of_word) * self.producers + (21 + of_word) * self.consumers
+            }
     }
 
     /// Packs a state, without loss.
@@ -352,12 +453,15 @@ impl Shape {
         {
             bits.put(counter, 3);
         }
-        for slot in state.slots {
+        for slot in &state.slots[..self.capacity as usize] {
             bits.put(slot.sequence, 3);
             bits.put(slot.payload, 2);
         }
         bits.put(state.deaths, 2);
         bits.put(state.violation.map_or(0, |violation| violation as u8), 4);
+        if self.bystander {
+            bits.put(state.bystander, 3);
+        }
         for fate in &state.fates[..self.positions as usize] {
             bits.put(*fate as u8, 2);
         }
@@ -369,10 +473,18 @@ impl Shape {
             bits.put(participant.known, 3);
             bits.put(participant.word, 3);
             bits.put(participant.scanned, 2);
-            if index >= self.producers {
+            if self.span > 1 {
+                bits.put(participant.count - 1, 2);
+            }
+            if self.roles || index >= self.producers {
                 bits.put(participant.frontier, 3);
                 bits.put(u8::from(participant.intact), 1);
                 bits.put(participant.target, 3);
+            }
+            if self.roles {
+                bits.put(u8::from(participant.produces), 1);
+                bits.put(u8::from(participant.wants_to_produce), 1);
+                bits.put(participant.left, 3);
             }
         }
         bits.word
@@ -381,17 +493,20 @@ impl Shape {
     /// Unpacks a state.
     pub fn unpack(self, word: u128) -> State {
         let mut bits = Packer { word, at: 0 };
-        let mut state = State::initial();
+        let mut state = State::initial(self.capacity);
         state.producer_head = bits.take(3);
         state.producer_tail = bits.take(3);
         state.consumer_head = bits.take(3);
         state.consumer_tail = bits.take(3);
-        for slot in &mut state.slots {
+        for slot in &mut state.slots[..self.capacity as usize] {
             slot.sequence = bits.take(3);
             slot.payload = bits.take(2);
         }
         state.deaths = bits.take(2);
         state.violation = Violation::from_code(bits.take(4));
+        if self.bystander {
+            state.bystander = bits.take(3);
+        }
         for fate in &mut state.fates[..self.positions as usize] {
             *fate = [Fate::Unseen, Fate::Seen, Fate::Released, Fate::Taken][bits.take(2) as usize];
         }
@@ -403,7 +518,11 @@ impl Shape {
             participant.known = bits.take(3);
             participant.word = bits.take(3);
             participant.scanned = bits.take(2);
-            if index >= self.producers {
+            if self.span > 1 {
+                participant.count = bits.take(2) + 1;
+            }
+            participant.produces = index < self.producers;
+            if self.roles || index >= self.producers {
                 participant.frontier = bits.take(3);
                 participant.intact = bits.take(1) != 0;
                 participant.target = bits.take(3);
@@ -418,6 +537,11 @@ impl Shape {
             ) {
                 // A producer adopts no entry but the one that it comes to.
                 participant.target = index as u8;
+            }
+            if self.roles {
+                participant.produces = bits.take(1) != 0;
+                participant.wants_to_produce = bits.take(1) != 0;
+                participant.left = bits.take(3);
             }
         }
         state
@@ -458,22 +582,51 @@ mod tests {
 
     #[test]
     fn a_state_survives_packing() {
-        let shape = Shape { producers: 2, consumers: 3, positions: 4 };
-        let mut state = State::initial();
+        let shape = Shape {
+            producers: 2,
+            consumers: 2,
+            positions: 4,
+            capacity: 3,
+            span: 3,
+            bystander: true,
+            roles: false,
+        };
+        let mut state = State::initial(3);
+        state.participants[..2].iter_mut().for_each(|producer| producer.produces = true);
         state.producer_head = 4;
         state.slots[1] = Slot { sequence: 4, payload: 2 };
         state.fates[3] = Fate::Taken;
         state.deaths = 2;
         state.participants[0].at = At::Abandon;
         state.participants[0].target = 0;
-        state.participants[4] = Participant {
+        state.bystander = 2;
+        state.participants[3] = Participant {
             at: At::RedeliverLook,
             known: 3,
             word: 2,
+            count: 2,
+            produces: false,
+            wants_to_produce: false,
+            left: NONE,
             frontier: 7,
             scanned: 2,
             intact: true,
             target: 2,
+        };
+        assert_eq!(shape.unpack(shape.pack(&state)), state);
+        assert!(shape.bits() <= 128);
+        // Entries that may be of either side.
+        let shape =
+            Shape { producers: 2, consumers: 1, span: 1, bystander: false, roles: true, ..shape };
+        let mut state = State::initial(3);
+        state.participants[0].produces = true;
+        state.participants[1] = Participant {
+            at: At::RedeliverHead,
+            frontier: 3,
+            target: 1,
+            wants_to_produce: true,
+            left: 2,
+            ..Participant::new()
         };
         assert_eq!(shape.unpack(shape.pack(&state)), state);
         assert!(shape.bits() <= 128);

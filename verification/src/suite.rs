@@ -43,6 +43,11 @@ pub fn cases() -> Vec<Case> {
         Protocol::exclusive().deaths(3),
         shared(1, 2).exclusive_producer().deaths(1),
         shared(2, 1).exclusive_consumer().deaths(1),
+        shared(1, 1).deaths(2).spans(2),
+        shared(1, 1).deaths(2).forgetful(),
+        shared(1, 1).deaths(3).discarding(),
+        Protocol::exclusive().deaths(3).forgetful().discarding(),
+        Protocol::exclusive().spare_entry().deaths(2).bystander(),
     ];
     let quick = vec![
         shared(2, 1).deaths(2).quiet(),
@@ -54,6 +59,13 @@ pub fn cases() -> Vec<Case> {
         shared(1, 3).deaths(1).unaided().ways(Ways::Borrow),
         shared(2, 2).deaths(2).unaided(),
         shared(2, 2).deaths(1),
+        shared(2, 1).deaths(1).spans(2).bystander().forgetful(),
+        shared(1, 2).deaths(1).spans(2).bystander().forgetful(),
+        shared(1, 2).deaths(1).spans(2).discarding(),
+        shared(1, 1).deaths(2).spans(3).positions(6),
+        shared(2, 1).exclusive_consumer().spare_entry().deaths(1).bystander().forgetful(),
+        Protocol::exclusive().spare_entry().deaths(2).bystander().forgetful().discarding(),
+        shared(1, 1).deaths(1).changing_roles(),
     ];
     let full = vec![
         shared(3, 1).deaths(2),
@@ -64,6 +76,13 @@ pub fn cases() -> Vec<Case> {
         shared(1, 3).deaths(2).unaided(),
         shared(2, 2).deaths(2),
         shared(1, 3).deaths(1),
+        shared(2, 1).deaths(1).spans(3).positions(6),
+        shared(1, 2).deaths(1).spans(3).positions(6),
+        shared(2, 1).deaths(2).spans(2),
+        shared(1, 2).deaths(2).spans(2),
+        Protocol::exclusive().spare_entry().deaths(3).positions(6).bystander(),
+        shared(1, 1).deaths(2).changing_roles(),
+        shared(1, 2).deaths(1).changing_roles().positions(2),
     ];
     [(Size::Small, small), (Size::Quick, quick), (Size::Full, full)]
         .into_iter()
@@ -111,6 +130,21 @@ pub fn mistakes() -> Vec<Mistake> {
         (HeadBeforeRead, Protocol::exclusive().deaths(1)),
         (NothingMarked, Protocol::exclusive().deaths(1)),
         (SuccessorClearsHold, Protocol::exclusive().deaths(2)),
+        (ForgottenNotCancelled, shared(1, 1).deaths(1).forgetful()),
+        (CancelTakesBack, shared(2, 1).deaths(1)),
+        (HandedOnCleared, shared(1, 2).deaths(1)),
+        (PartOfASpanWon, shared(2, 1).deaths(1).spans(2)),
+        (PartOfAHoldWon, shared(1, 2).deaths(1).spans(2)),
+        (FirstOfASpanAlone, shared(1, 1).deaths(1).spans(2)),
+        (FirstHeldCompared, shared(1, 2).deaths(1).spans(2)),
+        (AdvancedBeforeDelivery, shared(1, 1).deaths(2).spans(2)),
+        (HoldReadUnderLock, Protocol::exclusive().spare_entry().deaths(1).bystander()),
+        (FreedWithItsHold, Protocol::exclusive().spare_entry().deaths(1).bystander()),
+        (ForgottenHoldCleared, Protocol::exclusive().deaths(1).forgetful()),
+        (MarkClearedBeforeDrop, Protocol::exclusive().deaths(2).discarding()),
+        (VacatedUnasked, shared(2, 1).deaths(2).changing_roles().staying().positions(2).ways(Ways::Borrow)),
+        (RoleChangedUnfinished, shared(1, 1).deaths(1).changing_roles()),
+        (ProducerTakesHold, shared(1, 1).deaths(1).changing_roles()),
     ]
     .into_iter()
     .map(|(mutation, protocol)| Mistake { mutation, protocol: protocol.with(mutation) })
@@ -137,6 +171,24 @@ impl fmt::Display for Protocol {
             Ways::Both => {}
             Ways::Copy => words += ", copying only",
             Ways::Borrow => words += ", in place only",
+        }
+        if self.shape.span > 1 {
+            words += &format!(", spans of {0} in {0} slots", self.shape.span);
+        }
+        if self.has_spare() {
+            words += ", a spare entry";
+        }
+        if self.discard {
+            words += ", discarding";
+        }
+        if self.forgets {
+            words += ", forgotten guards";
+        }
+        if self.shape.bystander {
+            words += ", a bystander";
+        }
+        if self.shape.roles {
+            words += ", entries change sides";
         }
         if self.quiet {
             words += ", some fall silent";

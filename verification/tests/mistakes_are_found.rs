@@ -34,6 +34,21 @@ fn mistakes_are_found_by_the_promise_that_they_break() {
     assert!(breaks(Mutation::HoldsBeforeHead, Violation::Lost), "the frontier passes a reader");
     assert!(breaks(Mutation::MovedHold, Violation::Lost), "the scan misses the hold in both lines");
     assert!(breaks(Mutation::LivingIntentIgnored, Violation::Robbed), "a slow producer is robbed");
+    assert!(stuck(Mutation::ForgottenNotCancelled), "a claim is nobody's");
+    assert!(breaks(Mutation::CancelTakesBack, Violation::Robbed), "the next owner is robbed");
+    assert!(breaks(Mutation::HandedOnCleared, Violation::Lost), "a message is handed to nobody");
+    assert!(breaks(Mutation::PartOfASpanWon, Violation::Robbed), "the winner of a part is robbed");
+    assert!(breaks(Mutation::FirstHeldCompared, Violation::Robbed), "a span overlaps another");
+    assert!(breaks(Mutation::VacatedUnasked, Violation::Lost), "an entry has changed hands");
+    assert!(breaks(Mutation::ProducerTakesHold, Violation::Lost), "nobody gets what was held");
+    for unmarked in [
+        Mutation::HoldReadUnderLock,
+        Mutation::FreedWithItsHold,
+        Mutation::ForgottenHoldCleared,
+        Mutation::MarkClearedBeforeDrop,
+    ] {
+        assert!(breaks(unmarked, Violation::DeliveredTwice), "{unmarked:?}: a mark is lost");
+    }
     assert!(
         breaks(Mutation::NothingMarked, Violation::DeliveredTwice),
         "a successor does not know"

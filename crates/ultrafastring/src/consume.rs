@@ -69,7 +69,8 @@ const DETOURS_PER_CLOCK: u64 = 1 << 8;
 /// The copying calls ([`try_recv`](Self::try_recv), [`recv_fast`](Self::recv_fast),
 /// [`recv_batch`](Self::recv_batch), `recv_into`) release a message before they return: a process
 /// killed just then takes that message (that batch) with it. [`borrow`](Self::borrow) releases when the guard
-/// is dropped: a message whose reader is killed is delivered again, marked.
+/// is dropped: a message whose reader is killed is delivered again, marked. (Who is killed while it
+/// claims has a message delivered again, too: see there.)
 ///
 /// ```
 /// # #[cfg(feature = "alloc")] {
@@ -455,6 +456,11 @@ impl<S: Mode> Consumer<S> {
     /// Takes the next message, of any size, and gives a guard to read it by; dropping the guard
     /// releases it. If this process is killed before, another consumer gets the message again,
     /// marked.
+    ///
+    /// On a shared side a process may also be killed within this call, or within one that receives a
+    /// batch or a message of more than 40 bytes, between showing what it is about to claim and
+    /// learning that another consumer was faster. Nobody can tell then which of the two has the
+    /// message, so it is delivered again, marked, though the other lives and has it.
     ///
     /// ```
     /// # #[cfg(feature = "alloc")] {
@@ -1802,7 +1808,8 @@ impl<S: Mode> Borrowed<'_, S> {
         self.consumer.shown.message.timestamp()
     }
 
-    /// Whether a consumer that died may have worked on it already.
+    /// Whether it may have been delivered before: to a consumer that died, or instead of one that died
+    /// when it was about to claim it ([`Consumer::borrow`]).
     pub fn is_redelivered(&self) -> bool {
         self.consumer.shown.message.is_redelivered()
     }

@@ -343,13 +343,15 @@ impl Timestamps {
 }
 
 /// What becomes of a message that a consumer had claimed and not released when it died; fixed
-/// when the ring is made.
+/// when the ring is made. One that it was about to claim when it died, and that another consumer
+/// claimed, cannot be told from that on a shared side ([`Consumer::borrow`](crate::Consumer::borrow)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Redelivery {
     /// Another consumer gets it, marked as redelivered.
     #[default]
     Redeliver,
-    /// It is dropped and counted as discarded.
+    /// It is dropped and counted as discarded. (What another consumer has is not taken from it, though
+    /// it may be counted.)
     Discard,
 }
 

@@ -358,8 +358,8 @@ impl<S: Mode> Producer<S> {
     /// ```
     ///
     /// A guard that is dropped, by a panic too, is cancelled; one that is forgotten
-    /// (`mem::forget`) is cancelled by the next call on this handle, or when the handle is
-    /// dropped.
+    /// (`mem::forget`) is cancelled by the next call on this handle that sends, waits or flushes, or
+    /// when the handle is dropped. What that gives back, [`cancel`](Reservation::cancel) says.
     ///
     /// # Errors
     ///
@@ -1029,7 +1029,12 @@ impl<S: Mode> Reservation<'_, S> {
         producer.announce_if_due(timestamp);
     }
 
-    /// Gives the slot back unsent; the same as dropping the guard.
+    /// Gives the message up unsent; the same as dropping the guard.
+    ///
+    /// On an exclusive side the next message takes its position. On a shared side it stays taken,
+    /// since others may have claimed the positions behind it: it is marked abandoned, and its slot
+    /// and its credit come back when consumers have passed it. Who reserves and cancels in a ring
+    /// that nobody receives from fills it.
     pub fn cancel(self) {}
 }
 

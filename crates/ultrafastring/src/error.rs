@@ -390,16 +390,9 @@ impl fmt::Display for RingError {
     }
 }
 
-impl core::error::Error for RingError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Invalid(invalid) => Some(invalid),
-            #[cfg(feature = "std")]
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+// It has no `source`: what lies behind `Invalid` and `Io` is said in their own text, and whoever
+// prints an error with its sources would say it twice.
+impl core::error::Error for RingError {}
 
 impl From<Invalid> for RingError {
     fn from(invalid: Invalid) -> Self {

@@ -636,3 +636,21 @@ fn an_error_about_a_peer_names_it() {
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("cannot be seen") && text.contains("user 7"), "{text}");
 }
+
+/// Whoever prints an error with its sources, as most programs do, is told each thing once.
+#[test]
+fn an_error_says_each_thing_once() {
+    let mut chain = Vec::new();
+    for error in [
+        Builder::new().capacity(3).heap().unwrap_err(),
+        RingError::Io { action: "list", path: "x".into(), source: std::io::Error::other("reason") },
+    ] {
+        let mut next: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(it) = next {
+            chain.push(it.to_string());
+            next = it.source();
+        }
+    }
+    assert_eq!(chain.len(), 2, "{chain:?}");
+    assert!(chain[0].contains("3 is not") && chain[1].contains("reason"), "{chain:?}");
+}

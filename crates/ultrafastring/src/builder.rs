@@ -238,6 +238,7 @@ impl Builder {
             clock_stable: false,
             creator_pid: 0,
             created: 0,
+            identity: 0,
         }
     }
 
@@ -349,13 +350,14 @@ impl Builder {
     /// # Errors
     ///
     /// [`RingError::NameTaken`] if there is one, [`RingError::Invalid`], [`RingError::BadName`],
-    /// [`RingError::NoDirectory`], [`RingError::NoSpace`], [`RingError::OutOfMemory`],
-    /// [`RingError::NoDescriptors`], [`RingError::PermissionDenied`], [`RingError::Io`].
+    /// [`RingError::NoDirectory`], [`RingError::LooseDirectory`], [`RingError::NoSpace`],
+    /// [`RingError::FileSizeLimit`], [`RingError::OutOfMemory`], [`RingError::NoDescriptors`],
+    /// [`RingError::NoLocks`], [`RingError::PermissionDenied`], [`RingError::Io`].
     pub fn create(&self, name: &str) -> Result<UltraFastRing, RingError> {
         let geometry = self.named_geometry();
         let segment =
             Segment::create(&self.directory, name, geometry, self.trust, self.side_memory)?;
-        self.over(segment).shown_open()
+        Ok(self.over(segment))
     }
 
     /// Opens the ring called `name`. What was chosen when it was made holds; of this builder's
@@ -364,16 +366,18 @@ impl Builder {
     /// # Errors
     ///
     /// [`RingError::NoSuchRing`], [`RingError::NoDirectory`], [`RingError::NotARing`],
-    /// [`RingError::LayoutVersion`], [`RingError::ForeignOwner`], [`RingError::LooseMode`],
-    /// [`RingError::PermissionDenied`], [`RingError::OutOfMemory`], [`RingError::NoDescriptors`],
-    /// [`RingError::BadName`], [`RingError::Io`].
+    /// [`RingError::LayoutVersion`], [`RingError::BadLocks`], [`RingError::ForeignOwner`],
+    /// [`RingError::LooseMode`], [`RingError::LooseDirectory`], [`RingError::PermissionDenied`],
+    /// [`RingError::BeingRemoved`], [`RingError::NoLocks`], [`RingError::OutOfMemory`],
+    /// [`RingError::NoDescriptors`], [`RingError::BadName`], [`RingError::Io`].
     pub fn open(&self, name: &str) -> Result<UltraFastRing, RingError> {
         let segment = Segment::open(&self.directory, name, Rights::Participate, self.trust)?;
-        self.over(segment).shown_open()
+        Ok(self.over(segment))
     }
 
-    /// Opens the ring called `name` to look at it: without the right to write, and without
-    /// disturbing anybody. The file need only be readable. All of its slots are mapped at once.
+    /// Opens the ring called `name` to look at it: without the right to write or to lock, and without
+    /// disturbing anybody. The file need only be readable: to let other users look, change its mode to
+    /// 0644 and leave its lock file's as it is. All of its slots are mapped at once.
     ///
     /// # Errors
     ///
@@ -389,7 +393,7 @@ impl Builder {
     /// # Errors
     ///
     /// [`RingError::NoMemoryFile`] where the system forbids such files, [`RingError::Invalid`],
-    /// [`RingError::NoSpace`], [`RingError::OutOfMemory`], [`RingError::NoDescriptors`],
+    /// [`RingError::NoSpace`], [`RingError::FileSizeLimit`], [`RingError::OutOfMemory`], [`RingError::NoDescriptors`],
     /// [`RingError::Io`].
     pub fn anonymous(&self) -> Result<UltraFastRing, RingError> {
         let segment = Segment::anonymous(self.named_geometry(), self.trust, self.side_memory)?;
@@ -401,8 +405,9 @@ impl Builder {
     /// [`UnixStream::set_read_timeout`]).
     ///
     /// Nothing is believed: neither the sender, who must be one that [`trust`](Self::trust) allows
-    /// (by the credentials of when the sockets were connected), nor the file, which must be a
-    /// memory file that is sealed against changes of its size, and hold a ring of exactly that size.
+    /// (by the credentials of when the sockets were connected), nor the files, which must be
+    /// memory files that are sealed against changes of their size, and hold a ring of exactly that size
+    /// and its locks.
     ///
     /// # Errors
     ///
@@ -449,14 +454,38 @@ impl Builder {
     }
 
     /// Takes the name of a ring away. Those who have it open go on with it; its memory is freed
-    /// when the last of them leaves.
+    /// when the last of them leaves. A ring of another layout version, or a damaged one, is removed
+    /// too; what is no ring stays.
     ///
     /// # Errors
     ///
-    /// [`RingError::NoSuchRing`], [`RingError::PermissionDenied`], [`RingError::BadName`],
+    /// [`RingError::NoSuchRing`], [`RingError::NotARing`], [`RingError::NoDirectory`],
+    /// [`RingError::PermissionDenied`], [`RingError::BadName`], [`RingError::BeingRemoved`],
     /// [`RingError::Io`].
     pub fn remove(&self, name: &str) -> Result<(), RingError> {
-        crate::segment::file::remove(&self.directory, name)
+        crate::segment::names::remove(&self.directory, name)
+    }
+
+    /// Removes the ring called `name`, its messages with it, if nobody alive has it open, and says
+    /// whether it did. Whoever is just opening it is left neither without it nor with a ring that has
+    /// no name: it is removed before, and the other makes or misses it, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and if the files cannot be removed.
+    pub fn remove_stale(&self, name: &str) -> Result<bool, RingError> {
+        crate::segment::names::remove_stale(&self.directory, name, self.trust)
+    }
+
+    /// Removes from the directory what processes left that died while they made or removed a ring:
+    /// files beside rings that no ring needs. Says how many there were. They are in nobody's way,
+    /// and making or removing a ring of the same name removes them, too.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::NoDirectory`], [`RingError::Io`] if the directory cannot be read.
+    pub fn sweep(&self) -> Result<usize, RingError> {
+        crate::segment::names::sweep(&self.directory)
     }
 
     /// The names of the rings in the directory, sorted; a file may be named like a ring and not
@@ -464,9 +493,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`RingError::Io`] if the directory cannot be read.
+    /// [`RingError::NoDirectory`], [`RingError::Io`] if the directory cannot be read.
     pub fn list(&self) -> Result<Vec<String>, RingError> {
-        crate::segment::file::names_in(&self.directory)
+        crate::segment::names::names_in(&self.directory)
     }
 
     /// Where the file of the ring called `name` is, or would be.
@@ -475,6 +504,6 @@ impl Builder {
     ///
     /// [`RingError::BadName`].
     pub fn path(&self, name: &str) -> Result<PathBuf, RingError> {
-        crate::segment::file::path_of(Path::new(&self.directory), name)
+        crate::segment::names::path_of(Path::new(&self.directory), name)
     }
 }

@@ -326,8 +326,11 @@ fn slots(segment: &Segment) -> Vec<Finding> {
 
 fn dead(segment: &Segment, locker: &Locker) -> Vec<Finding> {
     (0..segment.entries_used())
-        .filter(|&index| !locker.is_locked(segment, Place::Entry(index)))
-        .filter_map(|index| segment.participant(index).info(index, false))
+        .map(|index| (index, segment.is_alive(Some(locker), index)))
+        .filter(|(_, (alive, _))| !alive)
+        .filter_map(|(index, (_, evidence))| {
+            segment.participant(index).info(index, false, evidence)
+        })
         .map(|info| Finding::Dead {
             entry: info.index,
             pid: info.pid,

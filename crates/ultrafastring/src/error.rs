@@ -210,6 +210,45 @@ pub enum RingError {
         /// The file.
         path: PathBuf,
     },
+    /// A part of the ring's files is locked as by somebody who removes it, and stays so.
+    #[cfg(feature = "std")]
+    BeingRemoved {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The ring's lock file is missing, or another one's.
+    #[cfg(feature = "std")]
+    BadLocks {
+        /// The ring's file.
+        path: PathBuf,
+        /// Where its lock file should be.
+        locks: PathBuf,
+        /// What is wrong with that.
+        reason: &'static str,
+    },
+    /// The directory gives new files its own group, and everybody may make files there: the group of a
+    /// file says nothing about who made it.
+    #[cfg(feature = "std")]
+    LooseDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The process may not make so large a file.
+    #[cfg(feature = "std")]
+    FileSizeLimit {
+        /// The file.
+        path: PathBuf,
+        /// What the segment would take.
+        bytes: usize,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// In this thread the descriptor of the ring, or of a handle, means another file, or none.
+    #[cfg(feature = "std")]
+    ForeignDescriptor {
+        /// The ring's file.
+        path: PathBuf,
+    },
     /// The ring has another layout version.
     #[cfg(feature = "std")]
     LayoutVersion {
@@ -284,8 +323,8 @@ impl fmt::Display for RingError {
             #[cfg(feature = "std")]
             Self::BadName { name } => write!(
                 f,
-                "{name:?} cannot be a ring's name: 1 to 200 bytes, no slash, no control character, \
-                 no leading dot"
+                "{name:?} cannot be a ring's name: 1 to 200 bytes, no slash, no leading dot, no control \
+                 character and none that turns the direction of text"
             ),
             #[cfg(feature = "std")]
             Self::NameTaken { path } => write!(
@@ -348,7 +387,7 @@ impl fmt::Display for RingError {
             Self::NoDescriptors { path } => write!(
                 f,
                 "{}: no file descriptor is left; close some, or raise the limit (ulimit -n). An \
-                 open ring takes one, and each handle one",
+                 open ring takes two, and each handle one",
                 path.display()
             ),
             #[cfg(feature = "std")]
@@ -362,7 +401,47 @@ impl fmt::Display for RingError {
             Self::LayoutVersion { path, found } => write!(
                 f,
                 "{} has layout version {found}, this program knows version {LAYOUT_VERSION}; use \
-                 programs of one version, or remove the ring and make it anew",
+                 programs of one version, or remove the ring with `ufr rm {}` and make it anew",
+                path.display(),
+                ring_name(path)
+            ),
+            #[cfg(feature = "std")]
+            Self::BeingRemoved { path } => write!(
+                f,
+                "{}: somebody holds a lock that is held while a ring is removed, and does not give it \
+                 back; see who has its lock file open (fuser, lsof)",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::BadLocks { path, locks, reason } => write!(
+                f,
+                "{} cannot be used: its lock file {} {reason}; remove the ring with `ufr rm {}` and \
+                 make it anew",
+                path.display(),
+                locks.display(),
+                ring_name(path)
+            ),
+            #[cfg(feature = "std")]
+            Self::LooseDirectory { path } => write!(
+                f,
+                "{} gives its group to every file, and everybody may make files there, so a ring of \
+                 the group may be a stranger's; take away the directory's set-group-id bit, or the \
+                 right of others to write to it",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::FileSizeLimit { path, bytes, limit } => write!(
+                f,
+                "{}: a segment of {bytes} bytes is over this process's limit for files, {limit} bytes \
+                 (ulimit -f); raise it, or lower the capacity or the largest message",
+                path.display()
+            ),
+            #[cfg(feature = "std")]
+            Self::ForeignDescriptor { path } => write!(
+                f,
+                "{}: the descriptor of the ring or of a handle means another file in this thread: the \
+                 thread has descriptors of its own (unshare), or somebody closed it; open the ring \
+                 anew here",
                 path.display()
             ),
             #[cfg(feature = "std")]
@@ -387,6 +466,16 @@ impl fmt::Display for RingError {
                 write!(f, "{action} {}: {source}", path.display())
             }
         }
+    }
+}
+
+/// The name of the ring whose file this is, as a command line takes it.
+#[cfg(feature = "std")]
+fn ring_name(path: &std::path::Path) -> std::borrow::Cow<'_, str> {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    match name.strip_prefix("ufr-") {
+        Some(name) => name.to_string().into(),
+        None => name,
     }
 }
 

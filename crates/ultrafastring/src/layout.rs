@@ -22,16 +22,33 @@
 //! Offsets follow from the header's numbers by `Geometry::offsets` and from nothing else; a
 //! header whose own offsets differ is not a ring. After the header has been read and checked once,
 //! nobody looks at it again: what a handle needs, it keeps in its own `Geometry`.
+//!
+//! All words are in the machine's own byte order, since a ring does not leave its machine. A file of
+//! the other order does not begin as a ring does, and is refused.
+//!
+//! Beside a segment in a file there is a second one, its *lock file*. Its first words say which
+//! segment it belongs to; its bytes, most of which do not exist, are what participants lock:
+//!
+//! ```text
+//!  word  0  LOCK_MAGIC          byte  0          the ring is open (shared)
+//!        1  layout version            1          the ring is being removed
+//!        2  identity                  2, 3       the producer side, the consumer side
+//!        3  zero                      4096 + n   entry n of the participant table
+//! ```
 
 use crate::error::Invalid;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, look_at};
 use crate::{INLINE_SIZE, PriorityClass};
 
-/// First word of every ring: `UFRring` and a zero byte, little-endian.
+/// First word of every ring, a number: on a little-endian machine its bytes are `UFRring` and a zero.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"UFRring\0");
 
+/// First word of every lock file.
+#[cfg(feature = "std")]
+pub(crate) const LOCK_MAGIC: u64 = u64::from_le_bytes(*b"UFRlock\0");
+
 /// Version of this layout; a segment with another one is refused.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Largest capacity: 2^24 slots, one gibibyte.
 pub const MAX_CAPACITY: usize = 1 << 24;
@@ -175,7 +192,8 @@ pub(crate) struct Control {
     /// only grows.
     pub(crate) entries_used: AtomicU64,
     /// For memory segments only, whose participants cannot die alone: 1 while an exclusive
-    /// handle of that side lives. In a file the kernel's lock on the word's place says it.
+    /// handle of that side lives. In a file it stays 0: there the kernel's lock on a byte of the
+    /// lock file says it.
     pub(crate) side_locks: [AtomicU64; 2],
     _reserved: [AtomicU64; 5],
     _gap: Line,
@@ -400,6 +418,8 @@ pub(crate) struct Geometry {
     pub(crate) creator_pid: u32,
     /// Nanoseconds since 1970.
     pub(crate) created: u64,
+    /// A random number that a segment and its lock file share; 0 in memory.
+    pub(crate) identity: u64,
 }
 
 /// Where the parts of a segment begin, and where it ends.
@@ -440,13 +460,52 @@ const W_OFFSET_SLOTS: usize = 22;
 const W_SLOT_SIZE: usize = 23;
 /// Bits for what a later version may add; a reader that does not know a bit refuses the ring.
 const W_FEATURES: usize = 24;
+const W_IDENTITY: usize = 25;
 /// Bytes that each side buffer holds; 0 if there are none.
 const W_SIDE_SIZE: usize = 28;
 /// Where the first begins, and from one to the next.
 const W_OFFSET_SIDES: usize = 29;
 const W_SIDE_STRIDE: usize = 30;
 /// Words that must be zero.
-const UNUSED: [usize; 4] = [25, 26, 27, 31];
+const UNUSED: [usize; 3] = [26, 27, 31];
+
+/// The byte of the lock file that is locked for a place.
+#[cfg(feature = "std")]
+pub(crate) mod lock_bytes {
+    use super::Side;
+
+    /// All share it who have the ring open.
+    pub(crate) const OPENING: u64 = 0;
+    /// Who is about to remove the ring.
+    pub(crate) const REMOVING: u64 = 1;
+
+    /// Who holds an exclusive side.
+    pub(crate) const fn side(side: Side) -> u64 {
+        match side {
+            Side::Producer => 2,
+            Side::Consumer => 3,
+        }
+    }
+
+    /// Who holds an entry of the participant table.
+    pub(crate) const fn entry(index: usize) -> u64 {
+        4_096 + index as u64
+    }
+}
+
+/// The words of the lock file of a segment with this identity.
+#[cfg(feature = "std")]
+pub(crate) const fn lock_words(identity: u64) -> [u64; 4] {
+    [LOCK_MAGIC, LAYOUT_VERSION as u64, identity, 0]
+}
+
+/// The identity that a header's words say; `None` if they are of no ring, or of one of a version
+/// that has none.
+#[cfg(feature = "std")]
+pub(crate) fn identity_of(words: &[u64; HEADER_WORDS]) -> Option<u64> {
+    let current = words[W_MAGIC] == MAGIC && words[W_VERSION] == u64::from(LAYOUT_VERSION);
+    current.then_some(words[W_IDENTITY])
+}
 
 impl Geometry {
     /// Checks the numbers that a user may choose.
@@ -528,6 +587,7 @@ impl Geometry {
         words[W_PARTICIPANT_SIZE] = PARTICIPANT_SIZE as u64;
         words[W_OFFSET_SLOTS] = offsets.slots as u64;
         words[W_SLOT_SIZE] = SLOT_SIZE as u64;
+        words[W_IDENTITY] = self.identity;
         words[W_SIDE_SIZE] = self.side_size as u64;
         words[W_OFFSET_SIDES] = offsets.sides as u64;
         words[W_SIDE_STRIDE] = offsets.side_stride as u64;
@@ -576,6 +636,7 @@ impl Geometry {
             clock_stable: words[W_CLOCK_STABLE] == 1,
             creator_pid: words[W_CREATOR_PID] as u32,
             created: words[W_CREATED],
+            identity: words[W_IDENTITY],
         };
         geometry.validate().map_err(|_| {
             BadHeader::NotARing("its capacity, credit, table or side buffers are out of range")
@@ -661,6 +722,7 @@ pub(crate) mod tests {
             clock_stable: true,
             creator_pid: 4321,
             created: 1_790_000_000_000_000_000,
+            identity: 0x0123_4567_89ab_cdef,
         }
     }
 
@@ -679,8 +741,9 @@ pub(crate) mod tests {
         assert!(matches!(Geometry::decode(&words, size - 1), Err(BadHeader::NotARing(_))));
         assert!(matches!(Geometry::decode(&words, size + 1), Err(BadHeader::NotARing(_))));
         let mut future = words;
-        future[W_VERSION] = 2;
-        assert_eq!(Geometry::decode(&future, size), Err(BadHeader::Version(2)));
+        future[W_VERSION] += 1;
+        let version = LAYOUT_VERSION + 1;
+        assert_eq!(Geometry::decode(&future, size), Err(BadHeader::Version(version)));
         let mut feature = words;
         feature[W_FEATURES] = 1;
         assert!(matches!(Geometry::decode(&feature, size), Err(BadHeader::NotARing(_))));

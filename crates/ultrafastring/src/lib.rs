@@ -67,7 +67,7 @@ pub use lane::LaneStats;
 pub use layout::{CacheLineU64, Redelivery, Sharing, Side, SideMemory, Timestamps};
 pub use message::{Batch, MAX_BATCH, Message, Received};
 pub use observe::{Positions, RingStats};
-pub use participant::{ParticipantInfo, ParticipantName};
+pub use participant::{Evidence, ParticipantInfo, ParticipantName};
 pub use prefetch::{prefetch_read, prefetch_write};
 pub use priority::{PriorityClass, UnknownPriorityClass};
 pub use produce::{Exclusive, Mode, Producer, Reservation, Shared};

@@ -121,7 +121,7 @@ mod observer {
     use crate::clock::Clock;
     use crate::layout::{Redelivery, Sharing, Timestamps};
     use crate::participant::ParticipantInfo;
-    use crate::segment::{Place, Segment};
+    use crate::segment::Segment;
 
     /// A ring that is only looked at: see [`Builder::observe`](crate::Builder::observe).
     ///
@@ -129,6 +129,11 @@ mod observer {
     /// takes no lock, so it can neither disturb nor be noticed. What it sees is what participants
     /// have stored, which each does once in several messages, and as much to be believed as they
     /// are.
+    ///
+    /// Who lives it knows from the locks, if it may open the file they are in
+    /// ([`sees_locks`](Self::sees_locks)): those may who may take part. Others are told by the
+    /// participants' processes, as far as these can be seen; see
+    /// [`Evidence`](crate::Evidence).
     pub struct Observer {
         segment: Segment,
     }
@@ -159,8 +164,13 @@ mod observer {
         /// Whether somebody has the named ring open at this moment, with a handle or without, other
         /// than to observe it; or whether that cannot be found out.
         pub fn is_open(&self) -> bool {
-            let asker = self.segment.locker();
-            asker.map_or(true, |asker| asker.is_locked(&self.segment, Place::Opening))
+            self.segment.is_open_elsewhere().unwrap_or(true)
+        }
+
+        /// Whether this observer may look at the locks, which say for certain who lives and whether the
+        /// ring is open.
+        pub fn sees_locks(&self) -> bool {
+            self.segment.is_open_elsewhere().is_some()
         }
 
         /// The ring's file, if it is a named one.

@@ -16,6 +16,8 @@
 //! told to people; nothing is decided by them.
 
 use core::fmt;
+#[cfg(feature = "std")]
+use std::format;
 
 use crate::lane::{LaneLine, LaneStats};
 use crate::layout::{CacheLineU64, Sharing, Side, Span};
@@ -239,8 +241,37 @@ impl Participant {
         self.state.store(FREE, Ordering::Release);
     }
 
+    /// Whether the process that the entry names is there; `None` if that cannot be told from here.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_process_there(&self) -> Option<bool> {
+        // Relaxed, all: told to people, as in `info`.
+        let namespace = self.namespace.load(Ordering::Relaxed);
+        if namespace == 0 || namespace_of_this_process() != Some(namespace) {
+            return None;
+        }
+        let pid = i32::try_from(self.pid.load(Ordering::Relaxed)).ok();
+        let pid = pid.and_then(rustix::process::Pid::from_raw)?;
+        if rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
+            return Some(false);
+        }
+        // Somebody has the number. Without a look at when it began (/proc may hide it), it is
+        // taken for the one that is meant.
+        let began = self.start_time.load(Ordering::Relaxed);
+        let Some((state, start_time)) =
+            state_and_start(&format!("/proc/{}/stat", pid.as_raw_pid()))
+        else {
+            return Some(true);
+        };
+        Some(!matches!(state, 'Z' | 'X') && (start_time == began || began == 0))
+    }
+
     /// What the entry tells about its holder.
-    pub(crate) fn info(&self, index: usize, alive: bool) -> Option<ParticipantInfo> {
+    pub(crate) fn info(
+        &self,
+        index: usize,
+        alive: bool,
+        evidence: Evidence,
+    ) -> Option<ParticipantInfo> {
         let role = self.role()?;
         let mut name = [0; 64];
         for (bytes, word) in name.as_chunks_mut::<8>().0.iter_mut().zip(&self.name) {
@@ -257,6 +288,7 @@ impl Participant {
             side: role.side,
             sharing: role.sharing,
             alive: alive && !self.is_adopted(),
+            evidence,
             intent: span(self.look_at_intent()),
             hold: span(self.look_at_hold()),
             lanes: self.lanes(),
@@ -299,6 +331,15 @@ impl Role {
     }
 }
 
+/// Whether a character is shown as itself and changes nothing around it: no control character, and
+/// none of those that turn the direction of text or end its line (Unicode's bidirectional controls,
+/// U+2028 and U+2029).
+pub(crate) fn is_text(c: char) -> bool {
+    !(c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+}
+
 /// The name a program gives a handle: up to 64 bytes, told to people.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ParticipantName([u8; 64]);
@@ -315,14 +356,15 @@ impl ParticipantName {
         Self(bytes)
     }
 
-    /// The name up to its first zero byte or control character, or what of it is text. So
+    /// The name up to its first zero byte, control character, or character that turns the
+    /// direction of text, or what of it is text. So
     /// whoever prints it sends nothing to a terminal that a peer made up but text.
     pub fn as_str(&self) -> &str {
         let text = match core::str::from_utf8(&self.0) {
             Ok(name) => name,
             Err(error) => core::str::from_utf8(&self.0[..error.valid_up_to()]).unwrap_or(""),
         };
-        text.split(char::is_control).next().unwrap_or("")
+        text.split(|c| !is_text(c)).next().unwrap_or("")
     }
 }
 
@@ -338,7 +380,23 @@ impl fmt::Debug for ParticipantName {
     }
 }
 
-/// What an entry of the participant table tells; all of it untrusted but `index` and `alive`.
+/// How it is known whether a participant lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Evidence {
+    /// By its lock, which the kernel gives back when the participant is gone: certain.
+    Lock,
+    /// By whether its process is there, with the pid and the start time that the entry says: for an
+    /// observer that may not look at the locks. The entry is a peer's word, and a process may have
+    /// given up a handle and left its entry to others.
+    Process,
+    /// It is not: neither lock nor process can be seen from here, and the participant is taken to be
+    /// alive.
+    Nothing,
+}
+
+/// What an entry of the participant table tells; all of it untrusted but `index`, and `alive` where
+/// the [`evidence`](Self::evidence) is a lock.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ParticipantInfo {
@@ -358,9 +416,11 @@ pub struct ParticipantInfo {
     pub side: Side,
     /// How it holds its side.
     pub sharing: Sharing,
-    /// Whether its holder lives, as the kernel says. That of an entry that somebody else has
+    /// Whether its holder lives, as far as can be known. That of an entry that somebody else has
     /// adopted does not.
     pub alive: bool,
+    /// How that is known.
+    pub evidence: Evidence,
     /// First position and count of what it is about to claim as a producer.
     pub intent: Option<(u64, u64)>,
     /// First position and count of what it holds as a consumer.
@@ -422,16 +482,24 @@ impl Identity {
     }
 }
 
-/// Field 22 of `/proc/self/stat`: when the process began, in clock ticks since boot (proc(5)).
 #[cfg(feature = "std")]
 fn start_time_of_this_process() -> Option<u64> {
     if cfg!(fuzzing) {
         // A fuzzer takes handles by the million, and this is most of what one costs.
         return None;
     }
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    state_and_start("/proc/self/stat").map(|(_, start_time)| start_time)
+}
+
+/// Fields 3 and 22 of a `/proc/PID/stat`: the process's state, and when it began, in clock ticks since
+/// boot (proc(5)).
+#[cfg(feature = "std")]
+fn state_and_start(path: &str) -> Option<(char, u64)> {
+    let stat = std::fs::read_to_string(path).ok()?;
     // The second field, the program's name, may contain spaces and parentheses.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 /// The inode of the pid namespace (namespaces(7)).

@@ -17,8 +17,6 @@ use crate::seat::Seats;
 use crate::segment::Segment;
 #[cfg(feature = "std")]
 use crate::segment::file::Rights;
-#[cfg(feature = "std")]
-use crate::segment::{Locker, Place};
 use crate::sync::Ordering;
 use crate::wait;
 use crate::{
@@ -44,9 +42,6 @@ pub struct UltraFastRing {
     consumers: Held<Consumer<Shared>>,
     segment: Segment,
     name: ParticipantName,
-    /// Shows that the ring is open, if it is a named one.
-    #[cfg(feature = "std")]
-    opening: Option<Locker>,
 }
 
 impl fmt::Debug for UltraFastRing {
@@ -65,19 +60,7 @@ impl UltraFastRing {
             consumers: Held::<Consumer<Shared>>::from(Seats::new()),
             segment,
             name,
-            #[cfg(feature = "std")]
-            opening: None,
         }
-    }
-
-    /// Shows that the ring, which is a named one, is open, for as long as it is.
-    #[cfg(feature = "std")]
-    pub(crate) fn shown_open(mut self) -> Result<Self, RingError> {
-        let opening = self.segment.locker()?;
-        // Refused only where somebody locks what is not theirs: the ring works without.
-        opening.try_lock(&self.segment, Place::Opening)?;
-        self.opening = Some(opening);
-        Ok(self)
     }
 
     /// A builder: capacity, sides, credit, timestamps, and where the ring is to be.
@@ -516,11 +499,11 @@ impl UltraFastRing {
         self.segment.hand_over(socket.as_fd(), Rights::Participate)
     }
 
-    /// As [`hand_to`](Self::hand_to), without the right to write: the peer can take it with
+    /// As [`hand_to`](Self::hand_to), without the right to write or to lock: the peer can take it with
     /// [`Builder::observe_from`](crate::Builder::observe_from) and with nothing else.
     ///
-    /// A process of the same user can always get at more, if it wants to: it may open the file
-    /// anew.
+    /// A process of another user can get no more than that. One of the user who made the ring can, if
+    /// it wants to: it may open the file anew.
     ///
     /// # Errors
     ///
@@ -553,10 +536,9 @@ impl UltraFastRing {
     }
 
     /// Whether somebody else, in this process or in another, has the named ring open at this
-    /// moment, with a handle or without.
+    /// moment, or handles that outlive its opening.
     pub fn is_open_elsewhere(&self) -> bool {
-        let opening = self.opening.as_ref();
-        opening.is_some_and(|opening| opening.is_locked(&self.segment, Place::Opening))
+        self.segment.is_open_elsewhere().unwrap_or(false)
     }
 
     /// The ring's file, if it is a named one.

@@ -18,14 +18,17 @@ pub enum Trust {
     #[default]
     OwnUser,
     /// Besides, those of a group of this process: new files belong to its effective group, with
-    /// mode 0660.
+    /// mode 0660. Another user's file is believed if its group is one of this process's, since only a
+    /// member can give a file to a group; except in a directory that gives its own group to every file
+    /// (set-group-id) and that everybody may write to. The system's users must not find such a
+    /// directory elsewhere on the same file system either: what they make there, they can move.
     Group,
     /// Whoever can reach it: new files have mode 0666, and any file is opened that lets itself be.
     Anyone,
 }
 
 impl Trust {
-    /// The mode of a new segment's file.
+    /// The mode of the files of a new named ring, and of the locks of an anonymous one.
     pub(crate) fn mode(self) -> Mode {
         let own = Mode::RUSR | Mode::WUSR;
         let group = Mode::RGRP | Mode::WGRP;
@@ -34,6 +37,13 @@ impl Trust {
             Self::Group => own | group,
             Self::Anyone => own | group | Mode::ROTH | Mode::WOTH,
         }
+    }
+
+    /// The mode of an anonymous ring's segment: whose user is trusted may open it anew to read. To
+    /// write nobody may but its maker's user, since an observer that has a descriptor of it could;
+    /// who takes part is handed one that can be written through.
+    pub(crate) fn segment_mode(self) -> Mode {
+        self.mode() - (Mode::WGRP | Mode::WOTH)
     }
 
     /// Refuses a file that somebody has made, or could write to, whom this does not trust.
@@ -46,14 +56,44 @@ impl Trust {
         if !trusted {
             return Err(RingError::ForeignOwner { path: path.into(), uid: status.st_uid });
         }
-        let untrusted_writers = match self {
-            Self::OwnUser => Mode::WGRP | Mode::WOTH,
-            Self::Group => Mode::WOTH,
+        self.check_mode(path, status, Mode::WGRP, Mode::WOTH)?;
+        let foreign = status.st_uid != geteuid().as_raw();
+        if self == Self::Group && foreign && gives_its_group_away(path, status.st_gid) {
+            return Err(loose_directory(path));
+        }
+        Ok(())
+    }
+
+    /// The same of a lock file, which nobody may even read who is not trusted: a lock needs no more.
+    pub(crate) fn check_locks(self, path: &Path, status: &Stat) -> Result<(), RingError> {
+        self.check_file(path, status)?;
+        self.check_mode(path, status, Mode::RWXG, Mode::RWXO)
+    }
+
+    /// Refuses a file whose mode lets others do what only those may whom this trusts.
+    fn check_mode(
+        self,
+        path: &Path,
+        status: &Stat,
+        of_group: Mode,
+        of_others: Mode,
+    ) -> Result<(), RingError> {
+        let untrusted = match self {
+            Self::OwnUser => of_group | of_others,
+            Self::Group => of_others,
             Self::Anyone => Mode::empty(),
         };
         let mode = Mode::from_raw_mode(status.st_mode);
-        if mode.intersects(untrusted_writers) {
+        if mode.intersects(untrusted) {
             return Err(RingError::LooseMode { path: path.into(), mode: mode.as_raw_mode() });
+        }
+        Ok(())
+    }
+
+    /// Refuses to make a ring's file where others of the group would have to refuse it.
+    pub(crate) fn check_directory_of_new(self, path: &Path) -> Result<(), RingError> {
+        if self == Self::Group && gives_its_group_away(path, getegid().as_raw()) {
+            return Err(loose_directory(path));
         }
         Ok(())
     }
@@ -78,4 +118,23 @@ impl Trust {
             Self::Anyone => true,
         }
     }
+}
+
+/// Whether everybody can have a file of this group in the directory of `path`.
+fn gives_its_group_away(path: &Path, group: u32) -> bool {
+    let directory = directory_of(path);
+    // What cannot be looked at is not believed in.
+    rustix::fs::stat(directory).map_or(true, |status| {
+        let mode = Mode::from_raw_mode(status.st_mode);
+        status.st_gid == group && mode.contains(Mode::SGID) && mode.contains(Mode::WOTH)
+    })
+}
+
+fn loose_directory(path: &Path) -> RingError {
+    RingError::LooseDirectory { path: directory_of(path).into() }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }

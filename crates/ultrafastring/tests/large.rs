@@ -527,8 +527,7 @@ fn with_little_memory(directory: &TempDir, size: usize, work: impl FnOnce()) {
                 ) == 0
         };
         if !mounted {
-            eprintln!("skipped: this system lets nobody mount a file system in memory");
-            return;
+            return common::skip("this system lets nobody mount a file system in memory");
         }
         work();
     });

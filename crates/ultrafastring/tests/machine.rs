@@ -3,7 +3,8 @@
 //!
 //! Each lack is made to happen for a process of its own ([`play`]): by a limit, a filter of system
 //! calls (seccomp), or a namespace that `unshare` gives it. Where the machine does not let
-//! namespaces be made, the tests that need one say so and nothing else.
+//! namespaces be made, the tests that need one say so and nothing else, or fail where `UFR_NO_SKIPS` is
+//! set.
 
 #![cfg(all(feature = "std", target_arch = "x86_64", not(loom)))]
 
@@ -11,9 +12,10 @@ mod common;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 
 use common::actor::{self, Actor, order, say, stage};
-use common::patiently;
+use common::{patiently, skip};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -93,7 +95,7 @@ fn play(words: &[&str], directory: &Path) {
             };
             let before = registered();
             if before < 0 {
-                eprintln!("this kernel does not tell of registrations; this test says nothing");
+                skip("this kernel does not tell of registrations");
             } else {
                 let global_expedited =
                     libc::c_long::from(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
@@ -164,6 +166,27 @@ fn play(words: &[&str], directory: &Path) {
             ring.send_fast(b"x", NORMAL).unwrap();
             ring.recv_fast(&mut [0; 40]).unwrap();
         }
+        "small-files" => {
+            let small = builder.clone().capacity(16).participants(4);
+            let bytes = small.pages() * 4_096;
+            limit(Resource::Fsize, bytes as u64);
+            for large in [builder.clone().capacity(1 << 12), small.clone().max_message(1 << 20)] {
+                for error in [large.create("large").unwrap_err(), large.anonymous().unwrap_err()] {
+                    assert!(
+                        matches!(error, RingError::FileSizeLimit { bytes: asked, limit, .. }
+                            if asked > bytes && limit == bytes as u64),
+                        "{error:?}"
+                    );
+                    assert!(error.to_string().contains("ulimit -f"));
+                }
+            }
+            assert!(std::fs::read_dir(directory).unwrap().next().is_none(), "it left something");
+            for ring in [small.create("small").unwrap(), small.anonymous().unwrap()] {
+                ring.send_fast(&[7; 40], NORMAL).unwrap();
+                ring.recv_fast(&mut [0; 40]).unwrap();
+            }
+        }
+        "own-descriptors" => own_descriptors(&builder, directory),
         "read-only" => {
             let error = builder.create("here").unwrap_err();
             assert!(error.to_string().contains("Read-only file system"), "{error}");
@@ -200,6 +223,53 @@ fn play(words: &[&str], directory: &Path) {
     say("as it should be");
 }
 
+/// A thread that has descriptors of its own (unshare(2), CLONE_FILES): what a number means there, it
+/// means in no other thread.
+fn own_descriptors(builder: &Builder, directory: &Path) {
+    let builder = builder.clone().exclusive_producer().capacity(16).participants(4);
+    let (to_leader, from_thread) = channel::<[UltraFastRing; 2]>();
+    let (to_thread, from_leader) = channel::<()>();
+    let thread = {
+        let builder = builder.clone();
+        std::thread::spawn(move || {
+            // SAFETY: it concerns this thread's descriptors only, of which it uses its own.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
+            let ring = builder.create(NAME).unwrap();
+            let (again, anonymous) = (builder.open(NAME).unwrap(), builder.anonymous().unwrap());
+            let taken = builder.anonymous().unwrap();
+            to_leader.send([again, taken]).unwrap();
+            from_leader.recv().unwrap();
+            let mut producer = ring.exclusive_producer().unwrap();
+            producer.send_fast(b"x", NORMAL).unwrap();
+            assert!(matches!(ring.exclusive_producer(), Err(RingError::SideTaken { .. })));
+            let _other = anonymous.exclusive_producer().unwrap();
+            assert!(matches!(anonymous.exclusive_producer(), Err(RingError::SideTaken { .. })));
+            // The leader looks, and takes what it was given.
+            from_leader.recv().unwrap();
+            // What is dropped in another thread than it was made in closes a number there.
+            std::mem::forget((ring, anonymous));
+        })
+    };
+    let [named, anonymous] = from_thread.recv().unwrap();
+    // Other files of the leader's get the numbers that the thread's have.
+    let path = directory.join("other");
+    let others: Vec<_> = (0..32).map(|_| std::fs::File::create(&path).unwrap()).collect();
+    to_thread.send(()).unwrap();
+    let other = builder.open(NAME).unwrap();
+    patiently("the thread's message", || (other.len() == 1).then_some(()));
+    assert!(matches!(other.exclusive_producer(), Err(RingError::SideTaken { .. })));
+    // A named ring's lock file is found by its name, an anonymous one's is not to be found here.
+    assert!(matches!(named.exclusive_producer(), Err(RingError::SideTaken { .. })));
+    let mut buffer = [0; 40];
+    assert_eq!(named.consumer().unwrap().recv_fast(&mut buffer).unwrap().0, 1);
+    let error = anonymous.consumer().unwrap_err();
+    assert!(matches!(error, RingError::ForeignDescriptor { .. }), "{error:?}");
+    assert!(named.participants().all(|it| it.alive));
+    to_thread.send(()).unwrap();
+    thread.join().unwrap();
+    std::mem::forget((named, anonymous, others));
+}
+
 #[track_caller]
 fn goes_as_it_should(mut actor: Actor) {
     assert_eq!(actor.hear(), "as it should be");
@@ -214,7 +284,7 @@ fn can_unshare() -> bool {
         .status()
         .is_ok_and(|status| status.success());
     if !able {
-        eprintln!("no namespaces can be made here, and this test says nothing");
+        skip("no namespaces can be made here (unshare)");
     }
     able
 }
@@ -276,6 +346,18 @@ fn a_file_system_without_room_is_an_error_at_creation_and_nothing_later() {
 }
 
 #[test]
+fn a_process_that_may_make_no_large_file_gets_an_error_and_no_signal() {
+    let directory = stage();
+    goes_as_it_should(Actor::start(directory.path(), "small-files"));
+}
+
+#[test]
+fn a_thread_with_descriptors_of_its_own_locks_the_ring_and_nothing_else() {
+    let directory = stage();
+    goes_as_it_should(Actor::start(directory.path(), "own-descriptors"));
+}
+
+#[test]
 fn a_file_system_without_inodes_is_an_error_at_creation() {
     if can_unshare() {
         let directory = stage();
@@ -321,6 +403,10 @@ fn a_directory_that_is_missing_is_an_error_that_names_it() {
         builder.open(NAME).unwrap_err(),
         builder.observe(NAME).unwrap_err(),
         builder.open_or_create(NAME).unwrap_err(),
+        builder.remove(NAME).unwrap_err(),
+        builder.remove_stale(NAME).unwrap_err(),
+        builder.list().unwrap_err(),
+        builder.sweep().unwrap_err(),
     ] {
         assert!(matches!(&error, RingError::NoDirectory { path } if *path == missing), "{error:?}");
     }

@@ -8,21 +8,23 @@ mod common;
 use std::fs::{File, OpenOptions};
 use std::io::{IoSlice, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use common::actor::{self, Actor, order, say, stage};
-use common::{Numbered, patiently};
+use common::{Numbered, patiently, skip};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tempfile::TempDir;
 use ultrafastring::layout::LAYOUT_VERSION;
-use ultrafastring::{Builder, PriorityClass, RecvError, RingError, Trust, UltraFastRing};
+use ultrafastring::{
+    Builder, Evidence, PriorityClass, RecvError, RingError, Side, Trust, UltraFastRing,
+};
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
 const NAME: &str = "stage";
@@ -41,7 +43,7 @@ fn at(directory: &TempDir) -> Builder {
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("not root: other users cannot be played, and this test says nothing");
+        skip("other users can be played by root only");
     }
     root
 }
@@ -57,7 +59,7 @@ fn an_actor_plays_its_part() {
     let socket = || UnixStream::connect(directory.join(SOCKET)).unwrap();
     match words[0] {
         "take-and-stream" => {
-            let ring = builder.take_from(&socket()).unwrap();
+            let ring = builder.trust(Trust::Anyone).take_from(&socket()).unwrap();
             let mut producer = ring.producer().unwrap();
             say("taken");
             for message in 0..number(1) {
@@ -79,6 +81,13 @@ fn an_actor_plays_its_part() {
             say("claimed");
             order();
         }
+        "open-and-hold" => {
+            let ring = builder.open(NAME).unwrap();
+            let mut consumer = ring.consumer().unwrap();
+            patiently("a message", || consumer.borrow().ok().map(std::mem::forget));
+            say("holding");
+            order();
+        }
         "open-as-group" => {
             match builder.open(NAME) {
                 Err(RingError::ForeignOwner { .. }) => say("refused"),
@@ -98,13 +107,78 @@ fn an_actor_plays_its_part() {
             order();
         }
         "observe-only-readable" => {
-            assert!(matches!(
-                builder.clone().trust(Trust::Anyone).open(NAME),
-                Err(RingError::PermissionDenied { .. })
-            ));
-            let observer = builder.trust(Trust::Anyone).observe(NAME).unwrap();
-            say(&format!("{} {}", observer.len(), observer.participants().count()));
+            let builder = builder.trust(Trust::Anyone);
+            assert!(matches!(builder.open(NAME), Err(RingError::PermissionDenied { .. })));
+            assert!(matches!(builder.remove_stale(NAME), Err(RingError::PermissionDenied { .. })));
+            let observer = builder.observe(NAME).unwrap();
+            assert!(!observer.sees_locks() && observer.is_open());
+            loop {
+                let alive = |side| {
+                    let there: Vec<_> =
+                        observer.participants().filter(|it| it.side == side).collect();
+                    assert!(there.iter().all(|it| it.evidence == Evidence::Process));
+                    there.iter().any(|it| it.alive)
+                };
+                let [producers, consumers] = [Side::Producer, Side::Consumer].map(alive);
+                let findings = observer.examine().unwrap().len();
+                say(&format!("{} {producers} {consumers} {findings}", observer.len()));
+                order();
+            }
         }
+        "lock-what-can-be-read" => {
+            let builder = builder.trust(Trust::Anyone);
+            for path in files_of(&directory) {
+                let readable = File::open(&path);
+                if path == builder.path(NAME).unwrap() {
+                    let file = readable.unwrap();
+                    assert!(lock_for_reading(&file, 0, 0), "a read lock needs no more");
+                    std::mem::forget(file);
+                } else {
+                    assert_eq!(readable.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+                }
+            }
+            let _observer = builder.observe(NAME).unwrap();
+            for descriptor in ring_descriptors() {
+                assert!(writable(&descriptor).is_none(), "{}", descriptor.display());
+            }
+            say("locked");
+            order();
+        }
+        "observe-and-try-to-write" => {
+            let observer = builder.trust(Trust::Anyone).observe_from(&socket()).unwrap();
+            let mut tried = 0;
+            for path in ring_descriptors() {
+                tried += 1;
+                assert!(writable(&path).is_none(), "it could be opened anew for writing");
+                let file = File::open(&path).unwrap();
+                assert!(!maps_for_writing(&file));
+                assert!(file.set_permissions(PermissionsExt::from_mode(0o666)).is_err());
+                assert!(lock_for_reading(&file, 0, 0), "a read lock needs no more");
+                std::mem::forget(file);
+            }
+            assert!(!observer.sees_locks());
+            say(&format!("{tried} {}", observer.len()));
+            order();
+        }
+        "create-in-given-directory" => {
+            let builder = builder.trust(Trust::Group);
+            match builder.create(NAME) {
+                Ok(_) => say("made"),
+                Err(error) => say(&error.to_string()),
+            }
+        }
+        "create-and-loosen" => {
+            // What somebody does who is no member of the directory's group.
+            drop(builder.create(NAME).unwrap());
+            for path in files_of(&directory) {
+                std::fs::set_permissions(path, PermissionsExt::from_mode(0o660)).unwrap();
+            }
+            say("made");
+        }
+        "open-in-given-directory" => match builder.trust(Trust::Group).open(NAME) {
+            Ok(_) => say("opened"),
+            Err(error) => say(&error.to_string()),
+        },
         "connect" => {
             let socket = socket();
             say("connected");
@@ -123,6 +197,75 @@ fn start_as_other(directory: &Path, role: &str, group: u32) -> Actor {
     Actor::start_as(command, directory, role)
 }
 
+/// The files of the ring: its segment and its lock file.
+fn files_of(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_string_lossy().contains(NAME))
+        .collect();
+    files.sort();
+    files
+}
+
+fn lock_file_of(directory: &Path) -> PathBuf {
+    let [lock_file, _] = &files_of(directory)[..] else { panic!("a ring is two files") };
+    assert!(lock_file.to_string_lossy().contains(".lock-"));
+    lock_file.clone()
+}
+
+/// Takes a lock that others may share, on `length` bytes; 0: to the end of all files.
+fn lock_for_reading(file: &File, start: i64, length: i64) -> bool {
+    // SAFETY: plain numbers, for which zeros are a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_RDLCK as i16;
+    lock.l_start = start;
+    lock.l_len = length;
+    // SAFETY: the descriptor is open, and one `flock` is read and written.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) == 0 }
+}
+
+/// The descriptors of this process that are of a ring, as paths by which they can be opened anew.
+fn ring_descriptors() -> Vec<PathBuf> {
+    let of_ring = |path: &PathBuf| {
+        std::fs::read_link(path).is_ok_and(|it| {
+            let it = it.to_string_lossy();
+            it.contains("ultrafastring") && it.contains("memfd") || it.contains(NAME)
+        })
+    };
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap();
+    descriptors.map(|entry| entry.unwrap().path()).filter(of_ring).collect()
+}
+
+/// The file, opened anew for writing, if that is allowed.
+fn writable(path: &Path) -> Option<File> {
+    OpenOptions::new().read(true).write(true).open(path).ok()
+}
+
+/// Whether a file can be mapped so that its memory can be written.
+fn maps_for_writing(file: &File) -> bool {
+    let map = |protection| {
+        // SAFETY: a new mapping, which nobody uses.
+        unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                4096,
+                protection,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        }
+    };
+    if map(libc::PROT_READ | libc::PROT_WRITE) != libc::MAP_FAILED {
+        return true;
+    }
+    let readable = map(libc::PROT_READ);
+    assert_ne!(readable, libc::MAP_FAILED);
+    // SAFETY: a mapping of this function's own.
+    unsafe { libc::mprotect(readable, 4096, libc::PROT_READ | libc::PROT_WRITE) == 0 }
+}
+
 // ---- files that are no rings ---------------------------------------------------------------
 
 /// The error that opening the ring gives.
@@ -134,11 +277,12 @@ fn refusal(builder: &Builder) -> RingError {
     opened
 }
 
-/// A whole ring's file, to be spoiled.
+/// A whole ring's file, to be spoiled; its lock file stays.
 fn whole_file(builder: &Builder) -> Vec<u8> {
     drop(builder.create(NAME).unwrap());
-    let bytes = std::fs::read(builder.path(NAME).unwrap()).unwrap();
-    builder.remove(NAME).unwrap();
+    let path = builder.path(NAME).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
     bytes
 }
 
@@ -187,15 +331,33 @@ fn another_layout_version_is_refused_naming_both() {
     let directory = stage();
     let builder = at(&directory);
     let mut bytes = whole_file(&builder);
-    for (word, shown) in [(0u64, "0"), (2, "2"), (u64::MAX, "4294967295")] {
-        bytes[8..16].copy_from_slice(&word.to_le_bytes());
+    let next = u64::from(LAYOUT_VERSION) + 1;
+    for (word, shown) in [(0, "0"), (1, "1"), (next, &*next.to_string()), (u64::MAX, "4294967295")]
+    {
+        bytes[8..16].copy_from_slice(&word.to_ne_bytes());
         write_file(&builder, &bytes);
         let error = refusal(&builder);
         assert!(matches!(error, RingError::LayoutVersion { .. }), "{error:?}");
         let text = error.to_string();
         assert!(text.contains(&format!("version {shown},")), "{text}");
         assert!(text.contains(&format!("version {LAYOUT_VERSION};")), "{text}");
+        assert!(text.contains("ufr rm stage"), "{text}");
+        // As it says.
+        builder.remove(NAME).unwrap();
+        assert!(matches!(builder.open(NAME), Err(RingError::NoSuchRing { .. })));
     }
+}
+
+#[test]
+fn a_file_of_the_other_byte_order_is_no_ring() {
+    let directory = stage();
+    let builder = at(&directory);
+    let mut bytes = whole_file(&builder);
+    for word in bytes.as_chunks_mut::<8>().0 {
+        word.reverse();
+    }
+    write_file(&builder, &bytes);
+    assert!(refusal(&builder).to_string().contains("does not begin as a ring does"));
 }
 
 #[test]
@@ -208,13 +370,15 @@ fn no_word_of_a_header_can_be_changed_to_an_unsound_one() {
     for place in 0..32 {
         for word in [0, 1, 2, 3, 5, 17, 1 << 24, 1 << 25, 1 << 32, 1 << 63, u64::MAX] {
             let mut bytes = whole.clone();
-            bytes[8 * place..8 * place + 8].copy_from_slice(&word.to_le_bytes());
+            bytes[8 * place..8 * place + 8].copy_from_slice(&word.to_ne_bytes());
             if bytes == whole {
                 continue;
             }
             write_file(&builder, &bytes);
             match builder.open(NAME) {
                 Err(RingError::NotARing { .. } | RingError::LayoutVersion { .. }) => {}
+                // The lock file of another identity.
+                Err(RingError::BadLocks { .. }) if place == 25 => {}
                 Err(error) => panic!("word {place} as {word:#x}: {error:?}"),
                 // Another choice that could have been made for a file of this size: a smaller
                 // table, sides, timestamps, policy, credit.
@@ -257,6 +421,170 @@ fn what_is_no_regular_file_is_refused_and_nobody_waits_for_it() {
 
     let _listener = UnixListener::bind(&path).unwrap();
     assert!(builder.open(NAME).is_err());
+}
+
+// ---- lock files ----------------------------------------------------------------------------
+
+#[test]
+fn a_ring_whose_lock_file_is_missing_or_another_ones_is_refused_and_can_be_removed() {
+    let directory = stage();
+    let builder = at(&directory);
+    let says = |reason: &str| {
+        let text = refusal(&builder).to_string();
+        assert!(text.contains(reason) && text.contains("ufr rm stage"), "{reason}: {text}");
+        let stale = builder.remove_stale(NAME).unwrap_err();
+        assert!(matches!(stale, RingError::BadLocks { .. }), "{stale:?}");
+        builder.remove(NAME).unwrap();
+        patiently("its removal", || {
+            builder.sweep().unwrap();
+            files_of(directory.path()).is_empty().then_some(())
+        });
+    };
+
+    drop(builder.create(NAME).unwrap());
+    std::fs::remove_file(lock_file_of(directory.path())).unwrap();
+    says("is missing");
+
+    drop(builder.create(NAME).unwrap());
+    std::fs::write(lock_file_of(directory.path()), b"").unwrap();
+    says("is none");
+
+    drop(builder.create(NAME).unwrap());
+    let lock_file = lock_file_of(directory.path());
+    let mut words = std::fs::read(&lock_file).unwrap();
+    words[16] ^= 1;
+    std::fs::write(lock_file, words).unwrap();
+    says("belongs to another ring");
+
+    // A copy of the segment alone would share the locks of its original.
+    let original = builder.create("original").unwrap();
+    std::fs::copy(original.path().unwrap(), builder.path(NAME).unwrap()).unwrap();
+    says("is missing");
+    drop(original);
+    patiently("its removal", || builder.remove_stale("original").unwrap().then_some(()));
+    assert!(std::fs::read_dir(directory.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn a_lock_file_that_others_could_lock_is_refused_unless_they_are_trusted() {
+    let directory = stage();
+    let builder = at(&directory);
+    let ring = builder.create(NAME).unwrap();
+    let lock_file = lock_file_of(directory.path());
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&lock_file), 0o600);
+    drop(ring);
+    for (loose, refused_by) in [(0o640, 1), (0o660, 1), (0o604, 2), (0o666, 2)] {
+        std::fs::set_permissions(&lock_file, PermissionsExt::from_mode(loose)).unwrap();
+        for (number, trust) in [Trust::OwnUser, Trust::Group, Trust::Anyone].iter().enumerate() {
+            let builder = builder.clone().trust(*trust);
+            if number < refused_by {
+                let error = refusal(&builder);
+                assert!(
+                    matches!(error, RingError::LooseMode { mode, .. } if mode & 0o7777 == loose)
+                );
+            } else {
+                builder.open(NAME).unwrap();
+            }
+        }
+    }
+    builder.remove(NAME).unwrap();
+    for (trust, expected) in [(Trust::Group, 0o660), (Trust::Anyone, 0o666)] {
+        drop(builder.clone().trust(trust).create(NAME).unwrap());
+        assert_eq!(mode(&lock_file_of(directory.path())), expected);
+        builder.remove(NAME).unwrap();
+    }
+    // Nor is one that is no file waited for.
+    drop(builder.create(NAME).unwrap());
+    let lock_file = lock_file_of(directory.path());
+    std::fs::remove_file(&lock_file).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let pipe = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &lock_file, pipe, mode, 0).unwrap();
+    assert!(matches!(refusal(&builder), RingError::NotARing { .. }));
+    std::fs::remove_file(&lock_file).unwrap();
+    symlink("/dev/zero", &lock_file).unwrap();
+    assert!(matches!(refusal(&builder), RingError::NotARing { .. }));
+}
+
+/// Who may take part may lock what only a removal locks; nobody waits for that for long.
+#[test]
+fn a_participant_that_locks_a_ring_for_ever_keeps_nobody_waiting_for_ever() {
+    let directory = stage();
+    let builder = at(&directory);
+    let ring = builder.create(NAME).unwrap();
+    let lock_file = writable(&lock_file_of(directory.path())).unwrap();
+    let lock = |start, length, kind: i32| {
+        // SAFETY: plain numbers, for which zeros are a value.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        (lock.l_type, lock.l_start, lock.l_len) = (kind as i16, start, length);
+        // SAFETY: the descriptor is open, and one `flock` is read and written.
+        unsafe { libc::fcntl(lock_file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) == 0 }
+    };
+    assert!(!lock(0, 1, libc::F_WRLCK), "it is open");
+    drop(ring);
+    patiently("its lock", || lock(0, 0, libc::F_WRLCK).then_some(()));
+    for error in [builder.open(NAME).unwrap_err(), builder.open_or_create(NAME).unwrap_err()] {
+        assert!(matches!(error, RingError::BeingRemoved { .. }), "{error:?}");
+    }
+    assert_eq!(builder.observe(NAME).unwrap().len(), 0);
+    assert!(!builder.remove_stale(NAME).unwrap());
+    builder.remove(NAME).unwrap();
+    builder.create(NAME).unwrap();
+}
+
+#[test]
+fn what_is_no_ring_is_not_removed_as_one() {
+    let directory = stage();
+    let builder = at(&directory);
+    let path = builder.path(NAME).unwrap();
+    for bytes in [&b""[..], b"notes", &[7; 4096]] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = builder.remove(NAME).unwrap_err();
+        assert!(matches!(error, RingError::NotARing { .. }), "{error:?}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+    std::fs::remove_file(&path).unwrap();
+    let elsewhere = directory.path().join("elsewhere");
+    std::fs::write(&elsewhere, b"precious").unwrap();
+    symlink(&elsewhere, &path).unwrap();
+    assert!(matches!(builder.remove(NAME), Err(RingError::NotARing { .. })));
+    assert!(path.symlink_metadata().is_ok() && elsewhere.exists());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(matches!(builder.remove(NAME), Err(RingError::NotARing { .. })));
+    std::fs::remove_dir(&path).unwrap();
+    assert!(matches!(builder.remove(NAME), Err(RingError::NoSuchRing { .. })));
+    // One that was made shorter or wiped out was a ring: its lock file is still beside it.
+    for damage in [0, 100, 4096] {
+        drop(builder.create(NAME).unwrap());
+        std::fs::write(&path, vec![0; damage]).unwrap();
+        builder.remove(NAME).unwrap();
+        patiently("its removal", || {
+            builder.sweep().unwrap();
+            files_of(directory.path()).is_empty().then_some(())
+        });
+    }
+}
+
+#[test]
+fn names_and_errors_are_nothing_but_text() {
+    let directory = stage();
+    let builder = at(&directory);
+    for c in ['\u{7}', '\u{202e}', '\u{2066}', '\u{61c}', '\u{200f}', '\u{2028}'] {
+        let name = format!("a{c}b");
+        let error = builder.create(&name).unwrap_err();
+        assert!(matches!(error, RingError::BadName { .. }), "{error:?}");
+        assert!(!error.to_string().contains(c), "{error}");
+        std::fs::write(directory.path().join(format!("ufr-{name}")), b"x").unwrap();
+        let ring = builder.clone().participant_name(&name).create("named").unwrap();
+        let _producer = ring.producer().unwrap();
+        assert_eq!(ring.participants().next().unwrap().name.as_str(), "a");
+        builder.remove("named").unwrap();
+    }
+    assert!(builder.list().unwrap().is_empty());
+    drop(builder.create("naïve שלום").unwrap());
+    assert_eq!(builder.list().unwrap(), ["naïve שלום"]);
 }
 
 // ---- other users ---------------------------------------------------------------------------
@@ -322,7 +650,9 @@ fn users_of_one_group_share_a_ring_that_was_made_for_the_group() {
     let directory = public_stage();
     let builder = at(&directory).trust(Trust::Group);
     let ring = builder.create(NAME).unwrap();
-    chown(builder.path(NAME).unwrap(), None, Some(COMMON_GROUP)).unwrap();
+    for path in files_of(directory.path()) {
+        chown(path, None, Some(COMMON_GROUP)).unwrap();
+    }
     let mut other = start_as_other(directory.path(), "open-as-group", COMMON_GROUP);
     assert_eq!(other.hear(), "refused");
     assert_eq!(other.hear(), "sent");
@@ -330,6 +660,60 @@ fn users_of_one_group_share_a_ring_that_was_made_for_the_group() {
     let mut buffer = [0; 40];
     let (size, ..) = ring.recv_fast(&mut buffer).unwrap();
     assert_eq!(&buffer[..size], b"from the group");
+}
+
+#[test]
+fn a_ring_made_for_the_group_has_its_makers_group_and_not_its_directorys() {
+    if !is_root() {
+        return;
+    }
+    // A directory that gives its group to every file.
+    let directory = stage();
+    chown(directory.path(), None, Some(COMMON_GROUP)).unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o3777)).unwrap();
+    let mut other = start_as_other(directory.path(), "create-in-given-directory", OTHER);
+    assert_eq!(other.hear(), "made");
+    other.finish();
+    for path in files_of(directory.path()) {
+        let status = std::fs::metadata(path).unwrap();
+        assert_eq!((status.gid(), status.mode() & 0o7777), (OTHER, 0o660));
+    }
+}
+
+#[test]
+fn a_file_whose_group_the_directory_gave_to_a_stranger_is_not_believed() {
+    if !is_root() {
+        return;
+    }
+    let directory = stage();
+    chown(directory.path(), None, Some(COMMON_GROUP)).unwrap();
+    let mode = |mode| {
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    mode(0o3777);
+    let mut stranger = start_as_other(directory.path(), "create-and-loosen", OTHER);
+    assert_eq!(stranger.hear(), "made");
+    stranger.finish();
+    for path in files_of(directory.path()) {
+        assert_eq!(std::fs::metadata(path).unwrap().gid(), COMMON_GROUP, "the directory gives it");
+    }
+    let as_member = |role: &str| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.uid(OTHER - 5).gid(COMMON_GROUP);
+        let mut member = Actor::start_as(command, directory.path(), role);
+        let said = member.hear();
+        member.finish();
+        said
+    };
+    let text = as_member("open-in-given-directory");
+    assert!(text.contains("gives its group") && text.contains("set-group-id"), "{text}");
+    // Nor does a member make one there, which the others would have to refuse.
+    assert!(as_member("create-in-given-directory").contains("gives its group"));
+    // Where only members may write, the group is as good as its members.
+    mode(0o3771);
+    assert_eq!(as_member("open-in-given-directory"), "opened");
+    mode(0o1777);
+    assert_eq!(as_member("open-in-given-directory"), "opened");
 }
 
 #[test]
@@ -403,9 +787,56 @@ fn an_observer_needs_only_to_read() {
     ring.send_fast(b"one", NORMAL).unwrap();
     let path = builder.path(NAME).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    ring.send_fast(b"two", NORMAL).unwrap();
+    let producer = ring.producer().unwrap();
+    let mut consumer = Actor::start_and_hear(directory.path(), "open-and-hold", "holding");
     let mut other = start_as_other(directory.path(), "observe-only-readable", OTHER);
-    assert_eq!(other.hear(), "1 1");
+    // Messages, whether producers and consumers live, findings.
+    assert_eq!(other.hear(), "1 true true 0");
+    consumer.process.kill().unwrap();
+    // Dead, and not yet waited for: its locks are gone, and its number is not.
+    let gone = || ring.participants().filter(|it| !it.alive).count() == 1;
+    patiently("its end", || gone().then_some(()));
+    other.tell("again");
+    assert_eq!(other.hear(), "1 true false 1");
+    consumer.kill();
+    other.tell("again");
+    assert_eq!(other.hear(), "1 true false 1");
     other.finish();
+    drop(producer);
+}
+
+/// A lock that keeps others from writing needs no more than the right to read.
+#[test]
+fn a_reader_can_neither_lock_a_ring_nor_hold_anybody_back() {
+    if !is_root() {
+        return;
+    }
+    let directory = public_stage();
+    let builder = at(&directory).exclusive_producer();
+    let ring = builder.create(NAME).unwrap();
+    let path = builder.path(NAME).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    // What a dead consumer held has to be recovered under the reader's eyes.
+    let mut producer = ring.exclusive_producer().unwrap();
+    producer.try_send(b"held", NORMAL).unwrap();
+    producer.flush();
+    let holder = Actor::start_and_hear(directory.path(), "open-and-hold", "holding");
+    let mut reader = start_as_other(directory.path(), "lock-what-can-be-read", OTHER);
+    assert_eq!(reader.hear(), "locked");
+    holder.kill();
+    let mut consumer = ring.consumer().unwrap();
+    let message = patiently("what was held", || consumer.try_recv().ok());
+    assert_eq!((&*message, message.is_redelivered()), (&b"held"[..], true));
+    // The table is as free as it was, and so are the sides.
+    let others: Vec<_> = (0..2).map(|_| ring.consumer().unwrap()).collect();
+    assert!(matches!(ring.consumer(), Err(RingError::TableFull { participants: 4 })));
+    drop(producer);
+    ring.exclusive_producer().unwrap();
+    drop((others, consumer, ring));
+    // Not at once: an actor that is being started has our descriptors for a moment.
+    patiently("its removal", || builder.remove_stale(NAME).unwrap().then_some(()));
+    reader.finish();
 }
 
 // ---- anonymous rings -----------------------------------------------------------------------
@@ -507,6 +938,8 @@ fn what_is_handed_over_and_is_no_sealed_ring_is_refused_with_the_reason() {
     let directory = stage();
     let builder = at(&directory);
     let whole = whole_file(&builder);
+    let locks_file = files_of(directory.path()).pop().unwrap();
+    let locks_bytes = std::fs::read(locks_file).unwrap();
     let sealed = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     let good = memory_file(&whole, sealed);
     let read_only = {
@@ -529,9 +962,18 @@ fn what_is_handed_over_and_is_no_sealed_ring_is_refused_with_the_reason() {
         send_files(&here, bytes, &files);
         builder.take_from(&there).err().map(|error| error.to_string()).unwrap_or_default()
     };
+    let locks = memory_file(&locks_bytes, sealed);
+    let mut others = locks_bytes.clone();
+    others[16] ^= 1;
     for (files, reason) in [
         (vec![], "no file came with it"),
-        (vec![&good, &good], "more than one file"),
+        (vec![&good], "its locks did not come"),
+        (vec![&good, &locks, &locks], "more than two files"),
+        (vec![&good, &locks, &locks, &locks], "more than two files"),
+        (vec![&good, &named], "not sealed"),
+        (vec![&good, &memory_file(&others, sealed)], "not its own"),
+        (vec![&good, &memory_file(b"", sealed)], "not its own"),
+        (vec![&good, &good], "not its own"),
         (vec![&memory_file(&whole, SealFlags::empty())], "not sealed"),
         (vec![&memory_file(&whole, SealFlags::GROW | SealFlags::SEAL)], "not sealed"),
         (vec![&memory_file(&whole, SealFlags::SHRINK | SealFlags::GROW)], "not sealed"),
@@ -546,12 +988,12 @@ fn what_is_handed_over_and_is_no_sealed_ring_is_refused_with_the_reason() {
     }
     assert!(refusal(b"GET / HT", &[&good]).contains("something else"));
     assert!(refusal(b"UFR", &[&good]).contains("something else"));
-    assert_eq!(refusal(GREETING, &[&good]), "", "a good one is taken");
+    assert_eq!(refusal(GREETING, &[&good, &locks]), "", "a good one is taken");
 
     // Sealed against writing too: it cannot be used, and that is an error.
     let unwritable = memory_file(&whole, sealed.difference(SealFlags::SEAL));
     rustix::fs::fcntl_add_seals(&unwritable, SealFlags::WRITE | SealFlags::SEAL).unwrap();
-    assert!(!refusal(GREETING, &[&unwritable]).is_empty());
+    assert!(!refusal(GREETING, &[&unwritable, &locks]).is_empty());
 
     let (here, there) = UnixStream::pair().unwrap();
     drop(here);
@@ -592,18 +1034,75 @@ fn nobody_can_make_an_anonymous_ring_shorter_or_longer() {
 
 #[test]
 fn an_observer_of_an_anonymous_ring_gets_a_descriptor_that_cannot_write() {
-    let (here, there) = UnixStream::pair().unwrap();
+    let (here, there_too) = UnixStream::pair().unwrap();
+    let there = &there_too;
     let ring = Builder::new().capacity(8).anonymous().unwrap();
     ring.send_fast(b"one", NORMAL).unwrap();
     ring.hand_to_observer(&here).unwrap();
-    let error = Builder::new().take_from(&there).unwrap_err();
+    let error = Builder::new().take_from(there).unwrap_err();
     assert!(error.to_string().contains("observe it"), "{error}");
     ring.hand_to_observer(&here).unwrap();
-    let observer = Builder::new().observe_from(&there).unwrap();
+    let observer = Builder::new().observe_from(there).unwrap();
     assert_eq!(observer.len(), 1);
     ring.send_fast(b"two", NORMAL).unwrap();
     assert_eq!(observer.len(), 2);
-    assert_eq!(observer.participants().filter(|it| it.alive).count(), 1);
+    let there: Vec<_> = observer.participants().map(|it| (it.alive, it.evidence)).collect();
+    assert_eq!(there, [(true, Evidence::Process)]);
+    // Who observes a ring that it could take part in sees the locks.
+    ring.hand_to(&here).unwrap();
+    let observer = Builder::new().observe_from(&there_too).unwrap();
+    assert_eq!(observer.participants().next().unwrap().evidence, Evidence::Lock);
+}
+
+/// A socket to which every user may connect, and an actor of another user that does.
+fn other_at_socket(directory: &TempDir, role: &str, group: u32) -> (UnixStream, Actor) {
+    let path = directory.path().join(SOCKET);
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+    let other = start_as_other(directory.path(), role, group);
+    (listener.accept().unwrap().0, other)
+}
+
+#[test]
+fn another_user_that_observes_an_anonymous_ring_can_neither_write_nor_lock() {
+    if !is_root() {
+        return;
+    }
+    let own_group = rustix::process::getegid().as_raw();
+    for (trust, group) in [(Trust::Group, own_group), (Trust::Anyone, OTHER)] {
+        let directory = public_stage();
+        let ring = Builder::new().capacity(8).participants(2).trust(trust).anonymous().unwrap();
+        ring.send_fast(b"one", NORMAL).unwrap();
+        let (socket, mut other) = other_at_socket(&directory, "observe-and-try-to-write", group);
+        ring.hand_to_observer(&socket).unwrap();
+        // It has one descriptor, of the segment.
+        assert_eq!(other.hear(), "1 1", "{trust:?}");
+        let _consumer = ring.consumer().unwrap();
+        assert!(matches!(ring.consumer(), Err(RingError::TableFull { participants: 2 })));
+        other.finish();
+    }
+}
+
+#[test]
+fn another_user_that_is_trusted_takes_part_in_an_anonymous_ring() {
+    if !is_root() {
+        return;
+    }
+    let own_group = rustix::process::getegid().as_raw();
+    for (trust, group) in [(Trust::Group, own_group), (Trust::Anyone, OTHER)] {
+        let directory = public_stage();
+        let ring = Builder::new().capacity(8).trust(trust).anonymous().unwrap();
+        let (socket, mut other) = other_at_socket(&directory, "take-and-stream 100", group);
+        ring.hand_to(&socket).unwrap();
+        assert_eq!(other.hear(), "taken");
+        let mut consumer = ring.consumer().unwrap();
+        for number in 0..100 {
+            let message = patiently("a message", || consumer.try_recv().ok());
+            assert_eq!(Numbered::read(&message), (1, number));
+        }
+        other.finish();
+    }
 }
 
 #[test]

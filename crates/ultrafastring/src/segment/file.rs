@@ -1,43 +1,37 @@
-//! A named segment: one file, mapped by every process that takes part.
+//! A segment in a file, mapped by every process that takes part.
 //!
 //! A ring has its name only once it is whole: the file is made without a name (`O_TMPFILE`),
 //! filled, given its memory, and then linked, which fails if the name is taken. So a creator that
-//! is killed half-way leaves nothing, and of two creators at once one wins. Where the file system
-//! knows no unnamed files, a file with a temporary name of its own takes its place.
+//! is killed half-way leaves nothing that looks like a ring, and of two creators at once one wins. Where
+//! the file system knows no unnamed files, a file with a temporary name of its own takes its place. What the
+//! segment and the file of its locks are called, and how they come and go together, is in
+//! `names.rs`.
 //!
 //! Opening believes nothing: the name must lead to a regular file itself, of an owner and a mode that
 //! [`Trust`] allows, and the header is checked against the file's size before anything is mapped.
 
 use alloc::sync::Arc;
-use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::string::{String, ToString};
 use std::vec::Vec;
-use std::{format, io};
+use std::{fmt, io};
 
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
+use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::process::{Resource, getrlimit};
 
-use super::{Backing, Place, Segment, fault, fork};
-use crate::layout::{
-    self, BadHeader, Geometry, HEADER_WORDS, PAGE, PARTICIPANT_SIZE, PARTICIPANTS_OFFSET, Side,
-    SideMemory,
-};
+use super::lock_file::{self, Inode, LockFile};
+use super::names::{Nameless, NewLocks, Pair, give_to, path_of, sweep_of};
+use super::{Backing, Segment, fault, fork};
+use crate::layout::{self, BadHeader, Geometry, HEADER_WORDS, PAGE, SideMemory};
 use crate::{RingError, Trust};
 
 /// Where named rings live unless a directory is given.
 pub const DEFAULT_DIRECTORY: &str = "/dev/shm";
-
-/// What a ring's file name begins with.
-const PREFIX: &str = "ufr-";
-
-/// Longest name of a ring, in bytes.
-const LONGEST_NAME: usize = 200;
 
 /// What a mapping may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +46,13 @@ pub(crate) enum Rights {
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     length: usize,
-    pub(super) file: OwnedFd,
+    file: OwnedFd,
+    inode: Inode,
+    /// The description of the lock file that shows that the ring is open; none of an observer that
+    /// may not open it.
+    locks: Option<LockFile>,
+    /// None for an anonymous one.
+    lock_path: Option<PathBuf>,
     /// None for an anonymous one.
     pub(super) name: Option<String>,
     path: PathBuf,
@@ -109,40 +109,6 @@ impl Drop for Mapping {
     }
 }
 
-/// The path of the ring called `name` in `directory`.
-pub(crate) fn path_of(directory: &Path, name: &str) -> Result<PathBuf, RingError> {
-    let usable = !name.is_empty()
-        && name.len() <= LONGEST_NAME
-        && !name.starts_with('.')
-        && !name.chars().any(|c| c == '/' || c.is_control());
-    if !usable {
-        return Err(RingError::BadName { name: name.to_string() });
-    }
-    Ok(directory.join(format!("{PREFIX}{name}")))
-}
-
-/// The names of the files in `directory` that are named as rings are, sorted.
-pub(crate) fn names_in(directory: &Path) -> Result<Vec<String>, RingError> {
-    let failed = |source| RingError::Io { action: "list", path: directory.into(), source };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        if let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX))
-            && path_of(directory, name).is_ok()
-        {
-            names.push(name.to_string());
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// Takes a ring's name away. Those who have it open go on; its memory ends with the last of them.
-pub(crate) fn remove(directory: &Path, name: &str) -> Result<(), RingError> {
-    let path = path_of(directory, name)?;
-    rustix::fs::unlink(&path).map_err(|errno| failure("remove", &path, errno))
-}
-
 /// The error for a failed system call on `path`.
 pub(super) fn failure(action: &'static str, path: &Path, errno: Errno) -> RingError {
     let path = path.to_path_buf();
@@ -154,6 +120,7 @@ pub(super) fn failure(action: &'static str, path: &Path, errno: Errno) -> RingEr
         Errno::ISDIR => RingError::NotARing { path, reason: "it is a directory" },
         Errno::MFILE | Errno::NFILE => RingError::NoDescriptors { path },
         Errno::NOLCK => RingError::NoLocks { path },
+        Errno::BADF => RingError::ForeignDescriptor { path },
         _ => RingError::Io { action, path, source: io::Error::from(errno) },
     }
 }
@@ -163,21 +130,34 @@ impl Segment {
     pub(crate) fn create(
         directory: &Path,
         name: &str,
-        geometry: Geometry,
+        mut geometry: Geometry,
         trust: Trust,
         side_memory: SideMemory,
     ) -> Result<Self, RingError> {
         geometry.validate()?;
         let path = path_of(directory, name)?;
-        let nameless = Nameless::make(directory, &path)?;
+        within_file_size_limit(&geometry, &path)?;
+        trust.check_directory_of_new(&path)?;
+        let locks = NewLocks::make(directory, name, trust)?;
+        geometry.identity = locks.identity;
+        let nameless = Nameless::make(directory, locks.temporary_path(directory, name))?;
         fill(nameless.file(), &geometry, &path, side_memory)?;
-        // The mode given at creation is cut by the process's umask.
-        rustix::fs::fchmod(nameless.file(), trust.mode())
-            .map_err(|errno| failure("set the mode of", &path, errno))?;
+        give_to(nameless.file(), trust, &path)?;
         let file = nameless.give_name(&path)?;
-        let name = Some(name.to_string());
-        let taken = side_memory.is_taken_at_once();
-        Self::map(file, geometry, name, path, Rights::Participate, trust, taken)
+        let (locks, lock_path) = locks.keep();
+        // Of those who died while they made or removed a ring of this name.
+        sweep_of(directory, name);
+        let parts = Parts {
+            file,
+            locks,
+            name: Some(name.to_string()),
+            lock_path: Some(lock_path),
+            path,
+            rights: Rights::Participate,
+            trust,
+            all_taken: side_memory.is_taken_at_once(),
+        };
+        Self::map(parts, geometry)
     }
 
     /// Opens the segment called `name`.
@@ -188,37 +168,27 @@ impl Segment {
         trust: Trust,
     ) -> Result<Self, RingError> {
         let path = path_of(directory, name)?;
-        let access = match rights {
-            Rights::Participate => OFlags::RDWR,
-            Rights::Observe => OFlags::RDONLY,
-        };
-        // Non-blocking, in case the name is a pipe's; it is refused below.
-        let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::NOENT if !directory.is_dir() => no_directory(directory),
-            errno => failure("open", &path, errno),
-        })?;
-        let status = rustix::fs::fstat(&file).map_err(|errno| failure("look at", &path, errno))?;
-        trust.check_file(&path, &status)?;
-        let geometry = read_header(&file, &path, &status)?;
-        let name = Some(name.to_string());
+        let Pair { file, geometry, locks, lock_path } = Pair::open(directory, name, rights, trust)?;
         if rights == Rights::Participate {
             have_memory(&file, &geometry, &path)?;
         }
-        Self::map(file, geometry, name, path, rights, trust, false)
+        let parts = Parts {
+            file,
+            locks,
+            name: Some(name.to_string()),
+            lock_path: Some(lock_path),
+            path,
+            rights,
+            trust,
+            all_taken: false,
+        };
+        Self::map(parts, geometry)
     }
 
-    /// Maps a file whose header has been checked against its size. `all_taken`: this process has
-    /// just taken all of its memory.
-    pub(super) fn map(
-        file: OwnedFd,
-        geometry: Geometry,
-        name: Option<String>,
-        path: PathBuf,
-        rights: Rights,
-        trust: Trust,
-        all_taken: bool,
-    ) -> Result<Self, RingError> {
+    /// Maps a file whose header has been checked against its size.
+    pub(super) fn map(parts: Parts, geometry: Geometry) -> Result<Self, RingError> {
+        let Parts { file, locks, name, lock_path, path, rights, trust, all_taken } = parts;
+        let inode = Inode::of_file(&file).map_err(|errno| failure("look at", &path, errno))?;
         let length = geometry.offsets().end;
         let Some(backed) = Backed::new(&geometry, all_taken) else {
             return Err(RingError::OutOfMemory {
@@ -243,8 +213,21 @@ impl Segment {
         fork::note_mapping(base.as_ptr(), length, file.as_raw_fd());
         let watch = fault::watch(base.as_ptr(), length, protection.bits() as libc::c_int);
         let generation = fork::generation();
-        let mapping =
-            Mapping { base, length, file, name, path, rights, trust, watch, generation, backed };
+        let mapping = Mapping {
+            base,
+            length,
+            file,
+            inode,
+            locks,
+            lock_path,
+            name,
+            path,
+            rights,
+            trust,
+            watch,
+            generation,
+            backed,
+        };
         if rights == Rights::Observe {
             mapping.have_memory_to_read(geometry.offsets().sides)?;
         }
@@ -290,8 +273,33 @@ impl Segment {
     }
 }
 
-fn no_directory(directory: &Path) -> RingError {
+/// What is mapped, and for what.
+pub(super) struct Parts {
+    pub(super) file: OwnedFd,
+    pub(super) locks: Option<LockFile>,
+    pub(super) name: Option<String>,
+    pub(super) lock_path: Option<PathBuf>,
+    pub(super) path: PathBuf,
+    pub(super) rights: Rights,
+    pub(super) trust: Trust,
+    /// This process has just taken all of its memory.
+    pub(super) all_taken: bool,
+}
+
+pub(super) fn no_directory(directory: &Path) -> RingError {
     RingError::NoDirectory { path: directory.into() }
+}
+
+/// Refuses a segment that this process may not make so large a file for: the kernel would end the
+/// process with SIGXFSZ instead of the call with an error.
+pub(super) fn within_file_size_limit(geometry: &Geometry, path: &Path) -> Result<(), RingError> {
+    let bytes = geometry.offsets().end;
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if (bytes as u64) > limit => {
+            Err(RingError::FileSizeLimit { path: path.into(), bytes, limit })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Gives a new file its memory and its header.
@@ -305,7 +313,7 @@ pub(super) fn fill(
     let words = geometry.encode();
     let mut bytes = [0; HEADER_WORDS * 8];
     for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *bytes = word.to_le_bytes();
+        *bytes = word.to_ne_bytes();
     }
     let written = rustix::io::pwrite(file, &bytes, 0)
         .map_err(|errno| failure("write the header of", path, errno))?;
@@ -332,24 +340,32 @@ fn write_zeros(file: BorrowedFd<'_>, length: usize) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The words of a file's header; `None` if it is too short for one.
+pub(super) fn read_words(file: &OwnedFd) -> Result<Option<[u64; HEADER_WORDS]>, Errno> {
+    let mut bytes = [0; HEADER_WORDS * 8];
+    if rustix::io::pread(file, &mut bytes, 0)? != bytes.len() {
+        return Ok(None);
+    }
+    let mut words = [0; HEADER_WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_ne_bytes(*bytes);
+    }
+    Ok(Some(words))
+}
+
 /// Reads and checks the header of a file with this `status`.
 pub(super) fn read_header(
     file: &OwnedFd,
     path: &Path,
     status: &rustix::fs::Stat,
 ) -> Result<Geometry, RingError> {
-    let mut bytes = [0; HEADER_WORDS * 8];
-    let read = rustix::io::pread(file, &mut bytes, 0)
-        .map_err(|errno| failure("read the header of", path, errno))?;
-    if read != bytes.len() {
-        let reason = "it is too short for a header";
-        return Err(RingError::NotARing { path: path.into(), reason });
-    }
-    let words: [u64; HEADER_WORDS] =
-        core::array::from_fn(|i| u64::from_le_bytes(core::array::from_fn(|j| bytes[8 * i + j])));
+    let refuse = |reason| RingError::NotARing { path: path.into(), reason };
+    let words = read_words(file)
+        .map_err(|errno| failure("read the header of", path, errno))?
+        .ok_or_else(|| refuse("it is too short for a header"))?;
     let size = u64::try_from(status.st_size).unwrap_or(0);
     Geometry::decode(&words, size).map_err(|bad| match bad {
-        BadHeader::NotARing(reason) => RingError::NotARing { path: path.into(), reason },
+        BadHeader::NotARing(reason) => refuse(reason),
         BadHeader::Version(found) => RingError::LayoutVersion { path: path.into(), found },
     })
 }
@@ -455,7 +471,9 @@ impl Mapping {
 
     /// Whether somebody has made the file shorter.
     fn is_shorter(&self) -> bool {
-        let length = rustix::fs::fstat(&self.file).map_or(0, |status| status.st_size);
+        // Who cannot tell does not say so.
+        let Ok(file) = self.file() else { return false };
+        let length = rustix::fs::fstat(file).map_or(0, |status| status.st_size);
         u64::try_from(length).unwrap_or(0) < self.length as u64
     }
 
@@ -479,7 +497,7 @@ impl Mapping {
     fn fault_in(&self, offset: usize, length: usize) -> Result<(), Errno> {
         match self.populate(offset, length, Advice::LinuxPopulateWrite) {
             // A kernel before 5.14: memory is set aside, and each page mapped when it is touched.
-            Err(Errno::INVAL) => allocate(self.file.as_fd(), offset, length),
+            Err(Errno::INVAL) => allocate(self.file()?, offset, length),
             done => done,
         }
     }
@@ -506,193 +524,58 @@ impl Mapping {
     }
 }
 
-/// A file on its way to a name.
-enum Nameless {
-    /// It has none (`O_TMPFILE`).
-    Unnamed(OwnedFd),
-    /// It has a temporary one.
-    Temporary(OwnedFd, PathBuf),
-}
-
-impl Drop for Nameless {
-    fn drop(&mut self) {
-        // With its name, if it has got one, there is another now.
-        if let Self::Temporary(_, temporary) = self {
-            // It fails if somebody was quicker.
-            let _ = rustix::fs::unlink(&*temporary);
-        }
-    }
-}
-
-impl Nameless {
-    fn make(directory: &Path, path: &Path) -> Result<Self, RingError> {
-        let mode = Mode::RUSR | Mode::WUSR;
-        match rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
-            Ok(file) => return Ok(Self::Unnamed(file)),
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(no_directory(directory)),
-            Err(Errno::NOSPC | Errno::DQUOT) => {
-                return Err(RingError::NoSpace { path: path.into(), bytes: 0 });
-            }
-            Err(errno) => return Err(failure("make a file in", directory, errno)),
-        }
-        let nonce = crate::rdtsc();
-        let temporary = directory.join(format!(".{PREFIX}{}-{nonce:x}", std::process::id()));
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-        match rustix::fs::open(&temporary, flags, mode) {
-            Ok(file) => Ok(Self::Temporary(file, temporary)),
-            Err(errno) => Err(failure("make", path, errno)),
-        }
-    }
-
-    fn file(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Unnamed(file) | Self::Temporary(file, _) => file.as_fd(),
-        }
-    }
-
-    /// Links the file as `path`, which must be free.
-    fn give_name(self, path: &Path) -> Result<OwnedFd, RingError> {
-        let linked = match &self {
-            Self::Unnamed(file) => {
-                let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-                match rustix::fs::linkat(CWD, &own, CWD, path, AtFlags::SYMLINK_FOLLOW) {
-                    // Without /proc: allowed to those with CAP_DAC_READ_SEARCH.
-                    Err(Errno::NOENT) => {
-                        rustix::fs::linkat(file, "", CWD, path, AtFlags::EMPTY_PATH)
-                    }
-                    other => other,
-                }
-            }
-            Self::Temporary(_, temporary) => {
-                rustix::fs::linkat(CWD, temporary, CWD, path, AtFlags::empty())
-            }
-        };
-        linked.map_err(|errno| failure("name", path, errno))?;
-        // The same description under a number of its own, since this one goes with `self`.
-        rustix::io::fcntl_dupfd_cloexec(self.file(), 0)
-            .map_err(|errno| failure("keep open", path, errno))
-    }
-}
-
-/// A description of a segment's file that belongs to one handle, and the locks taken through it.
-#[derive(Debug)]
-pub(crate) struct LockFile {
-    file: ManuallyDrop<OwnedFd>,
-}
-
-impl Drop for LockFile {
-    fn drop(&mut self) {
-        // SAFETY: taken here alone, and not used after.
-        fork::close_unshared(unsafe { ManuallyDrop::take(&mut self.file) });
-    }
-}
-
 impl Mapping {
-    /// A new description of the mapped file, whatever became of its name.
-    pub(super) fn lock_file(&self) -> Result<LockFile, RingError> {
+    /// A description of the lock file that nobody shares, whatever became of its name; `None` if this
+    /// observer may not open it.
+    pub(super) fn lock_file(&self) -> Result<Option<LockFile>, RingError> {
         if self.generation != fork::generation() {
             // The mapping is a private copy here: what is sent through it, nobody gets.
             return Err(RingError::Forked { path: self.path.clone() });
         }
         let access = match self.rights {
             Rights::Participate => OFlags::RDWR,
-            // Enough to ask who has a lock, and too little to take one.
+            // Enough to ask who has a lock, and too little to keep everybody else from it.
             Rights::Observe => OFlags::RDONLY,
         };
-        let file = fork::open_unshared(|| self.open_anew(access))?;
-        Ok(LockFile { file: ManuallyDrop::new(file) })
+        let Some(locks) = &self.locks else { return Ok(None) };
+        let opened = locks.open_anew(self.lock_path.as_deref(), access);
+        opened.map(Some).map_err(|errno| self.not_opened_anew(errno))
     }
 
-    /// A description of the file that nobody shares.
-    pub(super) fn open_anew(&self, access: OFlags) -> Result<OwnedFd, RingError> {
-        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let flags = access | OFlags::CLOEXEC;
-        match rustix::fs::open(&own, flags, Mode::empty()) {
-            Err(Errno::NOENT) if self.name.is_some() => self.open_by_name(flags),
-            other => other,
-        }
-        .map_err(|errno| match errno {
+    /// A description of the segment's file that cannot be written through.
+    pub(super) fn open_to_read(&self) -> Result<OwnedFd, RingError> {
+        lock_file::open_anew(self.file.as_fd(), self.inode, None, OFlags::RDONLY)
+            .map_err(|errno| self.not_opened_anew(errno))
+    }
+
+    fn not_opened_anew(&self, errno: Errno) -> RingError {
+        match errno {
             Errno::NOENT => RingError::Io {
                 action: "open again through /proc, which is not mounted,",
                 path: self.path.clone(),
                 source: io::Error::from(errno),
             },
             errno => failure("open again", &self.path, errno),
-        })
+        }
     }
 
-    /// By name, where /proc is missing: only if the name still leads to the same file.
-    fn open_by_name(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let file = rustix::fs::open(&self.path, flags | OFlags::NOFOLLOW, Mode::empty())?;
-        let (ours, theirs) = (rustix::fs::fstat(&self.file)?, rustix::fs::fstat(&file)?);
-        if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
-            Ok(file)
+    /// The segment's file, if its descriptor means that in this thread: one may have descriptors of
+    /// its own.
+    pub(super) fn file(&self) -> Result<BorrowedFd<'_>, Errno> {
+        if Inode::of_file(&self.file)? == self.inode {
+            Ok(self.file.as_fd())
         } else {
-            Err(Errno::STALE)
-        }
-    }
-}
-
-/// The byte that stands for a place: where it begins in the file.
-fn byte_of(place: Place) -> usize {
-    match place {
-        Place::Side(Side::Producer) => layout::COUNTERS_OFFSET,
-        Place::Side(Side::Consumer) => layout::COUNTERS_OFFSET + 256,
-        Place::Entry(index) => PARTICIPANTS_OFFSET + index * PARTICIPANT_SIZE,
-        Place::Opening => 0,
-    }
-}
-
-impl LockFile {
-    pub(super) fn try_lock(&self, mapping: &Mapping, place: Place) -> Result<bool, RingError> {
-        let kind = if place == Place::Opening { libc::F_RDLCK } else { libc::F_WRLCK };
-        match self.command(libc::F_OFD_SETLK, kind, place) {
-            Ok(_) => Ok(true),
-            Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
-            // A kernel, or a file system, that does not have such locks.
-            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
-                Err(RingError::NoLocks { path: mapping.path.clone() })
-            }
-            Err(errno) => Err(failure("lock a part of", &mapping.path, errno)),
+            Err(Errno::BADF)
         }
     }
 
-    pub(super) fn unlock(&self, place: Place) {
-        // Giving back what one has cannot fail but for a closed descriptor, which has no locks.
-        let _ = self.command(libc::F_OFD_SETLK, libc::F_UNLCK, place);
+    /// Whether somebody else has the ring open, if this observer may know.
+    pub(super) fn is_open_elsewhere(&self) -> Option<bool> {
+        self.locks.as_ref().map(LockFile::is_open_elsewhere)
     }
 
-    /// Whether another description has the lock. When the kernel will not say: yes, since the
-    /// living must not be taken for dead.
-    pub(super) fn is_locked(&self, place: Place) -> bool {
-        self.command(libc::F_OFD_GETLK, libc::F_WRLCK, place)
-            .map_or(true, |lock| lock.l_type != libc::F_UNLCK as libc::c_short)
-    }
-
-    fn command(
-        &self,
-        command: libc::c_int,
-        kind: libc::c_int,
-        place: Place,
-    ) -> Result<libc::flock, Errno> {
-        // SAFETY: `flock` is plain numbers, for which zeros are a value; l_pid must be 0.
-        let mut lock: libc::flock = unsafe { core::mem::zeroed() };
-        lock.l_type = kind as libc::c_short;
-        lock.l_whence = libc::SEEK_SET as libc::c_short;
-        lock.l_start = byte_of(place) as libc::off_t;
-        lock.l_len = 1;
-        loop {
-            // SAFETY: the descriptor is open as long as `self`, and these commands read and
-            // write the one `flock` behind the pointer. rustix has no byte-range form of them.
-            let result = unsafe { libc::fcntl(self.file.as_raw_fd(), command, &raw mut lock) };
-            if result != -1 {
-                return Ok(lock);
-            }
-            match Errno::from_io_error(&io::Error::last_os_error()) {
-                Some(Errno::INTR) => {}
-                errno => return Err(errno.unwrap_or(Errno::IO)),
-            }
-        }
+    /// What errors call it.
+    pub(super) fn file_path(&self) -> &Path {
+        &self.path
     }
 }

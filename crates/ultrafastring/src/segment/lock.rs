@@ -1,19 +1,22 @@
 //! Who holds what: locks that end with their holder.
 //!
-//! In a file they are open-file-description locks of the kernel (`F_OFD_SETLK`, fcntl(2)) on the
-//! byte where the thing they protect begins. The kernel gives them back when the last descriptor
+//! For a file they are open-file-description locks of the kernel (`F_OFD_SETLK`, fcntl(2)) on bytes of
+//! the ring's lock file, which only participants can open (`lock_file.rs`). The kernel gives them
+//! back when the last descriptor
 //! of the description is closed, which for a killed process is after its last thread has stopped.
 //! There is no heartbeat, and a reused pid or another pid namespace changes nothing. Each handle
 //! has a description of its own, so handles of one process exclude each other too.
 //!
-//! Whoever has a file open shares one lock more (`Place::Opening`), so that a ring nobody has a
-//! handle on yet is not taken for stale.
+//! Whoever has a named ring open shares one lock more, so that a ring nobody has a handle on yet is not
+//! taken for stale.
 //!
 //! In memory they are words: threads do not die alone.
 
 #[cfg(feature = "std")]
 use super::Backing;
 use super::Segment;
+#[cfg(feature = "std")]
+use super::lock_file::LockFile;
 use crate::RingError;
 use crate::layout::Side;
 
@@ -24,29 +27,52 @@ pub(crate) enum Place {
     Side(Side),
     /// An entry of the participant table.
     Entry(usize),
-    /// That the ring is open: a lock that all share who have a file open.
-    #[cfg(feature = "std")]
-    Opening,
 }
 
 /// Takes and gives back locks for one handle.
 #[derive(Debug)]
-pub(crate) struct Locker {
+pub(crate) struct Locker(Locks);
+
+#[derive(Debug)]
+enum Locks {
+    /// Words of the segment.
+    InMemory,
     #[cfg(feature = "std")]
-    file: Option<super::file::LockFile>,
+    InFile(LockFile),
+    /// Those of an observer that may not open the file they are in.
+    #[cfg(feature = "std")]
+    OutOfSight,
 }
 
 impl Segment {
     /// A new holder of locks on this segment.
     pub(crate) fn locker(&self) -> Result<Locker, RingError> {
-        Ok(Locker {
+        Ok(Locker(match &self.backing {
             #[cfg(feature = "std")]
-            file: match &self.backing {
-                Backing::File(mapping) => Some(mapping.lock_file()?),
-                #[allow(unreachable_patterns)]
-                _ => None,
-            },
-        })
+            Backing::File(mapping) => mapping.lock_file()?.map_or(Locks::OutOfSight, Locks::InFile),
+            #[allow(unreachable_patterns)]
+            _ => Locks::InMemory,
+        }))
+    }
+
+    /// Whether somebody else has the named ring open; `None` if that cannot be found out. Memory is
+    /// this process's own.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_open_elsewhere(&self) -> Option<bool> {
+        match &self.backing {
+            Backing::File(mapping) => mapping.is_open_elsewhere(),
+            #[allow(unreachable_patterns)]
+            _ => Some(false),
+        }
+    }
+
+    #[cfg(feature = "std")]
+    fn file_path(&self) -> &std::path::Path {
+        match &self.backing {
+            Backing::File(mapping) => mapping.file_path(),
+            #[allow(unreachable_patterns)]
+            _ => std::path::Path::new(""),
+        }
     }
 }
 
@@ -55,44 +81,54 @@ impl Locker {
     /// taken again without a word, so nobody asks for what it has.
     #[cfg_attr(not(feature = "std"), allow(clippy::unnecessary_wraps))]
     pub(crate) fn try_lock(&self, segment: &Segment, place: Place) -> Result<bool, RingError> {
-        #[cfg(feature = "std")]
-        if let (Some(file), Backing::File(mapping)) = (&self.file, &segment.backing) {
-            return file.try_lock(mapping, place);
-        }
-        Ok(match place {
-            Place::Side(side) => segment.control().try_lock_side(side),
-            Place::Entry(index) => segment.participant(index).try_lock_word(),
+        match &self.0 {
+            Locks::InMemory => Ok(match place {
+                Place::Side(side) => segment.control().try_lock_side(side),
+                Place::Entry(index) => segment.participant(index).try_lock_word(),
+            }),
             #[cfg(feature = "std")]
-            Place::Opening => true,
-        })
+            Locks::InFile(file) => file.try_lock(place, segment.file_path()),
+            #[cfg(feature = "std")]
+            Locks::OutOfSight => {
+                Err(RingError::PermissionDenied { path: segment.file_path().into() })
+            }
+        }
     }
 
     /// Gives a lock back.
     pub(crate) fn unlock(&self, segment: &Segment, place: Place) {
-        #[cfg(feature = "std")]
-        if let Some(file) = &self.file {
-            return file.unlock(place);
-        }
-        match place {
-            Place::Side(side) => segment.control().unlock_side(side),
-            Place::Entry(index) => segment.participant(index).unlock_word(),
+        match &self.0 {
+            Locks::InMemory => match place {
+                Place::Side(side) => segment.control().unlock_side(side),
+                Place::Entry(index) => segment.participant(index).unlock_word(),
+            },
             #[cfg(feature = "std")]
-            Place::Opening => {}
+            Locks::InFile(file) => file.unlock(place),
+            #[cfg(feature = "std")]
+            Locks::OutOfSight => {}
         }
     }
 
-    /// Whether another holder has the lock.
+    /// Whether another holder has the lock; it has if that cannot be found out, since the living must
+    /// not be taken for dead.
     pub(crate) fn is_locked(&self, segment: &Segment, place: Place) -> bool {
-        #[cfg(feature = "std")]
-        if let Some(file) = &self.file {
-            return file.is_locked(place);
-        }
-        match place {
-            Place::Side(_) => true,
-            Place::Entry(index) => segment.participant(index).is_word_locked(),
-            // Memory is this process's own.
+        match &self.0 {
+            Locks::InMemory => match place {
+                Place::Side(_) => true,
+                Place::Entry(index) => segment.participant(index).is_word_locked(),
+            },
             #[cfg(feature = "std")]
-            Place::Opening => false,
+            Locks::InFile(file) => file.is_locked(place),
+            #[cfg(feature = "std")]
+            Locks::OutOfSight => true,
         }
+    }
+
+    /// Whether it can be found out who holds what.
+    pub(crate) fn sees(&self) -> bool {
+        #[cfg(feature = "std")]
+        return !matches!(self.0, Locks::OutOfSight);
+        #[cfg(not(feature = "std"))]
+        true
     }
 }

@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 use crate::TimestampedSlot;
 use crate::error::Holder;
 use crate::layout::{Control, Counters, Geometry, Side};
-use crate::participant::{Participant, ParticipantInfo};
+use crate::participant::{Evidence, Participant, ParticipantInfo};
 use crate::side::SideBuffer;
 use crate::sync::{AtomicU64, Ordering, look_at, raise};
 
@@ -30,8 +30,12 @@ mod heap;
 #[cfg(not(loom))]
 mod lent;
 mod lock;
+#[cfg(feature = "std")]
+mod lock_file;
 #[cfg(loom)]
 mod modelled;
+#[cfg(feature = "std")]
+pub(crate) mod names;
 
 #[cfg(not(loom))]
 pub use lent::Page;
@@ -225,12 +229,24 @@ impl Segment {
     pub(crate) fn infos(&self) -> impl Iterator<Item = ParticipantInfo> + '_ {
         let asker = self.locker().ok();
         (0..self.entries_used()).filter_map(move |index| {
-            let alive = match &asker {
-                Some(asker) => asker.is_locked(self, Place::Entry(index)),
-                None => true,
-            };
-            self.participant(index).info(index, alive)
+            let (alive, evidence) = self.is_alive(asker.as_ref(), index);
+            self.participant(index).info(index, alive, evidence)
         })
+    }
+
+    /// Whether the holder of an entry lives, and how that is known.
+    pub(crate) fn is_alive(&self, asker: Option<&Locker>, index: usize) -> (bool, Evidence) {
+        match asker {
+            Some(asker) if asker.sees() => {
+                (asker.is_locked(self, Place::Entry(index)), Evidence::Lock)
+            }
+            #[cfg(feature = "std")]
+            Some(_) => match self.participant(index).is_process_there() {
+                Some(there) => (there, Evidence::Process),
+                None => (true, Evidence::Nothing),
+            },
+            _ => (true, Evidence::Nothing),
+        }
     }
 
     /// Who holds an exclusive side, as far as the table tells.

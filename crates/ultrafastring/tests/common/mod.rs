@@ -52,6 +52,14 @@ impl AsRef<[u8]> for Numbered {
     }
 }
 
+/// Says that a test, or a part of one, cannot be done on this machine, and why. Where `UFR_NO_SKIPS` is
+/// set, as it is where all of them must have run, that is a failure.
+#[track_caller]
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("UFR_NO_SKIPS").is_none(), "UFR_NO_SKIPS is set, and {why}");
+    eprintln!("skipped: {why}");
+}
+
 /// Tries until `attempt` gives something, and lets others run in between. A test that would hang
 /// fails instead, saying what it waited for.
 #[track_caller]

@@ -5,15 +5,17 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 use ultrafastring::{
-    Builder, Finding, LaneStats, Observer, ParticipantInfo, PriorityClass, Redelivery, Timestamps,
+    Builder, Evidence, Finding, LaneStats, Observer, ParticipantInfo, PriorityClass, Redelivery,
+    Timestamps,
 };
 
-/// One line a ring: live or stale, capacity, messages in flight.
+/// One line a ring: live, stale, or unknown to who may not look at its locks; capacity, messages in
+/// flight.
 pub(crate) fn list(builder: &Builder) -> anyhow::Result<ExitCode> {
     for name in builder.list()? {
         match builder.observe(&name) {
             Ok(ring) => {
-                let state = if is_live(&ring) { "live" } else { "stale" };
+                let state = state(&ring);
                 println!("{name}\t{state}\t{} of {} in flight", ring.len(), ring.capacity());
             }
             Err(error) => println!("{name}\tunusable\t{error}"),
@@ -22,9 +24,15 @@ pub(crate) fn list(builder: &Builder) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether somebody has the ring open, or a handle on it, which outlives the opening.
-pub(crate) fn is_live(ring: &Observer) -> bool {
-    ring.is_open() || ring.participants().any(|participant| participant.alive)
+/// Whether somebody has the ring open, or a handle on it.
+fn state(ring: &Observer) -> &'static str {
+    if ring.sees_locks() {
+        if ring.is_open() { "live" } else { "stale" }
+    } else if ring.participants().any(|it| it.alive && it.evidence == Evidence::Process) {
+        "live"
+    } else {
+        "unknown"
+    }
 }
 
 /// Options of `ufr stat`.
@@ -82,6 +90,15 @@ fn lanes_as_json(lanes: &[LaneStats]) -> Value {
         .into()
 }
 
+/// How it is known who lives.
+fn evidence(evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::Lock => "lock",
+        Evidence::Process => "process",
+        _ => "nothing",
+    }
+}
+
 fn participant_as_json(participant: &ParticipantInfo) -> Value {
     json!({
         "index": participant.index,
@@ -90,6 +107,7 @@ fn participant_as_json(participant: &ParticipantInfo) -> Value {
         "side": participant.side.name(),
         "sharing": participant.sharing.name(),
         "alive": participant.alive,
+        "evidence": evidence(participant.evidence),
         "intent": participant.intent.map(|(first, count)| [first, count]),
         "hold": participant.hold.map(|(first, count)| [first, count]),
         "lanes": lanes_as_json(&participant.lanes),
@@ -164,7 +182,11 @@ fn print(name: &str, ring: &Observer) {
     println!("{:<12} {:>14} {:>14} {:>16}", "all", stats.sent, stats.received, stats.avg_latency);
     println!("\n{:<5} {:<8} {:<9} {:<10} {:<6} shows", "entry", "pid", "side", "sharing", "state");
     for it in ring.participants() {
-        let state = if it.alive { "alive" } else { "dead" };
+        let state = match (it.alive, it.evidence) {
+            (true, Evidence::Nothing) => "?",
+            (true, _) => "alive",
+            (false, _) => "dead",
+        };
         let shown = |what: &str, span: Option<(u64, u64)>| {
             span.map(|(first, count)| format!("{what} {first}+{count} ")).unwrap_or_default()
         };

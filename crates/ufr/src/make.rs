@@ -4,9 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use ultrafastring::{Builder, PriorityClass, Redelivery, SideMemory, Timestamps};
-
-use crate::look::is_live;
+use ultrafastring::{Builder, PriorityClass, Redelivery, RingError, SideMemory, Timestamps};
 
 /// Options of `ufr create`.
 #[derive(Args)]
@@ -116,6 +114,22 @@ fn redelivery(text: &str) -> Result<Redelivery, String> {
     }
 }
 
+/// Whether a file is not to be cleared up with what is stale: another user's ring, one that cannot be
+/// judged, one that is gone, or what is no ring.
+fn is_somebody_elses(error: &RingError) -> bool {
+    matches!(
+        error,
+        RingError::PermissionDenied { .. }
+            | RingError::ForeignOwner { .. }
+            | RingError::LooseMode { .. }
+            | RingError::LooseDirectory { .. }
+            | RingError::NotARing { .. }
+            | RingError::LayoutVersion { .. }
+            | RingError::BadLocks { .. }
+            | RingError::NoSuchRing { .. }
+    )
+}
+
 /// Options of `ufr rm`.
 #[derive(Args)]
 pub(crate) struct Remove {
@@ -131,12 +145,14 @@ impl Remove {
     pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
         if self.stale {
             for name in builder.list()? {
-                let Ok(ring) = builder.observe(&name) else { continue };
-                if !is_live(&ring) {
-                    builder.remove(&name)?;
-                    println!("{name}");
+                match builder.remove_stale(&name) {
+                    Ok(true) => println!("{name}"),
+                    Ok(false) => {}
+                    Err(error) if is_somebody_elses(&error) => {}
+                    Err(error) => return Err(error.into()),
                 }
             }
+            builder.sweep()?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut failed = None;

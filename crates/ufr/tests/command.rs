@@ -291,13 +291,13 @@ fn a_receiver_whose_reader_leaves_says_nothing() {
 }
 
 #[test]
-fn a_ring_is_one_file_named_after_it_made_once_and_removed() {
+fn a_ring_is_two_files_named_after_it_made_once_and_removed() {
     let place = Place::new();
     place.say(&["create", "quotes", "--capacity", "1024"]);
     let files: Vec<_> =
         fs::read_dir(place.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
-    assert_eq!(files.len(), 1);
-    assert!(files[0].to_str().unwrap().contains("quotes"));
+    assert_eq!(files.len(), 2);
+    assert!(files.iter().all(|file| file.to_str().unwrap().contains("quotes")));
     let again = place.run(&["create", "quotes"]);
     assert_eq!(again.status.code(), Some(1));
     assert!(error_of(&again).contains("quotes"), "{again:?}");
@@ -416,6 +416,49 @@ fn a_ring_that_somebody_has_open_is_live_before_its_first_handle() {
     drop(ring);
     assert!(place.say(&["ls"]).starts_with("opened\tstale"));
     assert_eq!(place.say(&["rm", "--stale"]), "opened\n");
+    assert!(fs::read_dir(place.path()).unwrap().next().is_none());
+}
+
+/// Who may only read a ring's file is told who lives by the processes, since the locks are not for
+/// everybody.
+#[test]
+fn who_may_only_look_at_a_ring_sees_it_and_who_lives() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    let place = Place::new();
+    if fs::metadata(place.path()).unwrap().uid() != 0 {
+        assert!(std::env::var_os("UFR_NO_SKIPS").is_none(), "UFR_NO_SKIPS is set, and not root");
+        eprintln!("skipped: other users can be played by root only");
+        return;
+    }
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(place.path(), 0o755);
+    let mut sender = place.ufr(&["send", "seen"]).stdin(Stdio::piped()).spawn().unwrap();
+    until("it is there", || place.say(&["ls"]).contains("live"));
+    mode(&place.path().join("ufr-seen"), 0o644);
+    let as_other = |arguments: &[&str]| {
+        let mut command = place.ufr(arguments);
+        // Some user that is not the one who runs the tests.
+        let output = command.args(["--trust", "anyone"]).uid(65_533).gid(65_533).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (_, list) = as_other(&["ls"]);
+    assert!(list.starts_with("seen\tlive"), "{list}");
+    let (_, table) = as_other(&["stat", "seen"]);
+    assert!(table.contains(&sender.id().to_string()) && table.contains("alive"), "{table}");
+    let (_, json) = as_other(&["stat", "seen", "--json"]);
+    assert!(json.contains("\"evidence\": \"process\""), "{json}");
+    assert_eq!(as_other(&["doctor", "--check", "seen"]).0, Some(0));
+    assert_eq!(as_other(&["rm", "--stale"]), (Some(0), String::new()));
+    assert_eq!(as_other(&["send", "seen"]).0, Some(1));
+    sender.kill().unwrap();
+    sender.wait().unwrap();
+    let (_, list) = as_other(&["ls"]);
+    assert!(list.starts_with("seen\tunknown"), "{list}");
+    assert!(as_other(&["stat", "seen"]).1.contains("dead"));
+    assert!(place.say(&["ls"]).starts_with("seen\tstale"));
 }
 
 #[test]
@@ -502,7 +545,7 @@ fn the_doctor_finishes_what_a_killed_process_left_and_refuses_a_damaged_ring() {
     assert_eq!(place.say(&["doctor", "r"]), "r: all is well\n");
 
     // The last slot of the file says that it is of the first position.
-    let file = fs::read_dir(place.path()).unwrap().next().unwrap().unwrap().path();
+    let file = place.path().join("ufr-r");
     let mut bytes = fs::read(&file).unwrap();
     let last = bytes.len() - 64;
     bytes[last..last + 8].copy_from_slice(&1u64.to_le_bytes());

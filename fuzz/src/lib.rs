@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver as Results, Sender as Orders, channel};
 
 use arbitrary::{Arbitrary, Unstructured};
 use tempfile::TempDir;
+use ultrafastring::layout::LAYOUT_VERSION;
 use ultrafastring::{
     Builder, Consumer, Exclusive, INLINE_SIZE, Page, PriorityClass, Producer, Redelivery, Shared,
     Sharing, Timestamps, UltraFastRing,
@@ -485,6 +486,18 @@ enum Contents<'a> {
     Ring(Shape, Vec<(bool, Spot, u8, Word)>, Option<i16>),
 }
 
+/// Puts the lock file beside a file of these bytes that it names, if it is long enough to name one:
+/// without it a file is refused for that alone.
+fn write_lock_file(directory: &std::path::Path, bytes: &[u8]) {
+    let Some(identity) = bytes.get(8 * 25..).and_then(<[u8]>::first_chunk) else { return };
+    let identity = u64::from_ne_bytes(*identity);
+    let words = [u64::from_le_bytes(*b"UFRlock\0"), LAYOUT_VERSION.into(), identity, 0];
+    let path = directory.join(format!(".ufr-x.lock-{identity:016x}"));
+    std::fs::write(&path, words.map(u64::to_ne_bytes).as_flattened()).expect("a lock file");
+    let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(path, own).expect("a lock file's mode");
+}
+
 /// Opening a file of arbitrary contents.
 pub fn open(bytes: &[u8]) {
     thread_local! {
@@ -500,10 +513,13 @@ pub fn open(bytes: &[u8]) {
         });
         let builder = Builder::new().directory(directory.path());
         let path = builder.path("x").expect("a path");
+        // A ring with its lock file, and what is none by itself.
         let _ = builder.remove("x");
+        let _ = std::fs::remove_file(&path);
         match contents {
             Contents::Bytes(bytes) => {
                 std::fs::write(&path, bytes).expect("a file");
+                write_lock_file(directory.path(), bytes);
             }
             Contents::Ring(shape, changes, longer) => {
                 let Ok(ring) = shape.builder().directory(directory.path()).create("x") else {

@@ -33,7 +33,8 @@
 //!  word  0  LOCK_MAGIC          byte  0          the ring is open (shared)
 //!        1  layout version            1          the ring is being removed
 //!        2  identity                  2, 3       the producer side, the consumer side
-//!        3  zero                      4096 + n   entry n of the participant table
+//!        3  zero                      4096 + 2n  entry n of the participant table: its claim,
+//!                                                and behind it the life of its holder
 //! ```
 
 use crate::error::Invalid;
@@ -487,9 +488,10 @@ pub(crate) mod lock_bytes {
         }
     }
 
-    /// Who holds an entry of the participant table.
-    pub(crate) const fn entry(index: usize) -> u64 {
-        4_096 + index as u64
+    /// Who is taking an entry of the participant table, or at work in a dead holder's. The byte
+    /// behind it is locked as long as the files of the entry's holder are open.
+    pub(crate) const fn claim(index: usize) -> u64 {
+        4_096 + 2 * index as u64
     }
 }
 

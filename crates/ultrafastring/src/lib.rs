@@ -32,6 +32,8 @@ mod observe;
 mod participant;
 mod prefetch;
 mod priority;
+#[cfg(feature = "std")]
+mod process;
 mod processor;
 mod produce;
 mod race;

@@ -15,16 +15,15 @@
 //! alone. Whoever has the lock owns the entry and alone writes it. Pid, start time and name are
 //! told to people; nothing is decided by them.
 
-use core::fmt;
-#[cfg(feature = "std")]
-use std::format;
-
 use crate::lane::{LaneLine, LaneStats};
 use crate::layout::{CacheLineU64, Sharing, Side, Span};
+#[cfg(feature = "std")]
+use crate::process::Process;
 use crate::recover::Adopted;
 use crate::segment::{Locker, Place, Segment};
 use crate::sync::{AtomicU64, Ordering, look_at};
 use crate::{PriorityClass, RingError};
+use core::fmt;
 
 /// Nobody's.
 const FREE: u64 = 0;
@@ -241,28 +240,16 @@ impl Participant {
         self.state.store(FREE, Ordering::Release);
     }
 
-    /// Whether the process that the entry names is there; `None` if that cannot be told from here.
+    /// The process that the entry names.
     #[cfg(feature = "std")]
-    pub(crate) fn is_process_there(&self) -> Option<bool> {
-        // Relaxed, all: told to people, as in `info`.
-        let namespace = self.namespace.load(Ordering::Relaxed);
-        if namespace == 0 || namespace_of_this_process() != Some(namespace) {
-            return None;
+    pub(crate) fn process(&self) -> Process {
+        // Relaxed, all: told to people, or asked for by whoever has the entry's claim, under which
+        // alone they are written: it was taken after its last holder gave it back.
+        Process {
+            pid: self.pid.load(Ordering::Relaxed) as u32,
+            start_time: self.start_time.load(Ordering::Relaxed),
+            namespace: self.namespace.load(Ordering::Relaxed),
         }
-        let pid = i32::try_from(self.pid.load(Ordering::Relaxed)).ok();
-        let pid = pid.and_then(rustix::process::Pid::from_raw)?;
-        if rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
-            return Some(false);
-        }
-        // Somebody has the number. Without a look at when it began (/proc may hide it), it is
-        // taken for the one that is meant.
-        let began = self.start_time.load(Ordering::Relaxed);
-        let Some((state, start_time)) =
-            state_and_start(&format!("/proc/{}/stat", pid.as_raw_pid()))
-        else {
-            return Some(true);
-        };
-        Some(!matches!(state, 'Z' | 'X') && (start_time == began || began == 0))
     }
 
     /// What the entry tells about its holder.
@@ -466,10 +453,11 @@ impl Identity {
         } else {
             name
         };
+        let this = Process::this();
         Self {
-            pid: std::process::id(),
-            start_time: start_time_of_this_process().unwrap_or(0),
-            namespace: namespace_of_this_process().unwrap_or(0),
+            pid: this.pid,
+            start_time: this.start_time,
+            namespace: this.namespace,
             attached: since_1970.map_or(0, |time| time.as_nanos() as u64),
             name,
         }
@@ -480,36 +468,6 @@ impl Identity {
     pub(crate) fn of_this_process(name: ParticipantName) -> Self {
         Self { name, ..Self::default() }
     }
-}
-
-#[cfg(feature = "std")]
-fn start_time_of_this_process() -> Option<u64> {
-    if cfg!(fuzzing) {
-        // A fuzzer takes handles by the million, and this is most of what one costs.
-        return None;
-    }
-    state_and_start("/proc/self/stat").map(|(_, start_time)| start_time)
-}
-
-/// Fields 3 and 22 of a `/proc/PID/stat`: the process's state, and when it began, in clock ticks since
-/// boot (proc(5)).
-#[cfg(feature = "std")]
-fn state_and_start(path: &str) -> Option<(char, u64)> {
-    let stat = std::fs::read_to_string(path).ok()?;
-    // The second field, the program's name, may contain spaces and parentheses.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
-}
-
-/// The inode of the pid namespace (namespaces(7)).
-#[cfg(feature = "std")]
-fn namespace_of_this_process() -> Option<u64> {
-    if cfg!(fuzzing) {
-        return None;
-    }
-    use std::os::linux::fs::MetadataExt;
-    Some(std::fs::metadata("/proc/self/ns/pid").ok()?.st_ino())
 }
 
 /// A place in the table that a handle holds: the only way to write an entry. Dropping it vacates
@@ -556,6 +514,7 @@ impl Entry {
             }
         };
         segment.participant(index).introduce(role, identity);
+        locker.give_claim_back(segment, index);
         Ok((Self { segment: segment.clone(), locker, index, role }, adopted))
     }
 

@@ -89,7 +89,7 @@ fn vacate_if_clear(participant: &Participant) {
 
 /// Takes a dead one's entry over; `false` if it lives, or if that cannot be found out now.
 fn is_adopted(segment: &Segment, locker: &Locker, index: usize) -> bool {
-    let adopted = locker.try_lock(segment, Place::Entry(index)).unwrap_or(false);
+    let adopted = locker.try_adopt(segment, index);
     if adopted {
         segment.participant(index).note_adopted();
     }
@@ -135,7 +135,7 @@ fn shown_by_a_living_one(
 ) -> bool {
     (0..segment.entries_used()).filter(|&index| index != except).any(|index| {
         shown(segment.participant(index)).is_some_and(|span| span.contains(position))
-            && locker.is_locked(segment, Place::Entry(index))
+            && locker.lives(segment, index)
     })
 }
 
@@ -210,7 +210,7 @@ pub(crate) fn finish_hold(segment: &Segment, locker: &Locker, index: usize, own:
         .filter(|&other| {
             segment.participant(other).shown_hold().is_some_and(|shown| shown.overlaps(span))
         })
-        .any(|other| locker.is_locked(segment, Place::Entry(other)));
+        .any(|other| locker.lives(segment, other));
     if contested {
         return Finish::Later;
     }

@@ -137,6 +137,13 @@ pub(crate) fn fence_others() -> bool {
     cfg!(loom)
 }
 
+/// A full fence in every running thread of every process that has joined a ring; `false` if that cannot
+/// be.
+#[cfg(feature = "std")]
+pub(crate) fn fence_everybody() -> bool {
+    kernel::fence_everybody()
+}
+
 /// Makes both busy sides fence before they look for sleepers.
 pub(crate) fn demand_fences(segment: &Segment) {
     for side in [Side::Producer, Side::Consumer] {
@@ -210,7 +217,7 @@ pub(crate) fn arm(segment: &Segment, side: Side) -> u32 {
     // SeqCst: pairs with the fence in `ring`, where the busy side fences for itself.
     fence(Ordering::SeqCst);
     #[cfg(feature = "std")]
-    if !kernel::fence_everybody() {
+    if !fence_everybody() {
         // A sandbox was entered since this process joined: the others fence for themselves, from
         // their next look on.
         demand_fences(segment);

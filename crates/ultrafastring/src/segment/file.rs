@@ -210,6 +210,10 @@ impl Segment {
         let Some(base) = NonNull::new(base.cast::<u8>()) else {
             return Err(RingError::OutOfMemory { bytes: length });
         };
+        // A core is written before the locks of a process are given back, and would have all messages
+        // of an anonymous ring in it. Advice: where it is not taken, it is as it was.
+        // SAFETY: the new mapping; what it holds stays as it is.
+        let _ = unsafe { rustix::mm::madvise(base.as_ptr().cast(), length, Advice::LinuxDontDump) };
         fork::note_mapping(base.as_ptr(), length, file.as_raw_fd());
         let watch = fault::watch(base.as_ptr(), length, protection.bits() as libc::c_int);
         let generation = fork::generation();

@@ -95,6 +95,53 @@ impl Locker {
         }
     }
 
+    /// Takes the entry of a holder that is dead, or dying: none of its threads will run again, but its
+    /// files are not closed yet. `false` if it lives, or if that cannot be found out.
+    pub(crate) fn try_adopt(&self, segment: &Segment, index: usize) -> bool {
+        if self.try_lock(segment, Place::Entry(index)).unwrap_or(false) {
+            return true;
+        }
+        #[cfg(feature = "std")]
+        if let Locks::InFile(file) = &self.0
+            && file.try_claim(index, segment.file_path()).unwrap_or(false)
+        {
+            // With the claim, so that the process is the holder's, and of several who see it one takes
+            // over: `verification/tests/entry_ownership.rs` shows what goes wrong without.
+            if segment.participant(index).process().will_not_run_again()
+                && crate::wait::fence_everybody()
+            {
+                return true;
+            }
+            file.give_claim_back(index);
+        }
+        false
+    }
+
+    /// Gives a part of a new holder's locks back, once it has written who it is: from now on it is
+    /// known by that whether it is dying.
+    pub(crate) fn give_claim_back(&self, segment: &Segment, index: usize) {
+        #[cfg(feature = "std")]
+        if let Locks::InFile(file) = &self.0 {
+            file.give_claim_back(index);
+        }
+        let _ = (segment, index);
+    }
+
+    /// Whether somebody has an entry who may run again: its holder, or whoever is at work there.
+    pub(crate) fn lives(&self, segment: &Segment, index: usize) -> bool {
+        if !self.is_locked(segment, Place::Entry(index)) {
+            return false;
+        }
+        #[cfg(feature = "std")]
+        if let Locks::InFile(file) = &self.0 {
+            // In this order: who has its life locked and not its claim has written who it is.
+            return file.is_claimed(index)
+                || !(segment.participant(index).process().will_not_run_again()
+                    && crate::wait::fence_everybody());
+        }
+        true
+    }
+
     /// Gives a lock back.
     pub(crate) fn unlock(&self, segment: &Segment, place: Place) {
         match &self.0 {

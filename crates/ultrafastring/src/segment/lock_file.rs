@@ -125,7 +125,23 @@ impl LockFile {
 
     /// Takes the lock of a place if nobody has it; says whether it did.
     pub(super) fn try_lock(&self, place: Place, path: &Path) -> Result<bool, RingError> {
-        self.try_take(libc::F_WRLCK, byte_of(place), 1, path)
+        let (start, length) = bytes_of(place);
+        self.try_take(libc::F_WRLCK, start, length, path)
+    }
+
+    /// Takes an entry's claim alone.
+    pub(super) fn try_claim(&self, index: usize, path: &Path) -> Result<bool, RingError> {
+        self.try_take(libc::F_WRLCK, lock_bytes::claim(index), 1, path)
+    }
+
+    /// Gives it back, and keeps the rest of what is held.
+    pub(super) fn give_claim_back(&self, index: usize) {
+        let _ = self.command(libc::F_OFD_SETLK, libc::F_UNLCK, lock_bytes::claim(index), 1);
+    }
+
+    /// Whether another description has it.
+    pub(super) fn is_claimed(&self, index: usize) -> bool {
+        self.are_bytes_locked(lock_bytes::claim(index), 1)
     }
 
     /// Shares the lock of those who have the ring open; `false` if somebody is removing it.
@@ -135,7 +151,7 @@ impl LockFile {
 
     /// Whether another description shares that lock.
     pub(super) fn is_open_elsewhere(&self) -> bool {
-        self.is_byte_locked(lock_bytes::OPENING)
+        self.are_bytes_locked(lock_bytes::OPENING, 1)
     }
 
     /// Takes every lock that there is if nobody has any.
@@ -169,17 +185,19 @@ impl LockFile {
 
     pub(super) fn unlock(&self, place: Place) {
         // Giving back what one has cannot fail but for a closed descriptor, which has no locks.
-        let _ = self.command(libc::F_OFD_SETLK, libc::F_UNLCK, byte_of(place), 1);
+        let (start, length) = bytes_of(place);
+        let _ = self.command(libc::F_OFD_SETLK, libc::F_UNLCK, start, length);
     }
 
     /// Whether another description has the lock. When the kernel will not say: yes, since the
     /// living must not be taken for dead.
     pub(super) fn is_locked(&self, place: Place) -> bool {
-        self.is_byte_locked(byte_of(place))
+        let (start, length) = bytes_of(place);
+        self.are_bytes_locked(start, length)
     }
 
-    fn is_byte_locked(&self, byte: u64) -> bool {
-        self.command(libc::F_OFD_GETLK, libc::F_WRLCK, byte, 1)
+    fn are_bytes_locked(&self, start: u64, length: u64) -> bool {
+        self.command(libc::F_OFD_GETLK, libc::F_WRLCK, start, length)
             .map_or(true, |lock| lock.l_type != libc::F_UNLCK as libc::c_short)
     }
 
@@ -214,10 +232,12 @@ impl LockFile {
     }
 }
 
-fn byte_of(place: Place) -> u64 {
+/// Where the lock of a place begins, and how long it is.
+fn bytes_of(place: Place) -> (u64, u64) {
     match place {
-        Place::Side(side) => lock_bytes::side(side),
-        Place::Entry(index) => lock_bytes::entry(index),
+        Place::Side(side) => (lock_bytes::side(side), 1),
+        // Claim and life at once.
+        Place::Entry(index) => (lock_bytes::claim(index), 2),
     }
 }
 

@@ -241,7 +241,7 @@ impl Segment {
                 (asker.is_locked(self, Place::Entry(index)), Evidence::Lock)
             }
             #[cfg(feature = "std")]
-            Some(_) => match self.participant(index).is_process_there() {
+            Some(_) => match self.participant(index).process().is_there() {
                 Some(there) => (there, Evidence::Process),
                 None => (true, Evidence::Nothing),
             },

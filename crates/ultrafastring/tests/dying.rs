@@ -1,0 +1,166 @@
+//! Processes that take long to die.
+//!
+//! The kernel closes the files of a large process seconds after its last instruction, and gives back its
+//! locks only then. Here it takes as long as the test likes: the director copies a killed actor's
+//! descriptors, so that its locks stay held, and does not ask for the actor, so that `/proc` shows it as
+//! it shows one whose memory is being taken down.
+
+#![cfg(all(feature = "std", not(loom)))]
+
+mod common;
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::actor::{self, Actor, order, say, stage};
+use common::patiently;
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
+};
+use tempfile::TempDir;
+use ultrafastring::{Builder, PriorityClass, RecvError, RingError, UltraFastRing};
+
+const NORMAL: PriorityClass = PriorityClass::Normal;
+const NAME: &str = "stage";
+
+fn at(directory: &TempDir) -> Builder {
+    Builder::new().directory(directory.path())
+}
+
+/// Not a test by itself: the way into the other processes.
+#[test]
+fn an_actor_plays_its_part() {
+    let Some((words, directory)) = actor::part() else { return };
+    play(&words[0], &directory);
+}
+
+fn play(role: &str, directory: &Path) {
+    let ring = Builder::new().directory(directory).open(NAME).unwrap();
+    match role {
+        "reserve" => {
+            let mut producer = ring.producer().unwrap();
+            std::mem::forget(producer.reserve(4, NORMAL).unwrap());
+            say("reserved");
+            order();
+        }
+        "hold" => {
+            let mut consumer = ring.consumer().unwrap();
+            patiently("a message", || consumer.borrow().ok().map(std::mem::forget));
+            say("holding");
+            order();
+        }
+        "attach-exclusive" => {
+            let _producer = ring.exclusive_producer().unwrap();
+            say("attached");
+            order();
+        }
+        _ => panic!("there is no role {role}"),
+    }
+}
+
+/// An actor that was killed, and whose files stay open.
+struct Dying {
+    actor: Actor,
+    files: Vec<OwnedFd>,
+}
+
+impl Dying {
+    /// What `actor` has open is open for as long as this.
+    fn of(actor: Actor) -> Self {
+        let Self { actor, files } = Self::would_be(actor);
+        kill_process(actor.pid(), Signal::KILL).unwrap();
+        Self { actor, files }
+    }
+
+    /// The same of one that is not killed.
+    fn would_be(actor: Actor) -> Self {
+        let pid = actor.pid();
+        let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        let files = descriptors(pid)
+            .map(|number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).unwrap())
+            .collect();
+        Self { actor, files }
+    }
+
+    /// Has it die at last.
+    fn end(self) {
+        drop(self.files);
+        self.actor.kill();
+    }
+}
+
+fn descriptors(pid: Pid) -> impl Iterator<Item = i32> {
+    let list = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid())).unwrap();
+    list.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
+}
+
+fn a_claim(directory: &TempDir) -> (UltraFastRing, Actor) {
+    // For the actor, the thread's own handle, and a consumer.
+    let ring = at(directory).capacity(4).participants(3).create(NAME).unwrap();
+    let actor = Actor::start_and_hear(directory.path(), "reserve", "reserved");
+    ring.send_fast(b"next", NORMAL).unwrap();
+    (ring, actor)
+}
+
+#[test]
+fn the_claim_of_one_that_takes_long_to_die_holds_up_nobody() {
+    let directory = stage();
+    let (ring, actor) = a_claim(&directory);
+    let dying = Dying::of(actor);
+    let mut consumer = ring.consumer().unwrap();
+    assert_eq!(&*patiently("the next message", || consumer.try_recv().ok()), b"next");
+    assert_eq!(ring.stats().abandoned, 1);
+    // Its entry is free for others once its files are closed, and not before: a newcomer must have
+    // what the kernel still holds for the dying one.
+    assert!(matches!(ring.producer(), Err(RingError::TableFull { .. })));
+    dying.end();
+    ring.producer().unwrap();
+}
+
+#[test]
+fn what_one_that_takes_long_to_die_held_is_redelivered_once_and_marked() {
+    let directory = stage();
+    let ring = at(&directory).capacity(4).create(NAME).unwrap();
+    let mut others = [ring.consumer().unwrap(), ring.consumer().unwrap()];
+    for message in [b"one", b"two"] {
+        ring.send_fast(message, NORMAL).unwrap();
+    }
+    let dying = Actor::start_and_hear(directory.path(), "hold", "holding");
+    assert_eq!(&*others[0].try_recv().unwrap(), b"two");
+    let dying = Dying::of(dying);
+    let again = patiently("the dying one's message", || {
+        others.iter_mut().find_map(|consumer| consumer.try_recv().ok())
+    });
+    assert_eq!((&*again, again.is_redelivered()), (&b"one"[..], true));
+    assert_eq!(ring.send_batch(&[b"a", b"b", b"c", b"d"], NORMAL), Ok(4));
+    let rest: Vec<_> = others[0].try_iter().map(|message| message.is_redelivered()).collect();
+    assert_eq!(rest, [false; 4]);
+    dying.end();
+    assert_eq!(others[1].try_recv().unwrap_err(), RecvError::Empty);
+}
+
+#[test]
+fn one_whose_files_others_have_too_is_not_robbed_while_it_lives() {
+    let directory = stage();
+    let (ring, actor) = a_claim(&directory);
+    let living = Dying::would_be(actor);
+    let mut consumer = ring.consumer().unwrap();
+    let until = Instant::now() + Duration::from_millis(200);
+    while Instant::now() < until {
+        assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+    }
+    living.end();
+    assert_eq!(&*patiently("the next message", || consumer.try_recv().ok()), b"next");
+}
+
+#[test]
+fn the_exclusive_side_of_one_that_takes_long_to_die_is_taken_until_its_files_are_closed() {
+    let directory = stage();
+    let ring = at(&directory).exclusive_producer().create(NAME).unwrap();
+    let actor = Actor::start_and_hear(directory.path(), "attach-exclusive", "attached");
+    let dying = Dying::of(actor);
+    assert!(matches!(ring.exclusive_producer(), Err(RingError::SideTaken { .. })));
+    dying.end();
+    ring.exclusive_producer().unwrap();
+}

@@ -786,3 +786,85 @@ fn a_newcomer_in_a_dead_consumers_entry_delivers_what_was_held_before_its_slot_c
         check_all([numbers(&seen)], [1, 2].into_iter().chain(sent));
     });
 }
+
+#[test]
+fn what_a_dead_exclusive_consumer_held_is_marked_while_somebody_else_looks_after_its_entry() {
+    // Taking a handle takes a hundred steps.
+    check_with(Some(1), || {
+        let ring = Arc::new(two_slots().participants(3).exclusive_consumer().heap().unwrap());
+        let mut producer = ring.producer().unwrap();
+        send_all(&mut producer, [1, 2]);
+        let mut dying = ring.exclusive_consumer().unwrap();
+        mem::forget(dying.borrow().unwrap());
+        dying.die();
+        let bystander = {
+            let ring = Arc::clone(&ring);
+            spawn(move || ring.repair().unwrap())
+        };
+        let mut heir = ring.exclusive_consumer().unwrap();
+        let first = heir.try_recv().unwrap();
+        assert_eq!((number(&first), first.is_redelivered()), (1, true));
+        bystander.join().unwrap();
+        // And is marked no more, nor the next, whoever had the entry when.
+        drop(heir);
+        ring.repair().unwrap();
+        let mut next = ring.exclusive_consumer().unwrap();
+        let second = next.try_recv().unwrap();
+        assert_eq!((number(&second), second.is_redelivered()), (2, false));
+        assert!(next.try_recv().is_err());
+    });
+}
+
+#[test]
+fn a_reservation_that_was_forgotten_before_a_call_without_credit_and_a_death_blocks_nobody() {
+    const URGENT: PriorityClass = PriorityClass::RealTime;
+    check_with(Some(2), || {
+        let ring = two_slots().reserve(URGENT, 1).heap().unwrap();
+        let (mut dying, mut living) = (ring.producer().unwrap(), ring.producer().unwrap());
+        let mut consumer = ring.consumer().unwrap();
+        mem::forget(dying.reserve(40, URGENT).unwrap());
+        let death = spawn(move || {
+            // Two in flight would be one too many for this class.
+            let count = dying.send_batch(&[message(7), message(8)], NORMAL).unwrap_or(0);
+            dying.die();
+            (7..).take(count).collect::<Vec<_>>()
+        });
+        let sent = living.send_fast(&message(1), URGENT).is_ok();
+        let mut seen = recover_and_receive(&mut consumer, 1);
+        let more = death.join().unwrap();
+        seen.extend(recover_all(&mut consumer));
+        check_all([numbers(&seen)], sent.then_some(1).into_iter().chain(more));
+        // All positions are settled and both slots come back.
+        assert_eq!(living.send_batch(&[message(2), message(3)], URGENT), Ok(2));
+        assert_eq!(numbers(&recover_all(&mut consumer)), [2, 3]);
+    });
+}
+
+/// One was killed when it was about to claim, and another may have been faster.
+#[test]
+fn a_message_whose_reader_lives_comes_again_marked_at_most_once_for_one_that_died_claiming_it() {
+    check_with(Some(2), || {
+        let ring = two_slots().exclusive_producer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        producer.send_batch(&[message(1), message(2)], NORMAL).unwrap();
+        let dying = ring.consumer().unwrap();
+        let (mut reader, mut heir) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        let death = spawn(move || dying.die_before_claim());
+        let reading = spawn(move || {
+            let first = reader
+                .borrow()
+                .ok()
+                .map(|it| (number(it.as_inline().unwrap()), it.is_redelivered()));
+            (first, reader)
+        });
+        let mut seen = recover_and_receive(&mut heir, 1);
+        death.join().unwrap();
+        let (first, reader) = reading.join().unwrap();
+        seen.extend(first);
+        seen.extend(recover_all(&mut heir));
+        let again: Vec<_> = seen.extract_if(.., |(_, again)| *again).collect();
+        assert!(again.is_empty() || again == [(1, true)], "{again:?}");
+        check_all([numbers(&seen)], [1, 2]);
+        drop(reader);
+    });
+}

@@ -103,9 +103,9 @@ fn measure_ticks_per_second() -> f64 {
 fn counter_is_invariant() -> bool {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
-        use core::arch::x86_64::__cpuid;
+        use crate::processor::cpuid;
         let invariant =
-            __cpuid(0x8000_0000).eax >= 0x8000_0007 && __cpuid(0x8000_0007).edx & (1 << 8) != 0;
+            cpuid(0x8000_0000).eax >= 0x8000_0007 && cpuid(0x8000_0007).edx & (1 << 8) != 0;
         let sources = "/sys/devices/system/clocksource/clocksource0/available_clocksource";
         invariant && std::fs::read_to_string(sources).map_or(true, |it| kernel_trusts_counter(&it))
     }

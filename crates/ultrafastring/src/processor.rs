@@ -40,10 +40,21 @@ fn has(wanted: u8) -> bool {
     found & wanted != 0
 }
 
+/// What the processor says of itself under `leaf`.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+// Before Rust 1.94 `__cpuid` is an unsafe function, from then on it is a safe one.
+#[allow(unused_unsafe)]
+pub(crate) fn cpuid(leaf: u32) -> core::arch::x86_64::CpuidResult {
+    // SAFETY: every x86-64 processor has the instruction, which reads registers and writes
+    // registers. Where the kernel forbids it to programs (ARCH_SET_CPUID), the program has asked
+    // for that itself.
+    unsafe { core::arch::x86_64::__cpuid(leaf) }
+}
+
 #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
 #[cold]
 fn ask() -> u8 {
-    let leaf = core::arch::x86_64::__cpuid(0);
+    let leaf = cpuid(0);
     let maker = [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes);
     let ahead = if maker.as_flattened() == b"GenuineIntel" { WRITES_AHEAD } else { 0 };
     ahead | ask_for_vectors()
@@ -54,7 +65,7 @@ fn ask_for_vectors() -> u8 {
     // Bits of ECX: the processor has AVX, and `xgetbv` may be asked what the system keeps.
     const AVX: u32 = 1 << 28;
     const OSXSAVE: u32 = 1 << 27;
-    let said = core::arch::x86_64::__cpuid(1).ecx;
+    let said = cpuid(1).ecx;
     if said & AVX == 0 {
         return 0;
     }

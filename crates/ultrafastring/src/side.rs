@@ -22,14 +22,17 @@ use core::ptr::NonNull;
 
 use crate::processor;
 use crate::sync::AtomicU64;
-#[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(loom))))]
 use crate::sync::Ordering;
 
 /// How bytes are copied on this machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Copying {
     /// Whether 32-byte vectors can be used.
-    #[cfg_attr(any(not(target_arch = "x86_64"), miri, loom), expect(dead_code))]
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(loom))),
+        expect(dead_code)
+    )]
     avx: bool,
 }
 
@@ -74,13 +77,13 @@ impl<'a> SideBuffer<'a> {
     #[inline]
     pub(crate) fn write(self, copying: Copying, offset: usize, data: &[u8]) {
         assert!(offset <= self.size && data.len() <= self.size - offset, "beyond the side buffer");
-        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(loom)))]
         // SAFETY: both ranges are as long as they should be, by the assertion; `data` is borrowed
         // and so no part of the segment.
         unsafe {
             copy_bytes(copying, self.as_ptr().add(offset), data.as_ptr(), data.len());
         }
-        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+        #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(loom))))]
         {
             let _ = copying;
             self.write_words(offset, data);
@@ -98,7 +101,7 @@ impl<'a> SideBuffer<'a> {
             offset <= self.size && buffer.len() <= self.size - offset,
             "beyond the side buffer"
         );
-        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(loom)))]
         // SAFETY: as in `write`.
         unsafe {
             copy_bytes(
@@ -108,21 +111,21 @@ impl<'a> SideBuffer<'a> {
                 buffer.len(),
             );
         }
-        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+        #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(loom))))]
         {
             let _ = copying;
             self.read_words(offset, buffer);
         }
     }
 
-    #[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(loom))))]
     fn word(self, index: usize) -> &'a AtomicU64 {
         debug_assert!(index * 8 < self.size);
         // SAFETY: one of the buffer's words, as the callers' assertions say.
         unsafe { self.words.add(index).as_ref() }
     }
 
-    #[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(loom))))]
     fn write_words(self, mut offset: usize, mut data: &[u8]) {
         while !data.is_empty() {
             let within = offset % 8;
@@ -140,7 +143,7 @@ impl<'a> SideBuffer<'a> {
         }
     }
 
-    #[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(loom))))]
     fn read_words(self, mut offset: usize, mut buffer: &mut [MaybeUninit<u8>]) {
         while !buffer.is_empty() {
             let within = offset % 8;
@@ -166,7 +169,7 @@ impl<'a> SideBuffer<'a> {
 ///
 /// There are `length` bytes to read at `from` and to write at `to`, and they do not overlap. Those
 /// of the two that are not of the segment are the caller's.
-#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(loom)))]
 #[inline]
 unsafe fn copy_bytes(copying: Copying, to: *mut u8, from: *const u8, length: usize) {
     // Each loop copies whole blocks and then the last block, which may cover bytes again.

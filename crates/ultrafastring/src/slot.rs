@@ -200,7 +200,16 @@ pub enum SlotState {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stores {
     /// Whether aligned 16-byte stores are atomic.
-    #[cfg_attr(any(not(target_arch = "x86_64"), miri, loom, tsan), expect(dead_code))]
+    #[cfg_attr(
+        not(all(
+            target_arch = "x86_64",
+            target_feature = "sse2",
+            not(miri),
+            not(loom),
+            not(tsan)
+        )),
+        expect(dead_code)
+    )]
     wide: bool,
 }
 
@@ -315,12 +324,19 @@ impl TimestampedSlot {
         timestamp: u64,
         payload: Payload,
     ) {
-        #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(tsan)))]
+        // Not where the compiler may use no vector registers, as in a kernel that keeps none.
+        #[cfg(all(
+            target_arch = "x86_64",
+            target_feature = "sse2",
+            not(miri),
+            not(loom),
+            not(tsan)
+        ))]
         if stores.wide {
             use core::arch::x86_64::{__m128i, _mm_set_epi64x};
             let [a, b, c, d, e] = payload.0;
             let pair = |low: u64, high: u64| -> __m128i {
-                // SAFETY: needs SSE2, which every x86-64 processor has.
+                // SAFETY: needs SSE2, which this is compiled for.
                 unsafe { _mm_set_epi64x(high as i64, low as i64) }
             };
             // SAFETY: the four stores cover this slot, which is 64 bytes long and aligned to 64

@@ -165,7 +165,7 @@ fn check_memory_file(file: &OwnedFd) -> Result<(), RingError> {
         Err(_) => return refuse("it is not a memory file"),
     }
     // Huge pages (hugetlbfs) have seals too, and can run out when they are first touched.
-    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
     match rustix::fs::fstatfs(file) {
         Ok(system) if system.f_type == TMPFS_MAGIC => Ok(()),
         _ => refuse("it is not a memory file of ordinary pages"),

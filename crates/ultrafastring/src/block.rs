@@ -593,15 +593,13 @@ fn wait_any_until(handles: &mut [&mut dyn Wait], deadline: Option<Instant>) -> O
     fn news(handles: &mut [&mut dyn Wait]) -> Option<usize> {
         handles.iter_mut().position(|handle| handle.has_news())
     }
-    // About what a sleep and a wake-up cost.
-    const SPIN_TICKS: u64 = 1 << 13;
     let start = crate::rdtsc();
     loop {
         if let Some(ready) = news(handles) {
             return Some(ready);
         }
         let spins = handles.iter_mut().all(|handle| handle.spins());
-        if !spins || crate::rdtsc().saturating_sub(start) > SPIN_TICKS {
+        if !spins || crate::rdtsc().saturating_sub(start) > crate::threshold::SPIN_FOR_ANY.ticks() {
             break;
         }
         core::hint::spin_loop();

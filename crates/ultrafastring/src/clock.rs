@@ -2,17 +2,22 @@
 
 /// The time-stamp counter, in ticks; a portable stand-in elsewhere.
 ///
-/// On x86-64 this is the `rdtsc` instruction, which does not wait for earlier loads: a timestamp
+/// On x86 this is the `rdtsc` instruction, which does not wait for earlier loads: a timestamp
 /// may be taken some hundreds of ticks before an earlier load that misses the cache has its data.
 /// On AArch64 it is the virtual counter `cntvct_el0`. Elsewhere, and under Miri, it is nanoseconds
-/// of the monotonic clock with the feature `std`, and 0 without.
+/// of the monotonic clock with the feature `std`, the same for all processes, and 0 without.
 #[inline(always)]
 pub fn rdtsc() -> u64 {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), not(miri)))]
     {
-        // SAFETY: `rdtsc` exists on every x86-64 processor and touches no memory. Where the
-        // kernel forbids it to programs (PR_TSC_SIGSEGV), the program has asked for that itself.
-        unsafe { core::arch::x86_64::_rdtsc() }
+        #[cfg(target_arch = "x86")]
+        use core::arch::x86::_rdtsc;
+        #[cfg(target_arch = "x86_64")]
+        use core::arch::x86_64::_rdtsc;
+        // SAFETY: `rdtsc` exists on every x86-64 processor, and on every one of 32 bits that Rust
+        // compiles for, and touches no memory. Where the kernel forbids it to programs
+        // (PR_TSC_SIGSEGV), the program has asked for that itself.
+        unsafe { _rdtsc() }
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     {
@@ -23,20 +28,23 @@ pub fn rdtsc() -> u64 {
         }
         ticks
     }
-    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    #[cfg(any(
+        miri,
+        not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))
+    ))]
     {
         stand_in()
     }
 }
 
-/// Nanoseconds since the first call in this process, never 0: the stand-in where there is no
-/// counter that programs may read.
+/// Nanoseconds of the monotonic clock, which counts from the same moment in every process: the
+/// stand-in where there is no counter that programs may read.
 #[allow(dead_code)]
 fn stand_in() -> u64 {
     #[cfg(feature = "std")]
     {
-        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-        START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64 + 1
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
     }
     #[cfg(not(feature = "std"))]
     {
@@ -57,13 +65,12 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The clock of this machine, measured once a process against the monotonic clock, which
-    /// takes about five milliseconds.
+    /// The clock of this machine. Its rate is what the processor says of it on AArch64; elsewhere it
+    /// is measured once a process against the monotonic clock, which takes about five milliseconds.
     #[cfg(feature = "std")]
     pub fn calibrated() -> Self {
-        static CLOCK: std::sync::OnceLock<Clock> = std::sync::OnceLock::new();
-        *CLOCK.get_or_init(|| Self {
-            ticks_per_second: measure_ticks_per_second(),
+        *CALIBRATED.get_or_init(|| Self {
+            ticks_per_second: told_rate().map_or_else(measure_ticks_per_second, |rate| rate as f64),
             stable: counter_is_invariant(),
         })
     }
@@ -72,6 +79,65 @@ impl Clock {
     pub fn nanoseconds(&self, ticks: u64) -> f64 {
         ticks as f64 * 1e9 / self.ticks_per_second
     }
+}
+
+#[cfg(feature = "std")]
+static CALIBRATED: std::sync::OnceLock<Clock> = std::sync::OnceLock::new();
+
+/// Ticks a second of a counter of which nothing better is known: as on the machine on which the
+/// thresholds were chosen.
+pub(crate) const ASSUMED_RATE: u64 = 2_600_000_000;
+
+/// Ticks in so many nanoseconds of a counter of this rate, rounded, but never none in some time. A
+/// rate that no counter has counts as the nearest that one may have.
+pub(crate) const fn ticks_in(nanoseconds: u64, ticks_per_second: u64) -> u64 {
+    const SLOWEST: u64 = 1_000_000;
+    const FASTEST: u64 = 100_000_000_000;
+    let rate = match ticks_per_second {
+        ..SLOWEST => SLOWEST,
+        SLOWEST..FASTEST => ticks_per_second,
+        FASTEST.. => FASTEST,
+    };
+    let ticks = (nanoseconds as u128 * rate as u128 + 500_000_000) / 1_000_000_000;
+    if ticks == 0 && nanoseconds != 0 { 1 } else { ticks as u64 }
+}
+
+/// Ticks a second, if the processor says so.
+fn told_rate() -> Option<u64> {
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    {
+        let rate: u64;
+        // SAFETY: reading `cntfrq_el0` is allowed to programs on Linux, as reading the counter is, and
+        // touches no memory.
+        unsafe {
+            core::arch::asm!("mrs {}, cntfrq_el0", out(reg) rate, options(nomem, nostack, preserves_flags));
+        }
+        // Zero where the firmware did not set it.
+        (rate != 0).then_some(rate)
+    }
+    #[cfg(any(
+        miri,
+        not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))
+    ))]
+    {
+        // Nanoseconds: see `stand_in`.
+        Some(1_000_000_000)
+    }
+    #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), not(miri)))]
+    {
+        None
+    }
+}
+
+/// Ticks a second, as far as that is known without measuring: what the processor says, or what
+/// this process has measured before, or what is usual. On x86 that is wrong by a factor of two at
+/// most.
+pub(crate) fn known_rate() -> u64 {
+    #[cfg(feature = "std")]
+    if let Some(clock) = CALIBRATED.get() {
+        return clock.ticks_per_second as u64;
+    }
+    told_rate().unwrap_or(ASSUMED_RATE)
 }
 
 #[cfg(feature = "std")]
@@ -101,7 +167,7 @@ fn measure_ticks_per_second() -> f64 {
 
 #[cfg(feature = "std")]
 fn counter_is_invariant() -> bool {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), not(miri)))]
     {
         use crate::processor::cpuid;
         let invariant =
@@ -109,7 +175,7 @@ fn counter_is_invariant() -> bool {
         let sources = "/sys/devices/system/clocksource/clocksource0/available_clocksource";
         invariant && std::fs::read_to_string(sources).map_or(true, |it| kernel_trusts_counter(&it))
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    #[cfg(not(all(any(target_arch = "x86", target_arch = "x86_64"), not(miri))))]
     {
         // The generic timer of AArch64 and the monotonic clock run at one rate by definition.
         true
@@ -119,7 +185,7 @@ fn counter_is_invariant() -> bool {
 /// Whether the counter is among the clocks that the kernel would use: it strikes it out once it
 /// has seen it run unevenly, or differently on two processors.
 #[cfg(feature = "std")]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(not(any(target_arch = "x86", target_arch = "x86_64")), allow(dead_code))]
 fn kernel_trusts_counter(available: &str) -> bool {
     available.split_whitespace().any(|source| source == "tsc")
 }
@@ -134,6 +200,30 @@ mod tests {
         assert!(kernel_trusts_counter("kvm-clock tsc\n"));
         assert!(!kernel_trusts_counter("hpet acpi_pm \n"));
         assert!(!kernel_trusts_counter("tsc-early hpet\n"));
+    }
+
+    #[test]
+    fn the_stand_in_counts_from_the_same_moment_in_every_process() {
+        // Asked of the C library, as another process would.
+        let monotonic = || {
+            let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: `now` is written and nothing else.
+            assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) }, 0);
+            now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+        };
+        let (before, now, after) = (monotonic(), stand_in(), monotonic());
+        assert!((before..=after).contains(&now), "{before} {now} {after}");
+    }
+
+    #[test]
+    fn so_long_is_as_many_ticks_as_the_rate_says() {
+        assert_eq!(ticks_in(1_000_000_000, 25_000_000), 25_000_000);
+        assert_eq!(ticks_in(100_825, 2_600_000_000), 262_145);
+        assert_eq!(ticks_in(100_825, 25_000_000), 2_521);
+        assert_eq!(ticks_in(1, 25_000_000), 1, "some time is not none");
+        assert_eq!(ticks_in(0, 25_000_000), 0);
+        assert_eq!(ticks_in(1_000_000, 0), 1_000, "a rate that no counter has");
+        assert_eq!(ticks_in(1_000_000, u64::MAX), 100_000_000, "a rate that no counter has");
     }
 
     #[test]

@@ -3,27 +3,34 @@
 //! It watches how fast messages arrive and says in how many of them a frontier, a counter or a
 //! wake-up is announced. It never withholds a message: a commit is visible at once, whatever the
 //! mode. What it defers is bounded by its largest mode (64 messages), by an eighth of the credit
-//! limit, and by [`WINDOW_TICKS`] where timestamps are taken.
+//! limit, and by [`WINDOW`] where timestamps are taken.
 
-/// After this many ticks (about a microsecond) since the last announcement, the next message is
-/// announced whatever the mode.
-pub const WINDOW_TICKS: u64 = 3_000;
+use core::time::Duration;
 
-/// Intervals are cut at this many ticks before they enter the average, so that one long silence
+use crate::clock::{ASSUMED_RATE, ticks_in};
+
+/// After so long (about a microsecond) since the last announcement, the next message is announced
+/// whatever the mode.
+pub const WINDOW: Duration = Duration::from_nanos(1_154);
+
+/// Intervals are cut at so many nanoseconds before they enter the average, so that one long silence
 /// is forgotten after some dozens of messages.
-const LONGEST_INTERVAL: u64 = 1 << 15;
+const LONGEST_INTERVAL: u64 = 12_603;
+
+/// Nanoseconds between messages below which a mode begins: `Aggressive`, `Moderate`, `Light`.
+const BOUNDS: [u64; 3] = [98, 394, 3_151];
 
 /// How many messages share one announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum CoalesceMode {
-    /// Each message by itself: messages come more than 8,192 ticks apart.
+    /// Each message by itself: messages come more than 3,151 nanoseconds apart.
     Immediate = 0,
-    /// Four: messages come 1,024 to 8,192 ticks apart.
+    /// Four: messages come 394 to 3,151 nanoseconds apart.
     Light = 1,
-    /// Sixteen: messages come 256 to 1,024 ticks apart.
+    /// Sixteen: messages come 98 to 394 nanoseconds apart.
     Moderate = 2,
-    /// Sixty-four: messages come less than 256 ticks apart.
+    /// Sixty-four: messages come less than 98 nanoseconds apart.
     Aggressive = 3,
 }
 
@@ -32,17 +39,6 @@ impl CoalesceMode {
     #[inline]
     pub const fn batch(self) -> u64 {
         1 << (2 * self as u32)
-    }
-
-    /// The mode for an average interval between arrivals, in ticks.
-    #[inline]
-    pub const fn for_interval(ticks: u64) -> Self {
-        match ticks {
-            0..256 => Self::Aggressive,
-            256..1_024 => Self::Moderate,
-            1_024..8_192 => Self::Light,
-            _ => Self::Immediate,
-        }
     }
 
     /// The name used in tables: `immediate`, `light`, `moderate`, `aggressive`.
@@ -56,8 +52,9 @@ impl CoalesceMode {
     }
 }
 
-/// `(7/8)^n` in units of 1/65536, for n up to the largest batch.
-const DECAY: [u64; 65] = {
+/// `(7/8)^n` in units of 1/65536, for n up to the largest batch. A static: a constant is copied to
+/// where one of it is picked, all of it.
+static DECAY: [u64; 65] = {
     let mut table = [65_536u64; 65];
     let mut n = 1;
     while n < 65 {
@@ -69,6 +66,9 @@ const DECAY: [u64; 65] = {
 
 /// An exponential moving average (weight 1/8) of the interval between arrivals, and the mode that
 /// follows from it.
+///
+/// Arrivals are told in ticks of a counter of 2.6 GHz, unless [`with_rate`](Self::with_rate) says
+/// another rate.
 ///
 /// ```
 /// use ultrafastring::{CoalesceController, CoalesceMode};
@@ -86,12 +86,30 @@ pub struct CoalesceController {
     last: u64,
     /// The average interval in sixteenths of a tick.
     average: u64,
+    /// [`LONGEST_INTERVAL`] in sixteenths of a tick.
+    longest: u64,
+    /// [`BOUNDS`] in sixteenths of a tick: a counter may have few ticks in so short a time.
+    bounds: [u64; 3],
 }
 
 impl CoalesceController {
     /// A controller that has seen nothing since `now` (ticks) and assumes sparse arrivals.
     pub const fn new(now: u64) -> Self {
-        Self { last: now, average: LONGEST_INTERVAL << 4 }
+        Self { last: now, average: 0, longest: 0, bounds: [0; 3] }.with_rate(ASSUMED_RATE)
+    }
+
+    /// The same for a counter of so many ticks a second, which counts as a million at least. What
+    /// it has seen is forgotten.
+    pub const fn with_rate(mut self, ticks_per_second: u64) -> Self {
+        // In sixteenths: as for a counter that is so much faster.
+        self.longest = ticks_in(16 * LONGEST_INTERVAL, ticks_per_second);
+        self.average = self.longest;
+        let mut i = 0;
+        while i < BOUNDS.len() {
+            self.bounds[i] = ticks_in(16 * BOUNDS[i], ticks_per_second);
+            i += 1;
+        }
+        self
     }
 
     /// Records one arrival at `now` (ticks) and gives the mode that now holds.
@@ -107,18 +125,21 @@ impl CoalesceController {
     #[inline]
     pub fn record_arrivals(&mut self, count: u64, now: u64) -> CoalesceMode {
         if count != 0 {
-            let elapsed = now.saturating_sub(self.last);
+            // In sixteenths before it is divided: a slow counter has few ticks between messages. What
+            // is shifted out only a clock that jumps can have, whose interval is any.
+            let elapsed = now.saturating_sub(self.last) << 4;
             let interval = if count == 1 { elapsed } else { elapsed / count };
-            let interval = interval.min(LONGEST_INTERVAL) << 4;
+            let interval = interval.min(self.longest);
             let keep = DECAY[count.min(64) as usize];
-            // At most 2^19 in each average and 2^16 in the weight: no overflow.
+            // At most 2^25 in each average and 2^16 in the weight: no overflow.
             self.average = (interval * (65_536 - keep) + self.average * keep) >> 16;
             self.last = now;
         }
         self.mode()
     }
 
-    /// The average interval between arrivals, in ticks; intervals over 32,768 count as that.
+    /// The average interval between arrivals, in ticks; intervals over 12.6 microseconds count as
+    /// that.
     #[inline]
     pub const fn interval(&self) -> u64 {
         self.average >> 4
@@ -127,7 +148,13 @@ impl CoalesceController {
     /// The mode that follows from the average.
     #[inline]
     pub const fn mode(&self) -> CoalesceMode {
-        CoalesceMode::for_interval(self.interval())
+        let [aggressive, moderate, light] = self.bounds;
+        match self.average {
+            average if average < aggressive => CoalesceMode::Aggressive,
+            average if average < moderate => CoalesceMode::Moderate,
+            average if average < light => CoalesceMode::Light,
+            _ => CoalesceMode::Immediate,
+        }
     }
 }
 
@@ -146,21 +173,41 @@ mod tests {
 
     #[test]
     fn a_step_in_the_load_changes_the_mode_within_some_dozens_of_messages() {
-        let mut coalesce = CoalesceController::new(0);
-        let mut now = 0;
-        for (interval, mode) in [
-            (30, CoalesceMode::Aggressive),
-            (600, CoalesceMode::Moderate),
-            (4_000, CoalesceMode::Light),
-            (2_600_000, CoalesceMode::Immediate),
-            (30, CoalesceMode::Aggressive),
-        ] {
-            for _ in 0..64 {
-                now += interval;
-                coalesce.record_arrival(now);
+        // From the slowest counters of Arm machines to the fastest of x86 ones.
+        for rate in [19_200_000, 25_000_000, 62_500_000, 1_000_000_000, ASSUMED_RATE, 5_000_000_000]
+        {
+            let mut coalesce = CoalesceController::new(0).with_rate(rate);
+            assert_eq!(coalesce.mode(), CoalesceMode::Immediate);
+            let mut nanoseconds = 0;
+            for (interval, mode) in [
+                (12, CoalesceMode::Aggressive),
+                (230, CoalesceMode::Moderate),
+                (1_540, CoalesceMode::Light),
+                (1_000_000, CoalesceMode::Immediate),
+                (12, CoalesceMode::Aggressive),
+            ] {
+                for _ in 0..64 {
+                    nanoseconds += interval;
+                    coalesce.record_arrival(ticks_in(nanoseconds, rate));
+                }
+                let ticks = coalesce.interval();
+                assert_eq!(
+                    coalesce.mode(),
+                    mode,
+                    "a message in {interval} ns at {rate} Hz: {ticks} ticks"
+                );
             }
-            assert_eq!(coalesce.mode(), mode, "at one message in {interval} ticks");
         }
+    }
+
+    #[test]
+    fn at_2_6_gigahertz_the_bounds_are_about_powers_of_two() {
+        let coalesce = CoalesceController::new(0);
+        assert_eq!(
+            coalesce.bounds.map(|bound| bound.next_multiple_of(16) >> 4),
+            [255, 1_025, 8_193]
+        );
+        assert_eq!(coalesce.longest >> 4, (1 << 15) - 1);
     }
 
     #[cfg(not(miri))]
@@ -196,7 +243,7 @@ mod tests {
                     let was = coalesce.interval();
                     now += step;
                     coalesce.record_arrival(now);
-                    let cut = step.min(LONGEST_INTERVAL);
+                    let cut = step.min(coalesce.longest >> 4);
                     prop_assert!(coalesce.interval() + 1 >= was.min(cut));
                     prop_assert!(coalesce.interval() <= was.max(cut));
                 }
@@ -207,7 +254,7 @@ mod tests {
                 let mut coalesce = CoalesceController::new(0);
                 for now in times {
                     coalesce.record_arrivals(now % 70, now);
-                    prop_assert!(coalesce.interval() <= LONGEST_INTERVAL);
+                    prop_assert!(coalesce.average <= coalesce.longest);
                 }
             }
         }

@@ -20,7 +20,6 @@ use core::mem::MaybeUninit;
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
-use crate::coalesce::WINDOW_TICKS;
 use crate::lane::ReceivedRun;
 use crate::layout::{MAX_POSITION, MAX_SPAN, Redelivery, Sharing, Side, Span};
 use crate::message::{Batch, Message, Received};
@@ -28,11 +27,12 @@ use crate::participant::{Entry, Event, Identity, Role};
 use crate::prefetch::ReadAhead;
 use crate::produce::Mode;
 use crate::race;
-use crate::recover::{self, Adopted, STUCK_TICKS};
+use crate::recover::{self, Adopted};
 use crate::segment::Segment;
 use crate::side::{Copying, SideBuffer};
 use crate::slot::{Meta, Payload, SlotState};
 use crate::sync::{Ordering, raise};
+use crate::threshold::{self, ANNOUNCE, STUCK};
 use crate::wait;
 use crate::{
     CoalesceController, CoalesceMode, INLINE_SIZE, LaneStats, PriorityClass, RecvError, RingError,
@@ -128,6 +128,10 @@ pub struct Consumer<S: Mode> {
     pub(crate) handed_on: Option<usize>,
     #[cfg(any(feature = "std", loom))]
     pub(crate) waiting: wait::Waiting,
+    /// So many ticks after the last grant.
+    grant_after: u64,
+    /// How many ticks it is stuck before it looks for the dead.
+    stuck_after: u64,
     /// The position at which nothing was found by the last look around.
     found_nothing_at: u64,
     /// Where the release frontier of a shared side stands still, and since when, in ticks.
@@ -261,6 +265,7 @@ impl<S: Mode> Consumer<S> {
         } else {
             recover::succeed_exclusive_consumer(segment, entry.locker(), entry.index(), position)
         };
+        let rate = threshold::settle();
         let mut this = Self {
             position,
             received: 0,
@@ -273,7 +278,7 @@ impl<S: Mode> Consumer<S> {
             look_mask: CALLS_PER_LOOK - 1,
             looked_at: 0,
             lanes: entry.participant().lanes(),
-            coalesce: CoalesceController::new(rdtsc()),
+            coalesce: CoalesceController::new(rdtsc()).with_rate(rate),
             granted: 0,
             most_ungranted: (segment.geometry().credit_limit / 8).max(1),
             holding: false,
@@ -283,6 +288,8 @@ impl<S: Mode> Consumer<S> {
             behind: (u64::MAX, 0),
             #[cfg(any(feature = "std", loom))]
             waiting: wait::Waiting::default(),
+            grant_after: ANNOUNCE.ticks(),
+            stuck_after: STUCK.ticks(),
             found_nothing_at: u64::MAX,
             stuck_since: 0,
             detours: 0,
@@ -996,7 +1003,7 @@ impl<S: Mode> Consumer<S> {
         self.pauses = if mode == CoalesceMode::Aggressive { LAG_PAUSES } else { 0 };
         self.granted = self.received;
         self.grant_at = self.received + batch.min(self.most_ungranted);
-        self.grant_by = now.saturating_add(WINDOW_TICKS);
+        self.grant_by = now.saturating_add(self.grant_after);
     }
 
     /// Looks whether the frontier is held back for long by a dead consumer. Where messages keep
@@ -1007,7 +1014,7 @@ impl<S: Mode> Consumer<S> {
         let tail = counters.consumer_tail.load(Ordering::Relaxed);
         if tail >= counters.consumer_head.load(Ordering::Relaxed) || tail != self.behind.0 {
             self.behind = (tail, now);
-        } else if now.wrapping_sub(self.behind.1) > STUCK_TICKS && !cfg!(loom) {
+        } else if now.wrapping_sub(self.behind.1) > self.stuck_after && !cfg!(loom) {
             // Not in a model, which must not depend on the clock.
             self.behind.1 = now;
             if self.adopted.is_none() && self.adopt_dead() {
@@ -1143,7 +1150,7 @@ impl<S: Mode> Consumer<S> {
         let now = rdtsc();
         // Wrapping, here and below: a clock that was set back is a reason to look, not to wait for
         // it. Not in a model, which must not depend on the clock.
-        let sparse = now.wrapping_sub(self.looked_at) > STUCK_TICKS && !cfg!(loom);
+        let sparse = now.wrapping_sub(self.looked_at) > self.stuck_after && !cfg!(loom);
         self.look_mask = if sparse { 0 } else { CALLS_PER_LOOK - 1 };
         self.looked_at = now;
         if self.position != self.found_nothing_at {
@@ -1165,7 +1172,7 @@ impl<S: Mode> Consumer<S> {
         // The stream has stopped: who comes next is not kept waiting.
         self.pauses = 0;
         self.read_ahead.stop();
-        if now.wrapping_sub(self.stuck_since) > STUCK_TICKS && !cfg!(loom) {
+        if now.wrapping_sub(self.stuck_since) > self.stuck_after && !cfg!(loom) {
             self.stuck_since = now;
             if self.help() {
                 return self.detour();

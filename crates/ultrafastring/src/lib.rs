@@ -46,6 +46,7 @@ mod segment;
 mod side;
 pub mod slot;
 mod sync;
+mod threshold;
 #[cfg(feature = "std")]
 mod trust;
 mod trusted;

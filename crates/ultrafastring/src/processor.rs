@@ -2,6 +2,10 @@
 //!
 //! `cpuid` leaves a virtual machine for its host, for microseconds; a program may take handles often.
 
+#[cfg(all(target_arch = "x86", not(miri)))]
+use core::arch::x86 as arch;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use core::arch::x86_64 as arch;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// The question was asked: with nothing else, the answer is that it can do none of these.
@@ -41,14 +45,15 @@ fn has(wanted: u8) -> bool {
 }
 
 /// What the processor says of itself under `leaf`.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), not(miri)))]
 // Before Rust 1.94 `__cpuid` is an unsafe function, from then on it is a safe one.
 #[allow(unused_unsafe)]
-pub(crate) fn cpuid(leaf: u32) -> core::arch::x86_64::CpuidResult {
-    // SAFETY: every x86-64 processor has the instruction, which reads registers and writes
+#[cfg_attr(all(not(feature = "std"), any(target_arch = "x86", loom)), allow(dead_code))]
+pub(crate) fn cpuid(leaf: u32) -> arch::CpuidResult {
+    // SAFETY: every processor that Rust compiles for has the instruction, which reads registers and writes
     // registers. Where the kernel forbids it to programs (ARCH_SET_CPUID), the program has asked
     // for that itself.
-    unsafe { core::arch::x86_64::__cpuid(leaf) }
+    unsafe { arch::__cpuid(leaf) }
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]

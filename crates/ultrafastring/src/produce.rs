@@ -12,17 +12,17 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::coalesce::WINDOW_TICKS;
 use crate::lane::SentRun;
 use crate::layout::{MAX_POSITION, MAX_SPAN, Sharing, Side, Span, Timestamps};
 use crate::participant::{Entry, Event, Identity, Role};
 use crate::processor;
 use crate::race;
-use crate::recover::{self, STUCK_TICKS};
+use crate::recover;
 use crate::segment::Segment;
 use crate::side::{Copying, SideBuffer};
 use crate::slot::{Meta, Payload, SlotState, Stores};
 use crate::sync::{Ordering, raise};
+use crate::threshold::{self, ANNOUNCE, STUCK};
 use crate::wait;
 use crate::{
     CoalesceController, CoalesceMode, CreditController, INLINE_SIZE, LaneStats, PriorityClass,
@@ -157,6 +157,10 @@ pub struct Producer<S: Mode> {
     announced: u64,
     /// No more than so many messages share an announcement.
     most_unannounced: u64,
+    /// So many ticks after the last announcement.
+    announce_after: u64,
+    /// How many ticks it is without credit before it looks for the dead.
+    stuck_after: u64,
     /// The release frontier that refused it credit, and since when, in ticks.
     refused: (u64, u64),
     /// Position of a reservation that may have been forgotten (shared).
@@ -202,6 +206,7 @@ impl<S: Mode> Producer<S> {
             Self::next_position(segment)
         };
         let position = position.min(MAX_POSITION);
+        let rate = threshold::settle();
         // A frontier beyond it is a peer's garbage, and would be credit without end.
         let granted = granted.min(position);
         Ok(Self {
@@ -215,12 +220,14 @@ impl<S: Mode> Producer<S> {
                 if Self::SHARED { 0 } else { position },
             ),
             lanes: entry.participant().lanes(),
-            coalesce: CoalesceController::new(rdtsc()),
+            coalesce: CoalesceController::new(rdtsc()).with_rate(rate),
             unannounced: 0,
             announce_at: if Self::SHARED { 1 } else { position + 1 },
             announce_by: 0,
             announced: position,
             most_unannounced: geometry.capacity as u64,
+            announce_after: ANNOUNCE.ticks(),
+            stuck_after: STUCK.ticks(),
             refused: (u64::MAX, 0),
             reserved: None,
             inline: Unsent::default(),
@@ -716,7 +723,7 @@ impl<S: Mode> Producer<S> {
         }
         // Wrapping: a clock that was set back is a reason to look. Not in a model, which must not
         // depend on the clock.
-        let stuck = now.wrapping_sub(self.refused.1) > STUCK_TICKS && !cfg!(loom);
+        let stuck = now.wrapping_sub(self.refused.1) > self.stuck_after && !cfg!(loom);
         if stuck {
             self.refused.1 = now;
         }
@@ -791,7 +798,7 @@ impl<S: Mode> Producer<S> {
         self.unannounced = 0;
         self.run.resume(self.count());
         self.announce_at = if Self::SHARED { batch } else { position + batch };
-        self.announce_by = now.saturating_add(WINDOW_TICKS);
+        self.announce_by = now.saturating_add(self.announce_after);
     }
 
     /// Gives up a claimed position: consumers skip it.

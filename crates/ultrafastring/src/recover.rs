@@ -20,10 +20,6 @@ use crate::slot::SlotState;
 use crate::sync::{Ordering, raise};
 use crate::wait;
 
-/// Ticks (about 100 microseconds) that somebody is stuck before looking whether a dead peer is in
-/// the way.
-pub(crate) const STUCK_TICKS: u64 = if cfg!(fuzzing) { 0 } else { 1 << 18 };
-
 /// A dead consumer's messages, being delivered again by whoever owns its entry now.
 #[derive(Debug)]
 pub(crate) struct Adopted {

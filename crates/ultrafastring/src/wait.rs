@@ -32,6 +32,8 @@ use std::time::{Duration, Instant};
 use crate::layout::{Bell, CLOSED, Sharing, Side};
 use crate::segment::Segment;
 use crate::sync::{Ordering, fence};
+#[cfg(any(feature = "std", loom))]
+use crate::threshold::{LOOK, RARE, SPIN_LEAST, SPIN_LONG, SPIN_MOST};
 
 /// What a handle keeps for its waits.
 #[cfg(any(feature = "std", loom))]
@@ -318,10 +320,6 @@ pub(crate) trait Sleeper {
     fn timed_out() -> Self::Stop;
 }
 
-/// Ticks (about 100 microseconds) of spinning between looks at everything.
-#[cfg(any(feature = "std", loom))]
-const LOOK_TICKS: u64 = 1 << 18;
-
 /// Tries in a row, with no pause of the wait's own between them, before a look at the clock and a
 /// pause, which take as long as several tries: what comes meanwhile waits for them.
 #[cfg(any(feature = "std", loom))]
@@ -430,17 +428,8 @@ impl<S: Sleeper> Drop for Leaving<'_, S> {
 /// How long to spin before sleeping, and whether to yield; `None`: not at all.
 #[cfg(any(feature = "std", loom))]
 fn spin_ticks(interval: u64, waiting: &Waiting) -> Option<(u64, bool)> {
-    /// About 3, 13 and 50 microseconds.
-    const LEAST: u64 = 1 << 13;
-    /// Longer than a peer that sleeps takes to wake up and answer: two that answer each other are out
-    /// of the habit of sleeping as soon as one of them has spun for so long, and do not fall back into
-    /// it for one answer that was late.
-    const LONG: u64 = 1 << 15;
-    const MOST: u64 = 1 << 17;
     /// While all waits have to sleep, one in so many spins for long all the same.
     const LONG_ONE_IN: u32 = 16;
-    /// Above this the controller's average says no more than that messages are rare.
-    const RARE: u64 = 1 << 14;
     if !spins(waiting.strategy) {
         return None;
     }
@@ -448,9 +437,10 @@ fn spin_ticks(interval: u64, waiting: &Waiting) -> Option<(u64, bool)> {
         return Some((u64::MAX, waiting.strategy == WaitStrategy::SpinThenYield));
     }
     // Eight times the usual: a gap of that length is seldom one of the stream.
-    let usual = if interval >= RARE { 0 } else { 8 * interval };
-    let least = if waiting.slept.is_multiple_of(LONG_ONE_IN) { LONG } else { LEAST };
-    Some((usual.clamp(least, MOST), false))
+    let usual = if interval >= RARE.ticks() { 0 } else { 8 * interval };
+    let long = waiting.slept.is_multiple_of(LONG_ONE_IN);
+    let least = if long { SPIN_LONG.ticks() } else { SPIN_LEAST.ticks() };
+    Some((usual.max(least).min(SPIN_MOST.ticks()), false))
 }
 
 /// Tries for a while. Says whether to go on; `false`: to sleep.
@@ -483,7 +473,7 @@ fn spin<S: Sleeper>(
         if enough {
             return Ok(false);
         }
-        if now.wrapping_sub(looked) > LOOK_TICKS {
+        if now.wrapping_sub(looked) > LOOK.ticks() {
             looked = now;
             if sleeper.look()? {
                 return Ok(true);
@@ -659,24 +649,29 @@ mod tests {
 
     #[test]
     fn spinning_is_long_while_it_is_enough_and_now_and_then_when_it_is_not() {
+        // What this machine's counter makes of a time, once the thresholds say the same.
+        let rate = crate::clock::Clock::calibrated().ticks_per_second as u64;
+        crate::threshold::settle();
+        let of = |nanoseconds| crate::clock::ticks_in(nanoseconds, rate);
         let mut waiting = Waiting::default();
         let mut ticks = |slept, interval| {
             waiting.slept = slept;
             spin_ticks(interval, &waiting).map_or(0, |(ticks, _)| ticks)
         };
         if kernel::is_alone() {
-            assert_eq!(ticks(0, 500), 0);
+            assert_eq!(ticks(0, of(190)), 0);
             return;
         }
-        let (long, least) = (ticks(0, 1 << 15), ticks(1, 1 << 15));
+        let rare = of(12_600);
+        let (long, least) = (ticks(0, rare), ticks(1, rare));
         assert!(long > least && least > 0);
         for slept in 1..100 {
             let expected = if slept % 16 == 0 { long } else { least };
-            assert_eq!(ticks(slept, 1 << 15), expected, "after {slept} sleeps");
+            assert_eq!(ticks(slept, rare), expected, "after {slept} sleeps");
         }
         // Eight times the usual, where that is known and more.
-        assert_eq!(ticks(1, 2_000), 16_000);
-        assert_eq!(ticks(0, 2_000), long);
-        assert_eq!(ticks(0, 10_000), 80_000);
+        assert_eq!(ticks(1, of(770)), 8 * of(770));
+        assert_eq!(ticks(0, of(770)), long);
+        assert_eq!(ticks(0, of(3_850)), 8 * of(3_850));
     }
 }

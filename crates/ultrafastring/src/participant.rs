@@ -13,7 +13,10 @@
 //! An entry is held through its *lock*: in a file a lock of the kernel's, which ends with the
 //! process that holds it and with nothing else; in memory a word, since a thread cannot be killed
 //! alone. Whoever has the lock owns the entry and alone writes it. Pid, start time and name are
-//! told to people; nothing is decided by them.
+//! told to people. One thing is decided by the first two: whether a holder that still has its lock is
+//! dying (`process.rs`).
+
+use core::fmt;
 
 use crate::lane::{LaneLine, LaneStats};
 use crate::layout::{CacheLineU64, Sharing, Side, Span};
@@ -21,9 +24,8 @@ use crate::layout::{CacheLineU64, Sharing, Side, Span};
 use crate::process::Process;
 use crate::recover::Adopted;
 use crate::segment::{Locker, Place, Segment};
-use crate::sync::{AtomicU64, Ordering, look_at};
+use crate::sync::{AtomicU64, Ordering, fence, look_at};
 use crate::{PriorityClass, RingError};
-use core::fmt;
 
 /// Nobody's.
 const FREE: u64 = 0;
@@ -111,7 +113,9 @@ impl Participant {
 
     /// Whether a memory segment's entry is held.
     pub(crate) fn is_word_locked(&self) -> bool {
-        self.lock.load(Ordering::Relaxed) != 0
+        // Acquire: pairs with the release in `unlock_word`: whoever sees its holder gone sees all that
+        // it did.
+        self.lock.load(Ordering::Acquire) != 0
     }
 
     /// The lane line of a class, for its owner to store.
@@ -144,7 +148,12 @@ impl Participant {
 
     /// What the entry says its holder is; untrusted.
     pub(crate) fn role(&self) -> Option<Role> {
-        Role::from_word(self.state.load(Ordering::Relaxed))
+        let state = self.state.load(Ordering::Relaxed);
+        // Acquire: pairs with the release in `vacate`: whoever sees a producer gone sees what it sent
+        // (`is_deserted` looks for that next). A fence, since observers ask too, whose mapping allows
+        // relaxed loads only.
+        fence(Ordering::Acquire);
+        Role::from_word(state)
     }
 
     /// What the intent word shows now.

@@ -620,6 +620,23 @@ fn closing_wakes_a_consumer_that_parks_and_what_was_sent_before_is_received() {
     }
 }
 
+#[test]
+fn what_a_producer_sent_before_it_left_is_received_before_its_consumer_is_told_that_it_left() {
+    check(|| {
+        let ring = two_slots().fences().exclusive_producer().exclusive_consumer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let mut consumer = ring.exclusive_consumer().unwrap();
+        // Producers have been seen, so that it ends when none is left.
+        send_all(&mut producer, [1]);
+        assert_eq!(number(&consumer.try_recv().unwrap()), 1);
+        consumer.end_when_deserted(true);
+        let leaving = spawn(move || send_all(&mut producer, [2]));
+        assert_eq!(consumer.recv_blocking().map(|message| number(&message)), Ok(2));
+        assert_eq!(consumer.recv_blocking().unwrap_err(), RecvError::Deserted);
+        leaving.join().unwrap();
+    });
+}
+
 // ---- deaths ------------------------------------------------------------------------------
 
 /// As [`receive_some`], after a look for the dead; says of each message whether it came again.

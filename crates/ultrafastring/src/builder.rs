@@ -113,7 +113,7 @@ impl Builder {
     }
 
     /// Bytes of the largest message, up to [`MAX_MESSAGE`](crate::layout::MAX_MESSAGE): 40 at
-    /// first. More than 40 give each slot a side buffer of this size, in which larger messages
+    /// first, and never less, since a slot holds as many. More than 40 give each slot a side buffer of this size, in which larger messages
     /// travel; smaller ones stay in the slot. What is never touched costs no memory, see
     /// [`side_memory`](Self::side_memory); [`pages`](Self::pages) says how much there can be.
     ///
@@ -240,6 +240,23 @@ impl Builder {
             created: 0,
             identity: 0,
         }
+    }
+
+    /// Whether a ring can be as it is chosen here, before it is made: what making it would say of
+    /// the numbers. How much memory there is plays no part.
+    ///
+    /// ```
+    /// use ultrafastring::Builder;
+    ///
+    /// assert!(Builder::new().capacity(4096).validate().is_ok());
+    /// assert!(Builder::new().capacity(1000).validate().is_err()); // no power of two
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::Invalid`] if a number is out of range.
+    pub fn validate(&self) -> Result<(), RingError> {
+        Ok(self.geometry().validate()?)
     }
 
     /// Makes a ring on the heap, for threads of one process.

@@ -2,21 +2,23 @@
 
 use crate::PriorityClass;
 use crate::lane::LaneStats;
-use crate::layout::Sharing;
+use crate::layout::{MAX_POSITION, Sharing};
 use crate::segment::Segment;
 use crate::slot::SlotState;
 use crate::sync::look_at;
 
 /// What a ring counts, over all participants that have been.
 ///
-/// Handles store their counters once in several messages: see
-/// [`Producer::flush`](crate::Producer::flush). The ring's own calls are always counted.
+/// The totals follow from positions, so that a process that is killed takes nothing of them with it.
+/// In one snapshot `sent` is never less than `received`, nor in a lane: in flight are
+/// `sent - received - discarded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RingStats {
-    /// Messages committed.
+    /// Messages sent. On a shared producer side with those whose positions are claimed and which are
+    /// being written at this moment; without those abandoned, once consumers have passed them.
     pub sent: u64,
-    /// Messages received, those redelivered counted again.
+    /// Messages received, each once; on a shared consumer side with those that are still held.
     pub received: u64,
     /// Mean latency in ticks of the messages that carried a timestamp.
     pub avg_latency: u64,
@@ -26,7 +28,10 @@ pub struct RingStats {
     pub redelivered: u64,
     /// Messages discarded in the place of consumers that died.
     pub discarded: u64,
-    /// The five lanes, the most urgent first.
+    /// The five lanes, the most urgent first, as handles have stored them: once in several messages,
+    /// 64 at most (see [`Producer::flush`](crate::Producer::flush)), and what a killed one had not
+    /// stored is missing for good. So their sums are approximately the totals. Those redelivered are
+    /// received again. A lane's `sent` is at least its `received`.
     pub lanes: [LaneStats; PriorityClass::COUNT],
 }
 
@@ -44,43 +49,71 @@ pub struct Positions {
     pub consumer_tail: u64,
 }
 
-/// What the participants have stored of their counters.
+/// What positions say of the totals, and what the participants have stored of their counters.
 pub(crate) fn stats(segment: &Segment) -> RingStats {
     let mut stats = RingStats::default();
+    // What consumers have done first, so that what producers have done is not older.
+    let consumed = look_at(&segment.counters().consumer_head).min(MAX_POSITION);
+    let mut skipped = 0u64;
     for index in 0..segment.entries_used() {
         let participant = segment.participant(index);
         for (sum, lane) in stats.lanes.iter_mut().zip(participant.lanes()) {
-            sum.add(&lane);
+            sum.add(&LaneStats { sent: 0, sent_bytes: 0, ..lane });
         }
-        let [abandoned, redelivered, discarded, _] = participant.all_events();
+        let [abandoned, redelivered, discarded, passed_over] = participant.all_events();
         stats.abandoned = stats.abandoned.wrapping_add(abandoned);
         stats.redelivered = stats.redelivered.wrapping_add(redelivered);
         stats.discarded = stats.discarded.wrapping_add(discarded);
+        skipped = skipped.wrapping_add(passed_over);
+    }
+    for index in 0..segment.entries_used() {
+        for (sum, lane) in stats.lanes.iter_mut().zip(segment.participant(index).lanes()) {
+            sum.add(&LaneStats {
+                sent: lane.sent,
+                sent_bytes: lane.sent_bytes,
+                ..Default::default()
+            });
+        }
     }
     let mut all = LaneStats::default();
-    stats.lanes.iter().for_each(|lane| all.add(lane));
-    stats.sent = all.sent;
-    stats.received = all.received;
+    for lane in &mut stats.lanes {
+        if lane.sent < lane.received {
+            // Not announced yet, or never by one that was killed: at least what came of it.
+            lane.sent = lane.received;
+            lane.sent_bytes = lane.sent_bytes.max(lane.received_bytes);
+        }
+        all.add(lane);
+    }
+    // Abandoned positions held no message. What is in front of consumers may be abandoned too, which
+    // is found out when they come there.
+    stats.sent = producers_at(segment, consumed).saturating_sub(skipped);
+    stats.received = consumed.saturating_sub(skipped).saturating_sub(stats.discarded);
     stats.avg_latency = all.avg_latency();
     stats
 }
 
-/// Messages sent and not yet received, at about this moment.
-pub(crate) fn len(segment: &Segment) -> usize {
-    let positions = positions(segment);
-    let consumed = positions.consumer_head;
-    let capacity = segment.geometry().capacity as u64;
-    let sent = match segment.geometry().producer_sharing {
-        Sharing::Shared => positions.producer_head,
+/// How far producers have come, when consumers have come to `consumed`, or a moment later.
+fn producers_at(segment: &Segment, consumed: u64) -> u64 {
+    let counters = segment.counters();
+    // Slots below are seen as they are.
+    let position = match segment.geometry().producer_sharing {
+        Sharing::Shared => counters.look_at_claimed(),
         // An exclusive side announces now and then: the slots say how far it has come since.
         Sharing::Exclusive => {
-            let start = positions.producer_tail.max(consumed);
-            (start..start.saturating_add(capacity))
-                .find(|&p| segment.slot(p).look_at(p) == SlotState::NotYet)
-                .unwrap_or(start.saturating_add(capacity))
+            let announced = look_at(&counters.producer_tail).min(MAX_POSITION);
+            let start = announced.max(consumed);
+            let end = start.saturating_add(segment.geometry().capacity as u64);
+            (start..end).find(|&p| segment.slot(p).look_at(p) == SlotState::NotYet).unwrap_or(end)
         }
     };
-    sent.saturating_sub(consumed).min(capacity) as usize
+    position.max(consumed)
+}
+
+/// Messages sent and not yet received, at about this moment.
+pub(crate) fn len(segment: &Segment) -> usize {
+    let consumed = look_at(&segment.counters().consumer_head);
+    let sent = producers_at(segment, consumed);
+    sent.saturating_sub(consumed).min(segment.geometry().capacity as u64) as usize
 }
 
 /// The four counters.

@@ -123,8 +123,8 @@ pub struct Consumer<S: Mode> {
     redelivered_below: u64,
     /// A dead consumer's messages that this handle delivers again.
     pub(crate) adopted: Option<Adopted>,
-    /// The entry of a dead consumer some of whose messages this handle has delivered, to go on
-    /// with by the next call, unless somebody else does before.
+    /// The entry of a dead consumer whose messages this handle is to deliver, or to go on with, by
+    /// the next call, unless somebody else does before.
     pub(crate) handed_on: Option<usize>,
     #[cfg(any(feature = "std", loom))]
     pub(crate) waiting: wait::Waiting,
@@ -266,13 +266,16 @@ impl<S: Mode> Consumer<S> {
             recover::succeed_exclusive_consumer(segment, entry.locker(), entry.index(), position)
         };
         let rate = threshold::settle();
+        // Before anything else, so that what a dead consumer left comes in order to one that is
+        // started after it.
+        let handed_on = recover::tidy_up(segment, entry.locker(), entry.index());
         let mut this = Self {
             position,
             received: 0,
             grant_at: 1,
             grant_by: 0,
             run: ReceivedRun::begin(Meta::new(PriorityClass::Normal, 0, 0), 0),
-            special: adopted.is_some() || redelivered_below > position,
+            special: adopted.is_some() || handed_on.is_some() || redelivered_below > position,
             fruitless: 0,
             pauses: 0,
             look_mask: CALLS_PER_LOOK - 1,
@@ -284,7 +287,7 @@ impl<S: Mode> Consumer<S> {
             holding: false,
             redelivered_below,
             adopted,
-            handed_on: None,
+            handed_on,
             behind: (u64::MAX, 0),
             #[cfg(any(feature = "std", loom))]
             waiting: wait::Waiting::default(),

@@ -15,8 +15,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::layout::{MAX_POSITION, Sharing, Side};
-use crate::participant::Event;
-use crate::recover::{self, Finish};
+use crate::recover;
 use crate::segment::{Locker, Place, Segment};
 use crate::slot::{ABANDONED, SlotState};
 use crate::sync::look_at;
@@ -168,7 +167,11 @@ impl UltraFastRing {
             {
                 continue;
             }
-            finish(segment, &locker, index, &mut repair);
+            let finished = recover::finish(segment, &locker, index);
+            repair.entries_freed += u64::from(finished.freed);
+            repair.abandoned += finished.abandoned;
+            repair.discarded += finished.discarded;
+            repair.to_redeliver += finished.left.map_or(0, |span| span.count);
             locker.unlock(segment, Place::Entry(index));
         }
         for position in orphans(segment, &locker) {
@@ -210,46 +213,6 @@ fn examine(segment: &Segment) -> Result<Vec<Finding>, RingError> {
         orphans(segment, &locker).take(MOST_FINDINGS).map(|position| Finding::Orphan { position }),
     );
     Ok(findings)
-}
-
-/// Finishes the work of an entry whose lock the caller has, and frees it if nothing is left.
-fn finish(segment: &Segment, locker: &Locker, index: usize, repair: &mut Repair) {
-    let participant = segment.participant(index);
-    if participant.role().is_none() {
-        return;
-    }
-    let (settled, abandoned) = recover::finish_intent(segment, locker, index);
-    participant.count(Event::Abandoned, abandoned);
-    repair.abandoned += abandoned;
-    if !settled {
-        return;
-    }
-    if let Some(span) = participant.shown_hold() {
-        if segment.geometry().consumer_sharing == Sharing::Exclusive {
-            if !recover::is_behind_its_side(segment, span) {
-                // The side's next holder settles it.
-                repair.to_redeliver += span.count;
-                return;
-            }
-            participant.clear_hold();
-            participant.vacate();
-            repair.entries_freed += 1;
-            return;
-        }
-        match recover::finish_hold(segment, locker, index, index) {
-            Finish::Done { discarded } => {
-                participant.count(Event::Discarded, discarded);
-                repair.discarded += discarded;
-            }
-            Finish::Redeliver(adopted) => {
-                repair.to_redeliver += adopted.end - adopted.next;
-                return;
-            }
-            Finish::Later => return,
-        }
-    }
-    participant.vacate();
-    repair.entries_freed += 1;
 }
 
 /// The position that producers have reached, at least.
@@ -334,7 +297,8 @@ fn dead(segment: &Segment, locker: &Locker) -> Vec<Finding> {
         .map(|info| Finding::Dead {
             entry: info.index,
             pid: info.pid,
-            intent: info.intent,
+            intent: recover::unsettled_intent(segment, info.index)
+                .map(|span| (span.first, span.count)),
             hold: info.hold,
         })
         .collect()

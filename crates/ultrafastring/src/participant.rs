@@ -417,7 +417,8 @@ pub struct ParticipantInfo {
     pub alive: bool,
     /// How that is known.
     pub evidence: Evidence,
-    /// First position and count of what it is about to claim as a producer.
+    /// First position and count of what it has not committed as a producer: claimed, or about to
+    /// be.
     pub intent: Option<(u64, u64)>,
     /// First position and count of what it holds as a consumer.
     pub hold: Option<(u64, u64)>,

@@ -196,6 +196,7 @@ impl<S: Mode> Producer<S> {
     pub(crate) fn attach(segment: &Segment, identity: &Identity) -> Result<Self, RingError> {
         let role = Role { side: Side::Producer, sharing: S::SHARING };
         let (entry, _) = Entry::attach(segment, role, identity)?;
+        recover::tidy_up(segment, entry.locker(), entry.index());
         let geometry = segment.geometry();
         let counters = segment.counters();
         // Acquire: pairs with the release of whoever announced it: the slots below are free.

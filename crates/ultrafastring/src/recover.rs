@@ -135,6 +135,105 @@ fn shown_by_a_living_one(
     })
 }
 
+/// What an entry shows as an intent, if any of it may not be committed: claimed or about to be, and
+/// neither committed nor abandoned. An intent stays shown until the next claim; most are settled.
+pub(crate) fn unsettled_intent(segment: &Segment, index: usize) -> Option<Span> {
+    // Loads that an observer may make, too.
+    let span = segment.participant(index).look_at_intent()?;
+    let head = segment.counters().look_at_claimed();
+    let lap_ago = head.saturating_sub(segment.geometry().capacity as u64);
+    let is_open = |position: u64| {
+        // What is a lap below the head was committed, released and claimed again since.
+        position >= head
+            || position >= lap_ago && segment.slot(position).look_at(position) == SlotState::NotYet
+    };
+    (span.first..span.end()).any(is_open).then_some(span)
+}
+
+/// What [`finish`] did, and left.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    /// The entry is free.
+    pub(crate) freed: bool,
+    /// Slots marked abandoned.
+    pub(crate) abandoned: u64,
+    /// Messages dropped, as the ring's policy says.
+    pub(crate) discarded: u64,
+    /// Messages that a consumer has to deliver again.
+    pub(crate) left: Option<Span>,
+}
+
+/// Finishes the work of a dead participant, the lock of whose entry the caller has, and frees the
+/// entry if nothing is left that needs a consumer.
+pub(crate) fn finish(segment: &Segment, locker: &Locker, index: usize) -> Finished {
+    let participant = segment.participant(index);
+    let mut finished = Finished::default();
+    if participant.role().is_none() {
+        return finished;
+    }
+    let (settled, abandoned) = finish_intent(segment, locker, index);
+    participant.count(Event::Abandoned, abandoned);
+    finished.abandoned = abandoned;
+    if !settled {
+        return finished;
+    }
+    if let Some(span) = participant.shown_hold() {
+        if segment.geometry().consumer_sharing == Sharing::Exclusive {
+            if !is_behind_its_side(segment, span) {
+                // The side's next holder settles it.
+                finished.left = Some(span);
+                return finished;
+            }
+            participant.clear_hold();
+        } else {
+            match finish_hold(segment, locker, index, index) {
+                Finish::Done { discarded } => {
+                    participant.count(Event::Discarded, discarded);
+                    finished.discarded = discarded;
+                }
+                Finish::Redeliver(adopted) => {
+                    finished.left = Some(Span::new(adopted.next, adopted.end - adopted.next));
+                    return finished;
+                }
+                Finish::Later => return finished,
+            }
+        }
+    }
+    participant.vacate();
+    finished.freed = true;
+    finished
+}
+
+/// A newcomer asks after the owners of so many entries: a system call each in a file.
+const MOST_ASKED_AFTER: usize = 64;
+
+/// For a newcomer, which is in no hurry yet: finishes what dead participants left and frees their
+/// entries, which would else stay taken until the table is full. Gives the entry of the dead consumer
+/// of a shared side whose messages are the oldest, if any wait to be delivered again.
+pub(crate) fn tidy_up(segment: &Segment, locker: &Locker, own: usize) -> Option<usize> {
+    let used = segment.entries_used();
+    let mut oldest: Option<(u64, usize)> = None;
+    for index in (1..used).map(|distance| (own + distance) % used).take(MOST_ASKED_AFTER) {
+        // By its lock alone: a newcomer need not know of those who are dying yet, and would have to ask
+        // after the process of each one that lives.
+        if segment.participant(index).role().is_none()
+            || !locker.try_lock(segment, Place::Entry(index)).unwrap_or(false)
+        {
+            continue;
+        }
+        segment.participant(index).note_adopted();
+        let left = finish(segment, locker, index).left;
+        locker.unlock(segment, Place::Entry(index));
+        let first = left.map_or(u64::MAX, |span| span.first);
+        if segment.geometry().consumer_sharing == Sharing::Shared
+            && first < oldest.map_or(u64::MAX, |(first, _)| first)
+        {
+            oldest = Some((first, index));
+        }
+    }
+    oldest.map(|(_, index)| index)
+}
+
 /// Looks for a dead consumer whose hold is in the way of the release frontier, and takes over its
 /// entry. What needs no delivery is settled at once.
 pub(crate) fn adopt_consumer(segment: &Segment, locker: &Locker, own: usize) -> Found {

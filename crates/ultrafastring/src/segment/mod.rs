@@ -230,7 +230,12 @@ impl Segment {
         let asker = self.locker().ok();
         (0..self.entries_used()).filter_map(move |index| {
             let (alive, evidence) = self.is_alive(asker.as_ref(), index);
-            self.participant(index).info(index, alive, evidence)
+            let mut info = self.participant(index).info(index, alive, evidence)?;
+            info.intent = info
+                .intent
+                .and(crate::recover::unsettled_intent(self, index))
+                .map(|span| (span.first, span.count));
+            Some(info)
         })
     }
 

@@ -921,6 +921,83 @@ impl<S: Mode> Consumer<S> {
         self.hide_hold();
     }
 
+    /// Claims up to `most` messages with a hold on all of them; or one that this handle shows, as
+    /// for a guard of one, where there is a dead consumer's to deliver: `true`.
+    #[cfg(feature = "alloc")]
+    #[inline(never)]
+    pub(crate) fn hold_several(&mut self, most: u64) -> Result<(Span, bool), RecvError> {
+        if !self.special
+            && let Some(span) = self.claim_span(most, Room::ANY)?
+        {
+            return Ok((span, false));
+        }
+        self.borrow_special()?;
+        Ok((Span::new(self.shown.position, 1), true))
+    }
+
+    /// Appends a held message to `buffer` and counts it. Says also when, in ticks.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn append_held(
+        &mut self,
+        position: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(Received, u64), RecvError> {
+        let slot = self.entry.segment().slot(position);
+        let bytes = slot.size(slot.meta(), self.side_size());
+        buffer.try_reserve(bytes).map_err(|_| RecvError::OutOfMemory { bytes })?;
+        let mut taken = self.read_claimed(position);
+        // A peer may have changed the size since it was looked at.
+        taken.size = taken.size.min(bytes);
+        self.copy_taken(&taken, &mut buffer.spare_capacity_mut()[..taken.size]);
+        // SAFETY: `copy_taken` has filled as many behind what was there.
+        unsafe { buffer.set_len(buffer.len() + taken.size) };
+        Ok(self.count(&taken))
+    }
+
+    /// Counts a held message that nobody wants to read. Says when, in ticks.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn count_held(&mut self, position: u64) -> u64 {
+        let taken = self.read_claimed(position);
+        self.count(&taken).1
+    }
+
+    /// Appends the message that is shown, and counted, to `buffer`.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn append_shown(&mut self, buffer: &mut Vec<u8>) -> Result<Received, RecvError> {
+        // It is released later, by `release_shown`.
+        let message = core::mem::ManuallyDrop::new(Borrowed { consumer: self });
+        let bytes = message.len();
+        buffer.try_reserve(bytes).map_err(|_| RecvError::OutOfMemory { bytes })?;
+        message.read_at_uninit(0, &mut buffer.spare_capacity_mut()[..bytes]);
+        // SAFETY: `read_at_uninit` has filled as many behind what was there.
+        unsafe { buffer.set_len(buffer.len() + bytes) };
+        Ok(message.about())
+    }
+
+    /// Releases the message that is shown.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn release_shown(&mut self) {
+        drop(Borrowed { consumer: self });
+    }
+
+    /// Releases what `hold_several` claimed but for its last part, which may be none. Granted as if
+    /// received `now`.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn hold_only(&mut self, rest: Span, now: u64) {
+        if rest.count == 0 {
+            self.release_lent();
+        } else {
+            if !Self::SHARED {
+                // Release: a successor that goes on from here has our reads behind it. Before the
+                // hold: one that shows what is below the head says nothing of it, but what is not
+                // shown would be delivered again unmarked.
+                self.entry.segment().counters().consumer_head.store(rest.first, Ordering::Release);
+            }
+            self.entry.participant().show_hold(rest);
+        }
+        self.grant_if_due(now);
+    }
+
     #[inline]
     fn hide_hold(&mut self) {
         if self.holding {

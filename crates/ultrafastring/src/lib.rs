@@ -43,6 +43,8 @@ mod recover;
 mod ring;
 mod seat;
 mod segment;
+#[cfg(feature = "alloc")]
+mod several;
 mod side;
 pub mod slot;
 mod sync;
@@ -79,6 +81,8 @@ pub use ready::Readiness;
 pub use ring::UltraFastRing;
 #[cfg(not(loom))]
 pub use segment::Page;
+#[cfg(feature = "alloc")]
+pub use several::BorrowedBatch;
 pub use slot::{INLINE_SIZE, TimestampedSlot};
 #[cfg(any(feature = "std", loom))]
 pub use wait::{LONGEST_PARK, WaitStrategy};

@@ -200,6 +200,14 @@ enum Taking {
     Copying,
     /// As many as a batch.
     Batches,
+    /// Several at once: read, log, release, one after the other: nothing may be missing.
+    SeveralInPlace,
+}
+
+impl Taking {
+    fn is_in_place(self) -> bool {
+        matches!(self, Self::InPlace | Self::SeveralInPlace)
+    }
 }
 
 const BATCH: usize = 4;
@@ -267,6 +275,17 @@ fn consume<S: Mode>(consumer: &mut Consumer<S>, log: &Log, taking: Taking, at: u
                     }
                 })
             }
+            Taking::SeveralInPlace => consumer.borrow_batch(BATCH).map(|mut messages| {
+                buffer.clear();
+                while let Some(about) = messages.append_next(&mut buffer).unwrap() {
+                    log.note(&buffer, about.redelivered);
+                    buffer.clear();
+                    // The last two of a batch together.
+                    if messages.len() > 2 {
+                        messages.release_first(1);
+                    }
+                }
+            }),
         };
         match result {
             Ok(()) => log.at_work[at].store(1, SeqCst),
@@ -440,7 +459,7 @@ impl Trial {
         // What can be met: an exclusive producer claims nothing that others see, copies are
         // released when they are claimed, and so are an exclusive consumer's batches.
         let shared = self.sharing == Sharing::Shared;
-        let holds = self.taking == Taking::InPlace || shared && self.taking == Taking::Batches;
+        let holds = self.taking.is_in_place() || shared && self.taking == Taking::Batches;
         while killed < kills || shared && uncommitted < kills / 5 || holds && unreleased < kills / 5
         {
             assert!(
@@ -516,7 +535,7 @@ impl Trial {
                 .count() as u64
         };
         let may_miss = match self.taking {
-            Taking::InPlace => 0,
+            Taking::InPlace | Taking::SeveralInPlace => 0,
             Taking::Copying => killed_consumers,
             Taking::Batches => killed_consumers * BATCH as u64,
         };
@@ -558,7 +577,7 @@ impl Trial {
             }
             // What the dead left takes a moment to be noticed.
             let quiet = last.elapsed() > Duration::from_millis(100);
-            (quiet && ring.is_empty() && (self.taking != Taking::InPlace || missing() == 0))
+            (quiet && ring.is_empty() && (!self.taking.is_in_place() || missing() == 0))
                 .then_some(())
         });
     }
@@ -587,6 +606,18 @@ fn exclusive_sides_that_read_in_place_lose_nothing() {
 #[test]
 fn exclusive_sides_that_copy_lose_at_most_what_the_killed_had_in_hand() {
     Trial { sharing: Sharing::Exclusive, taking: Taking::Copying, large: false, seed: 5 }.run();
+}
+
+#[test]
+fn shared_sides_that_read_several_in_place_lose_nothing() {
+    Trial { sharing: Sharing::Shared, taking: Taking::SeveralInPlace, large: false, seed: 10 }
+        .run();
+}
+
+#[test]
+fn exclusive_sides_that_read_several_in_place_lose_nothing() {
+    Trial { sharing: Sharing::Exclusive, taking: Taking::SeveralInPlace, large: true, seed: 11 }
+        .run();
 }
 
 #[test]

@@ -1,0 +1,283 @@
+//! Several messages at once that stay in the ring until they are done with.
+//!
+//! A consumer's hold covers up to 64 positions. One that is killed leaves all of its hold to be
+//! delivered again; one that releases them one after the other shows less and less, as recovery does
+//! with what it adopts.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::layout::{MAX_SPAN, Span};
+use crate::message::Received;
+use crate::produce::Mode;
+use crate::{Consumer, RecvError};
+
+/// Messages that stay in the ring until this guard is dropped, or they are released one after the
+/// other; see [`Consumer::borrow_batch`].
+pub struct BorrowedBatch<'a, S: Mode> {
+    consumer: &'a mut Consumer<S>,
+    /// What is held and not released.
+    held: Span,
+    /// The next position to read; those before are counted as received.
+    next: u64,
+    /// Whether it is one message that the handle shows, as to a guard of one.
+    shown: bool,
+    /// When the last one was read, in ticks.
+    taken_at: u64,
+}
+
+impl<S: Mode> Consumer<S> {
+    /// Takes as many messages as are there, at most `most` and at most 64, and gives a guard to read
+    /// them by; dropping it releases them. If this process is killed before, another consumer gets
+    /// them again, marked.
+    ///
+    /// A dead consumer's message comes alone.
+    ///
+    /// ```
+    /// use ultrafastring::{PriorityClass, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::new(8);
+    /// for word in ["to", "be", "or"] {
+    ///     ring.send_fast(word.as_bytes(), PriorityClass::Normal)?;
+    /// }
+    /// let mut consumer = ring.consumer()?;
+    /// let mut messages = consumer.borrow_batch(2)?;
+    /// let mut page = Vec::new();
+    /// while let Some(about) = messages.append_next(&mut page)? {
+    ///     assert_eq!(about.size, 2);
+    /// }
+    /// assert_eq!(page, b"tobe");
+    /// messages.release(); // when the page is safe
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A guard that is dropped by a panic releases its messages; one that is forgotten
+    /// (`mem::forget`) is released by the next call on this handle, or when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`borrow`](Self::borrow).
+    pub fn borrow_batch(&mut self, most: usize) -> Result<BorrowedBatch<'_, S>, RecvError> {
+        let (held, shown) = self.hold_several((most as u64).clamp(1, MAX_SPAN))?;
+        Ok(BorrowedBatch { consumer: self, held, next: held.first, shown, taken_at: 0 })
+    }
+}
+
+impl<S: Mode> BorrowedBatch<'_, S> {
+    /// Messages that are held: those not released.
+    pub fn len(&self) -> usize {
+        self.held.count as usize
+    }
+
+    /// Whether all of them are released.
+    pub fn is_empty(&self) -> bool {
+        self.held.count == 0
+    }
+
+    /// Appends the bytes of the next message to `buffer` and says what there is to know about it;
+    /// `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::OutOfMemory`] if `buffer` cannot have so many bytes; it is as it was, and the
+    /// message still the next.
+    pub fn append_next(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Received>, RecvError> {
+        if self.next == self.held.end() {
+            return Ok(None);
+        }
+        let about = if self.shown {
+            self.consumer.append_shown(buffer)?
+        } else {
+            let (about, at) = self.consumer.append_held(self.next, buffer)?;
+            self.taken_at = at;
+            about
+        };
+        self.next += 1;
+        Ok(Some(about))
+    }
+
+    /// Releases the first `count` of the messages that are held, read or not, and goes on holding
+    /// the others. More than there are release all.
+    pub fn release_first(&mut self, count: usize) {
+        let count = (count as u64).min(self.held.count);
+        self.count_unread(self.held.first + count);
+        self.held = Span::new(self.held.first + count, self.held.count - count);
+        match (count, self.shown) {
+            (0, _) => {}
+            (_, true) => self.consumer.release_shown(),
+            (_, false) => self.consumer.hold_only(self.held, self.taken_at),
+        }
+    }
+
+    /// Releases the messages; the same as dropping the guard.
+    pub fn release(self) {}
+
+    /// What is released unread was received nevertheless.
+    fn count_unread(&mut self, end: u64) {
+        while self.next < end {
+            if !self.shown {
+                self.taken_at = self.consumer.count_held(self.next);
+            }
+            self.next += 1;
+        }
+    }
+}
+
+impl<S: Mode> fmt::Debug for BorrowedBatch<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BorrowedBatch")
+            .field("first", &self.held.first)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Mode> Drop for BorrowedBatch<'_, S> {
+    fn drop(&mut self) {
+        if !self.is_empty() {
+            self.release_first(self.len());
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests {
+    use super::*;
+    use crate::segment::Place;
+    use crate::{PriorityClass, Sharing, UltraFastRing};
+
+    fn ring(side: Sharing, sent: u8) -> UltraFastRing {
+        let builder = UltraFastRing::builder().capacity(8).max_message(100).consumer_side(side);
+        let ring = builder.heap().unwrap();
+        for number in 0..sent {
+            // Every other one in a side buffer.
+            let size = if number % 2 == 0 { 1 } else { 100 };
+            ring.send_fast(&vec![number; size], PriorityClass::Normal).unwrap();
+        }
+        ring
+    }
+
+    /// The first byte of each, and whether it is marked.
+    fn received<S: Mode>(consumer: &mut Consumer<S>) -> Vec<(u8, bool)> {
+        let mut bytes = Vec::new();
+        core::iter::from_fn(|| {
+            // What the dead left is looked for by who has been stuck for a while.
+            let about = (0..100).find_map(|_| {
+                let received = consumer.recv_into(&mut bytes).ok();
+                if received.is_none() {
+                    std::thread::sleep(std::time::Duration::from_micros(200));
+                }
+                received
+            })?;
+            Some((bytes[0], about.redelivered))
+        })
+        .collect()
+    }
+
+    /// As if its process were gone: what it shows stays, and its locks are given back.
+    fn die<S: Mode>(consumer: Consumer<S>) {
+        let (segment, locker) = (consumer.entry.segment(), consumer.entry.locker());
+        locker.unlock(segment, Place::Entry(consumer.entry.index()));
+        if S::SHARING == Sharing::Exclusive {
+            locker.unlock(segment, Place::Side(crate::Side::Consumer));
+        }
+        core::mem::forget(consumer);
+    }
+
+    fn is_released_in_part_and_the_rest_left<S: Mode>(
+        ring: &UltraFastRing,
+        take: impl Fn(&UltraFastRing) -> Consumer<S>,
+    ) {
+        let mut consumer = take(ring);
+        let mut bytes = Vec::new();
+        let mut messages = consumer.borrow_batch(5).unwrap();
+        assert_eq!(messages.len(), 5);
+        for number in 0..3 {
+            bytes.clear();
+            let about = messages.append_next(&mut bytes).unwrap().unwrap();
+            let size = if number % 2 == 0 { 1 } else { 100 };
+            assert_eq!((about.size, &*bytes), (size, &*vec![number; size]));
+        }
+        messages.release_first(2);
+        assert_eq!(messages.len(), 3);
+        core::mem::forget(messages);
+        die(consumer);
+        let mut heir = take(ring);
+        let again = [(2, true), (3, true), (4, true), (5, false)];
+        assert_eq!(received(&mut heir), again);
+        drop(heir);
+        assert_eq!(ring.stats().redelivered, 3);
+        assert_eq!((ring.stats().sent, ring.stats().received), (6, 6));
+        assert_eq!(ring.positions().consumer_tail, 6);
+        assert_eq!(ring.participants().count(), 1, "only the producer's seat");
+    }
+
+    #[test]
+    fn a_batch_on_a_shared_side_is_released_in_part_and_the_rest_left_to_the_next() {
+        let ring = ring(Sharing::Shared, 6);
+        is_released_in_part_and_the_rest_left(&ring, |ring| ring.consumer().unwrap());
+    }
+
+    #[test]
+    fn a_batch_on_an_exclusive_side_is_released_in_part_and_the_rest_left_to_the_next() {
+        let ring = ring(Sharing::Exclusive, 6);
+        is_released_in_part_and_the_rest_left(&ring, |ring| ring.exclusive_consumer().unwrap());
+    }
+
+    #[test]
+    fn a_batch_that_is_dropped_or_forgotten_is_released_read_or_not() {
+        for forget in [false, true] {
+            let ring = ring(Sharing::Shared, 6);
+            let mut consumer = ring.consumer().unwrap();
+            let mut messages = consumer.borrow_batch(3).unwrap();
+            messages.append_next(&mut Vec::new()).unwrap();
+            if forget {
+                core::mem::forget(messages);
+            } else {
+                drop(messages);
+            }
+            assert_eq!(received(&mut consumer), [(3, false), (4, false), (5, false)]);
+            consumer.flush();
+            let lane = ring.stats().lanes[PriorityClass::Normal.index()];
+            // What was forgotten unread is not counted by its lane.
+            assert_eq!(lane.received, if forget { 4 } else { 6 });
+            assert_eq!(ring.positions().consumer_tail, 6);
+            assert_eq!(consumer.borrow_batch(3).unwrap_err(), RecvError::Empty);
+        }
+    }
+
+    #[test]
+    fn what_several_dead_left_comes_in_order_to_a_newcomer_and_frees_their_entries() {
+        let ring = ring(Sharing::Shared, 6);
+        let dead: Vec<_> = (0..2)
+            .map(|_| {
+                let mut consumer = ring.consumer().unwrap();
+                core::mem::forget(consumer.borrow_batch(2).unwrap());
+                consumer
+            })
+            .collect();
+        dead.into_iter().for_each(die);
+        let mut newcomer = ring.consumer().unwrap();
+        let order: Vec<_> = received(&mut newcomer).into_iter().map(|(number, _)| number).collect();
+        // The oldest first; those of the others when they are looked for.
+        assert_eq!(order[..2], [0, 1]);
+        let mut sorted = order.clone();
+        sorted.sort();
+        assert_eq!(sorted, [0, 1, 2, 3, 4, 5]);
+        drop(newcomer);
+        assert_eq!(ring.participants().count(), 1, "only the producer's seat");
+    }
+
+    #[test]
+    fn a_dead_participant_that_left_nothing_is_gone_when_the_next_one_comes() {
+        let ring = ring(Sharing::Shared, 2);
+        let mut consumer = ring.consumer().unwrap();
+        consumer.try_recv().unwrap();
+        die(consumer);
+        let entries = || ring.participants().filter(|it| it.side == crate::Side::Consumer).count();
+        assert_eq!(entries(), 1);
+        let producer = ring.producer().unwrap();
+        assert_eq!(entries(), 0);
+        drop(producer);
+    }
+}

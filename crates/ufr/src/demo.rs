@@ -26,6 +26,7 @@ use ultrafastring::{Builder, UltraFastRing};
 pub(crate) use part::Part;
 
 use crate::wait::Stop;
+use crate::{or_usage, output};
 use part::{Over, Pace};
 
 /// Rounds that the messages are spread over.
@@ -35,7 +36,7 @@ const ROUNDS: u64 = 5;
 /// longer.
 const SLOWER: u64 = 20;
 
-/// Options of `ufr demo`.
+/// Stream messages between two processes on two cores, and show what it costs.
 ///
 /// Two processes, each kept on its core, exchange messages of 40 bytes through a ring with
 /// exclusive sides and everything on: a timestamp in each message, five classes, credits,
@@ -44,7 +45,7 @@ const SLOWER: u64 = 20;
 #[derive(Args)]
 pub(crate) struct Demo {
     /// Messages to stream through the ring; a pipe and a socket get a twentieth each.
-    #[arg(long, default_value_t = 5_000_000)]
+    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     messages: u64,
     /// Slots of the ring, a power of two.
     #[arg(long, default_value_t = ultrafastring::DEFAULT_CAPACITY)]
@@ -94,20 +95,20 @@ impl Drop for OwnRing<'_> {
 
 impl Demo {
     pub(crate) fn run(self, builder: Builder) -> anyhow::Result<ExitCode> {
-        ensure!(self.messages >= 1_000, "--messages must be at least 1000");
-        let stop = Stop::on_signals()?;
         let builder = builder.capacity(self.capacity).exclusive_producer().exclusive_consumer();
+        or_usage("demo", builder.validate())?;
+        let stop = Stop::on_signals()?;
         let name = format!("demo-{}", std::process::id());
         let ring = builder.create(&name)?;
         let ring = OwnRing { builder: &builder, name, ring };
         let Some(measured) = self.measure(&ring, &stop)? else {
             return Ok(stop.asked().unwrap_or(ExitCode::FAILURE));
         };
-        if self.json {
-            println!("{:#}", report::as_json(&measured, &ring.ring));
+        output::say(if self.json {
+            format!("{:#}\n", report::as_json(&measured, &ring.ring))
         } else {
-            report::print(&measured, &ring.ring);
-        }
+            report::as_text(&measured, &ring.ring)?
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -125,7 +126,7 @@ impl Demo {
             line: vec![machine::line_round_trip(cores)?],
         };
         for round in 1..=ROUNDS {
-            eprint!("round {round} of {ROUNDS}, ticks a message:");
+            output::progress(format!("round {round} of {ROUNDS}, ticks a message:"))?;
             for (over, reached) in &mut measured.reached {
                 let slower = if *over == Over::Ring { 1 } else { SLOWER };
                 for pace in [Pace::Stream, Pace::Paced] {
@@ -143,7 +144,7 @@ impl Demo {
                     measured.checked += messages;
                     match pace {
                         Pace::Stream => {
-                            eprint!(" {} {ticks:.1}", over.title());
+                            output::progress(format!(" {} {ticks:.1}", over.title()))?;
                             reached.stream.push(ticks);
                             reached.queued.push(latency);
                         }
@@ -152,7 +153,7 @@ impl Demo {
                     measured.line.push(machine::line_round_trip(cores)?);
                 }
             }
-            eprintln!();
+            output::progress("\n")?;
         }
         Ok(Some(measured))
     }
@@ -196,9 +197,9 @@ impl Work<'_> {
         let mut command = Command::new(std::env::current_exe()?);
         let directory = self.ring.ring.path().and_then(|path| path.parent());
         command
-            .arg("--directory")
+            .arg(Part::NAME)
             .arg(directory.context("the demo's ring has no file")?)
-            .args(["demo-part", side, self.over.name(), self.pace.name(), &self.ring.name])
+            .args([side, self.over.name(), self.pace.name(), &self.ring.name])
             .arg(self.messages.to_string())
             .arg(core.to_string());
         Ok(command)

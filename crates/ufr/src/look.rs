@@ -1,5 +1,6 @@
 //! Looking at rings without disturbing them.
 
+use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,19 +10,34 @@ use ultrafastring::{
     Timestamps,
 };
 
-/// One line a ring: live, stale, or unknown to who may not look at its locks; capacity, messages in
-/// flight.
-pub(crate) fn list(builder: &Builder) -> anyhow::Result<ExitCode> {
-    for name in builder.list()? {
-        match builder.observe(&name) {
-            Ok(ring) => {
-                let state = state(&ring);
-                println!("{name}\t{state}\t{} of {} in flight", ring.len(), ring.capacity());
+use crate::{completion, explain, output};
+
+/// List rings, and whether anybody uses them.
+///
+/// One line a ring: its name, then `live` or `stale` (nobody alive has it open; `unknown` to those who
+/// may not look at its locks) and how many messages are in flight, or `unusable` and why it cannot be
+/// opened, with tabs between.
+#[derive(Args)]
+pub(crate) struct List {}
+
+impl List {
+    pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
+        let mut lines = String::new();
+        for name in builder.list()? {
+            match builder.observe(&name) {
+                Ok(ring) => {
+                    let state = state(&ring);
+                    let (len, capacity) = (ring.len(), ring.capacity());
+                    writeln!(lines, "{name}\t{state}\t{len} of {capacity} in flight")?;
+                }
+                Err(error) => {
+                    writeln!(lines, "{name}\tunusable\t{}", explain::text(&error.into()))?;
+                }
             }
-            Err(error) => println!("{name}\tunusable\t{error}"),
         }
+        output::say(lines)?;
+        Ok(ExitCode::SUCCESS)
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Whether somebody has the ring open, or a handle on it.
@@ -35,10 +51,11 @@ fn state(ring: &Observer) -> &'static str {
     }
 }
 
-/// Options of `ufr stat`.
+/// Show counters, lanes and participants of a ring, without disturbing it.
 #[derive(Args)]
 pub(crate) struct Stat {
     /// Name of the ring.
+    #[arg(add = completion::rings())]
     name: String,
     /// Print one JSON object.
     #[arg(long)]
@@ -48,11 +65,11 @@ pub(crate) struct Stat {
 impl Stat {
     pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
         let ring = builder.observe(&self.name)?;
-        if self.json {
-            println!("{:#}", as_json(&self.name, &ring));
+        output::say(if self.json {
+            format!("{:#}\n", as_json(&self.name, &ring))
         } else {
-            print(&self.name, &ring);
-        }
+            as_text(&self.name, &ring)?
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -149,38 +166,73 @@ fn as_json(name: &str, ring: &Observer) -> Value {
     })
 }
 
-fn print(name: &str, ring: &Observer) {
+fn as_text(name: &str, ring: &Observer) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    let out = &mut text;
     let (stats, positions) = (ring.stats(), ring.positions());
-    println!("ring           {name}: {} slots, {} credits", ring.capacity(), ring.credit_limit());
-    println!(
+    writeln!(
+        out,
+        "ring           {name}: {} slots, {} credits",
+        ring.capacity(),
+        ring.credit_limit()
+    )?;
+    writeln!(
+        out,
         "messages       up to {} bytes; segment {} bytes",
         ring.max_message(),
         ring.size_bytes()
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "sides          producer {}, consumer {}",
         ring.producer_side().name(),
         ring.consumer_side().name()
-    );
-    println!("timestamps     {}", timestamps(ring));
+    )?;
+    writeln!(out, "timestamps     {}", timestamps(ring))?;
     if !ring.clock().stable {
-        println!("clock          unstable: the counter may stop or drift, and latencies with it");
+        writeln!(
+            out,
+            "clock          unstable: the counter may stop or drift, and latencies with it"
+        )?;
     }
-    println!("redelivery     {}", redelivery(ring));
-    println!("in flight      {}", ring.len());
-    println!("producer       head {} tail {}", positions.producer_head, positions.producer_tail);
-    println!("consumer       head {} tail {}", positions.consumer_head, positions.consumer_tail);
-    println!(
+    writeln!(out, "redelivery     {}", redelivery(ring))?;
+    writeln!(out, "in flight      {}", ring.len())?;
+    writeln!(
+        out,
+        "producer       head {} tail {}",
+        positions.producer_head, positions.producer_tail
+    )?;
+    writeln!(
+        out,
+        "consumer       head {} tail {}",
+        positions.consumer_head, positions.consumer_tail
+    )?;
+    writeln!(
+        out,
         "after deaths   abandoned {} redelivered {} discarded {}",
         stats.abandoned, stats.redelivered, stats.discarded
-    );
-    println!("\n{:<12} {:>14} {:>14} {:>16}", "lane", "sent", "received", "latency (ticks)");
+    )?;
+    writeln!(out, "\n{:<12} {:>14} {:>14} {:>16}", "lane", "sent", "received", "latency (ticks)")?;
     for (class, lane) in PriorityClass::ALL.iter().zip(&stats.lanes) {
         let latency = lane.avg_latency();
-        println!("{:<12} {:>14} {:>14} {latency:>16}", class.name(), lane.sent, lane.received);
+        writeln!(
+            out,
+            "{:<12} {:>14} {:>14} {latency:>16}",
+            class.name(),
+            lane.sent,
+            lane.received
+        )?;
     }
-    println!("{:<12} {:>14} {:>14} {:>16}", "all", stats.sent, stats.received, stats.avg_latency);
-    println!("\n{:<5} {:<8} {:<9} {:<10} {:<6} shows", "entry", "pid", "side", "sharing", "state");
+    writeln!(
+        out,
+        "{:<12} {:>14} {:>14} {:>16}",
+        "all", stats.sent, stats.received, stats.avg_latency
+    )?;
+    writeln!(
+        out,
+        "\n{:<5} {:<8} {:<9} {:<10} {:<6} shows",
+        "entry", "pid", "side", "sharing", "state"
+    )?;
     for it in ring.participants() {
         let state = match (it.alive, it.evidence) {
             (true, Evidence::Nothing) => "?",
@@ -190,7 +242,8 @@ fn print(name: &str, ring: &Observer) {
         let shown = |what: &str, span: Option<(u64, u64)>| {
             span.map(|(first, count)| format!("{what} {first}+{count} ")).unwrap_or_default()
         };
-        println!(
+        writeln!(
+            out,
             "{:<5} {:<8} {:<9} {:<10} {state:<6} {}{}{}",
             it.index,
             it.pid,
@@ -199,17 +252,19 @@ fn print(name: &str, ring: &Observer) {
             shown("intent", it.intent),
             shown("hold", it.hold),
             it.name.as_str(),
-        );
+        )?;
     }
+    Ok(text)
 }
 
-/// Options of `ufr doctor`.
+/// Check every invariant of a ring, and finish what dead processes left undone.
 ///
 /// Exit code 1 if the ring is damaged: then only a new one helps. What dead processes left undone
 /// is not damage; it is finished here, as it would be by whoever uses the ring next.
 #[derive(Args)]
 pub(crate) struct Doctor {
     /// Name of the ring.
+    #[arg(add = completion::rings())]
     name: String,
     /// Look only.
     #[arg(long)]
@@ -219,24 +274,26 @@ pub(crate) struct Doctor {
 impl Doctor {
     pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
         let findings = builder.observe(&self.name)?.examine()?;
-        findings.iter().for_each(|finding| println!("{finding}"));
+        let mut report = String::new();
+        findings.iter().try_for_each(|finding| writeln!(report, "{finding}"))?;
+        output::say(report)?;
         if findings.iter().any(Finding::is_damage) {
-            eprintln!(
-                "ufr: {} is damaged: a program wrote where it should not have. Remove it with \
-                 `ufr rm {}`, and start its users again",
+            output::complain(format!(
+                "{} is damaged: a program wrote where it should not have. Remove it with `ufr rm \
+                 {}`, and start its users again",
                 self.name, self.name
-            );
+            ));
             return Ok(ExitCode::FAILURE);
         }
         if findings.is_empty() {
-            println!("{}: all is well", self.name);
+            output::say(format!("{}: all is well\n", self.name))?;
         } else if !self.check {
             let done = builder.open(&self.name)?.repair()?;
-            println!(
+            output::say(format!(
                 "{}: {} entries freed, {} slots abandoned, {} messages discarded, {} messages wait \
-                 to be redelivered to the next consumer",
+                 to be redelivered to the next consumer\n",
                 self.name, done.entries_freed, done.abandoned, done.discarded, done.to_redeliver
-            );
+            ))?;
         }
         Ok(ExitCode::SUCCESS)
     }

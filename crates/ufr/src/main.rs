@@ -1,103 +1,134 @@
 //! `ufr`: make, feed, read and look into rings from the command line.
 //!
 //! Exit codes: 0 done, 1 what was asked could not be done (the reason is on standard error), 2 a
-//! usage error, 128 + n ended by signal n with the ring left in order.
+//! usage error, 128 + n ended by signal n with the ring left in order. 141, as if by SIGPIPE: whoever
+//! reads our output has had enough.
 
+mod completion;
 mod demo;
-mod flow;
+mod explain;
 mod look;
 mod make;
+mod output;
+mod recv;
+mod send;
 mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
-use ultrafastring::{Builder, Trust};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueHint};
+use ultrafastring::{Builder, RingError, Trust};
 
 /// A message ring in shared memory: faster than a pipe, with no daemon.
 #[derive(Parser)]
-#[command(name = "ufr", version)]
+#[command(
+    name = "ufr",
+    version,
+    after_long_help = "\
+Exit codes: 0 done; 1 it could not be done, the reason is on standard error; 2 usage, numbers out of
+range included; 128 + n ended by signal n, with the ring left in order: 130 Ctrl-C, 143 SIGTERM, 141
+(as if by SIGPIPE) when nobody is left to read standard output.
+
+A ring is a file: /dev/shm/ufr-NAME, or ufr-NAME in --directory."
+)]
 struct Cli {
-    /// Directory of the rings' files, instead of /dev/shm.
-    #[arg(long, global = true, env = "UFR_DIRECTORY", value_name = "DIR")]
-    directory: Option<PathBuf>,
-    /// Whose rings are opened, and who may open a new one: own-user, group or anyone.
-    #[arg(long, global = true, value_name = "WHOM", default_value = "own-user", value_parser = trust)]
-    trust: Trust,
+    #[command(flatten)]
+    common: Common,
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Stream messages between two processes on two cores, and show what it costs.
-    Demo(demo::Demo),
-    /// One of the demo's two processes.
-    #[command(hide = true)]
-    DemoPart(demo::Part),
-    /// Make a ring; both sides are shared unless asked otherwise.
-    Create(make::Create),
-    /// Send standard input, a message a line; waits while the ring is full.
-    Send(flow::Send),
-    /// Write what is received to standard output, a line a message.
-    Recv(flow::Recv),
-    /// List rings, and whether anybody uses them.
-    Ls,
-    /// Show counters, lanes and participants of a ring.
-    Stat(look::Stat),
-    /// Check every invariant of a ring, and finish what dead processes left undone.
-    Doctor(look::Doctor),
-    /// Remove rings; who has them open goes on with them.
-    Rm(make::Remove),
-    /// Print a completion script.
-    Completions {
-        /// The shell to complete for.
-        shell: clap_complete::Shell,
-    },
+#[derive(Args)]
+struct Common {
+    /// Directory of the rings' files, instead of /dev/shm.
+    #[arg(long, global = true, env = "UFR_DIRECTORY", value_name = "DIR")]
+    #[arg(value_hint = ValueHint::DirPath)]
+    directory: Option<PathBuf>,
+    /// Whose rings are opened, and who may open a new one.
+    #[arg(long, global = true, value_name = "WHOM", default_value = "own-user")]
+    #[arg(value_parser = PossibleValuesParser::new(["own-user", "group", "anyone"]).map(trust))]
+    trust: Trust,
 }
 
-fn trust(text: &str) -> Result<Trust, String> {
-    match text {
-        "own-user" => Ok(Trust::OwnUser),
-        "group" => Ok(Trust::Group),
-        "anyone" => Ok(Trust::Anyone),
-        _ => Err("write own-user, group or anyone".to_string()),
+// What each does is said by its own type: clap would show what is said here in its place.
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Create(make::Create),
+    Send(send::Send),
+    Recv(recv::Recv),
+    Ls(look::List),
+    Stat(look::Stat),
+    Doctor(look::Doctor),
+    Rm(make::Remove),
+    Completions(completion::Completions),
+}
+
+fn trust(text: String) -> Trust {
+    match &*text {
+        "group" => Trust::Group,
+        "anyone" => Trust::Anyone,
+        _ => Trust::OwnUser,
+    }
+}
+
+impl Common {
+    fn builder(self) -> Builder {
+        let builder = Builder::new().participant_name("ufr").trust(self.trust);
+        self.directory.into_iter().fold(builder, Builder::directory)
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    // Not a subcommand of the command line: nobody but the demo calls it.
+    let part = std::env::args_os().nth(1).is_some_and(|word| word == demo::Part::NAME);
+    if part {
+        let part = demo::Part::parse_from(std::env::args_os().skip(1));
+        return part.run();
+    }
+    let cli = Cli::parse();
+    if let Err(error) = ultrafastring::survive_truncation() {
+        output::complain(error);
+    }
+    let builder = cli.common.builder();
+    match cli.command {
+        Command::Demo(demo) => demo.run(builder),
+        Command::Create(create) => create.run(builder),
+        Command::Send(send) => send.run(&builder),
+        Command::Recv(recv) => recv.run(&builder),
+        Command::Ls(list) => list.run(&builder),
+        Command::Stat(stat) => stat.run(&builder),
+        Command::Doctor(doctor) => doctor.run(&builder),
+        Command::Rm(remove) => remove.run(&builder),
+        Command::Completions(completions) => completions.run(),
     }
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let mut builder = Builder::new().participant_name("ufr").trust(cli.trust);
-    if let Err(error) = ultrafastring::survive_truncation() {
-        eprintln!("ufr: {error}");
+    if let Some(code) = completion::answer() {
+        return code;
     }
-    if let Some(directory) = cli.directory {
-        builder = builder.directory(directory);
-    }
-    let outcome = match cli.command {
-        Command::Demo(demo) => demo.run(builder),
-        Command::DemoPart(part) => part.run(&builder),
-        Command::Create(create) => create.run(builder),
-        Command::Send(send) => send.run(&builder),
-        Command::Recv(recv) => recv.run(&builder),
-        Command::Ls => look::list(&builder),
-        Command::Stat(stat) => stat.run(&builder),
-        Command::Doctor(doctor) => doctor.run(&builder),
-        Command::Rm(remove) => remove.run(&builder),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "ufr", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+    run().unwrap_or_else(|error| {
+        if let Some(usage) = error.downcast_ref::<clap::Error>() {
+            // Nothing is left to do for one who does not listen.
+            let _ = usage.print();
+            return ExitCode::from(2);
         }
-    };
-    outcome.unwrap_or_else(|error| {
-        // Whoever reads our output has had enough: nothing to complain about.
-        let closed = error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
-        if !closed {
-            eprintln!("ufr: {error:#}");
+        let failure = error.downcast_ref::<output::Failure>();
+        if failure.is_some_and(output::Failure::is_closed_pipe) {
+            return ExitCode::from(output::CLOSED_PIPE);
         }
+        output::complain(explain::text(&error));
         ExitCode::FAILURE
+    })
+}
+
+/// What the library says of a number, as a usage error.
+fn or_usage<T>(subcommand: &str, outcome: Result<T, RingError>) -> anyhow::Result<T> {
+    outcome.map_err(|error| match error {
+        RingError::Invalid(invalid) => explain::usage(subcommand, invalid),
+        other => other.into(),
     })
 }

@@ -4,21 +4,32 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use ultrafastring::{Builder, PriorityClass, Redelivery, RingError, SideMemory, Timestamps};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ultrafastring::{
+    Builder, INLINE_SIZE, PriorityClass, Redelivery, RingError, SideMemory, Timestamps,
+};
 
-/// Options of `ufr create`.
+use crate::{completion, or_usage, output};
+
+/// Make a ring; both sides are shared unless asked otherwise.
+///
+/// What is chosen here holds for as long as the ring is there: `send` and `recv` open it as it is. A
+/// ring that they make themselves, because there is none, has the defaults.
 #[derive(Args)]
 pub(crate) struct Create {
-    /// Name of the ring.
+    /// Name of the ring: 1 to 200 bytes, no slash, no control character, no leading dot.
     name: String,
-    /// Slots, a power of two.
+    /// Slots, a power of two: messages that may be in the ring at a time.
     #[arg(long, default_value_t = ultrafastring::DEFAULT_CAPACITY)]
     capacity: usize,
-    /// Bytes of the largest message; those over 40 go into side buffers, one of this size a slot.
-    #[arg(long, value_name = "BYTES", default_value_t = ultrafastring::INLINE_SIZE)]
+    /// Bytes of the largest message, 40 or more; those over 40 go into side buffers, one of this
+    /// size a slot.
+    #[arg(long, value_name = "BYTES", default_value_t = INLINE_SIZE, value_parser = max_message)]
     max_message: usize,
-    /// When the memory of side buffers is taken: on-demand, preallocated, or overcommitted.
-    #[arg(long, default_value = "on-demand", value_parser = side_memory)]
+    /// When the memory of side buffers is taken.
+    #[arg(long, default_value = "on-demand")]
+    #[arg(value_parser = PossibleValuesParser::new(["on-demand", "preallocated", "overcommitted"])
+        .map(side_memory))]
     side_memory: SideMemory,
     /// Only say how many bytes the ring would have, and make nothing.
     #[arg(long)]
@@ -33,15 +44,20 @@ pub(crate) struct Create {
     #[arg(long, value_name = "MESSAGES")]
     credit_limit: Option<u64>,
     /// Credits that less urgent classes cannot touch, such as real-time=16; may be repeated.
-    #[arg(long, value_name = "CLASS=CREDITS", value_parser = reserve)]
+    #[arg(long, value_name = "CLASS=CREDITS", value_parser = reserve, add = completion::reserves())]
     reserve: Vec<(PriorityClass, u64)>,
-    /// Which messages carry a timestamp: every, off, or 1/N with N a power of two.
+    /// Which messages carry a timestamp: every, off, or 1/N with N a power of two from 2 to 65536.
     #[arg(long, default_value = "every", value_parser = timestamps)]
+    #[arg(add = completion::timestamps())]
     timestamps: Timestamps,
-    /// What becomes of messages whose consumer died: redeliver or discard.
-    #[arg(long, default_value = "redeliver", value_parser = redelivery)]
+    /// What becomes of messages whose consumer died before it was done with them.
+    ///
+    /// `redeliver`: another consumer gets them, marked; on a shared consumer side after messages that
+    /// are already in other hands. `discard`: they are dropped and counted.
+    #[arg(long, default_value = "redeliver")]
+    #[arg(value_parser = PossibleValuesParser::new(["redeliver", "discard"]).map(redelivery))]
     redelivery: Redelivery,
-    /// Handles that may exist at once [default: the library's].
+    /// Handles that may exist at once [default: 64].
     #[arg(long)]
     participants: Option<usize>,
 }
@@ -69,8 +85,11 @@ impl Create {
         for (class, credits) in self.reserve {
             builder = builder.reserve(class, credits);
         }
+        or_usage("create", builder.validate())?;
         if self.size {
-            println!("{}", builder.pages().saturating_mul(4096));
+            // Of a ring that cannot be made, for its name, none is said either.
+            builder.path(&self.name)?;
+            output::say(format!("{}\n", builder.pages().saturating_mul(4096)))?;
             return Ok(ExitCode::SUCCESS);
         }
         builder.create(&self.name)?;
@@ -97,20 +116,21 @@ fn timestamps(text: &str) -> Result<Timestamps, String> {
     }
 }
 
-fn side_memory(text: &str) -> Result<SideMemory, String> {
-    match text {
-        "on-demand" => Ok(SideMemory::OnDemand),
-        "preallocated" => Ok(SideMemory::Preallocated),
-        "overcommitted" => Ok(SideMemory::Overcommitted),
-        _ => Err("write on-demand, preallocated or overcommitted".to_string()),
+fn max_message(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes) if bytes < INLINE_SIZE => Err(format!(
+            "a slot holds {INLINE_SIZE} bytes whatever is chosen; write {INLINE_SIZE} or more"
+        )),
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(error.to_string()),
     }
 }
 
-fn redelivery(text: &str) -> Result<Redelivery, String> {
-    match text {
-        "redeliver" => Ok(Redelivery::Redeliver),
-        "discard" => Ok(Redelivery::Discard),
-        _ => Err("write redeliver or discard".to_string()),
+fn side_memory(text: String) -> SideMemory {
+    match &*text {
+        "preallocated" => SideMemory::Preallocated,
+        "overcommitted" => SideMemory::Overcommitted,
+        _ => SideMemory::OnDemand,
     }
 }
 
@@ -130,15 +150,29 @@ fn is_somebody_elses(error: &RingError) -> bool {
     )
 }
 
-/// Options of `ufr rm`.
+fn redelivery(text: String) -> Redelivery {
+    match &*text {
+        "discard" => Redelivery::Discard,
+        _ => Redelivery::Redeliver,
+    }
+}
+
+/// Remove rings, their messages with them; who has one open goes on with it.
+///
+/// What is no ring is left alone: a link, a directory, another file, one that was cut. Exit code 1 if
+/// any of the names could not be removed; the others are.
 #[derive(Args)]
 pub(crate) struct Remove {
     /// Names of rings.
-    #[arg(required_unless_present = "stale")]
+    #[arg(required_unless_present = "stale", add = completion::rings())]
     names: Vec<String>,
-    /// Remove the rings that nobody alive has open, their messages with them.
-    #[arg(long, conflicts_with = "names")]
+    /// Remove the rings that nobody alive has open, and print their names.
+    #[arg(long, conflicts_with_all = ["names", "force"])]
     stale: bool,
+    /// Remove the file of that name whatever it is, if it is no directory: a ring that was cut, or a
+    /// link.
+    #[arg(long)]
+    force: bool,
 }
 
 impl Remove {
@@ -146,7 +180,7 @@ impl Remove {
         if self.stale {
             for name in builder.list()? {
                 match builder.remove_stale(&name) {
-                    Ok(true) => println!("{name}"),
+                    Ok(true) => output::say(format!("{name}\n"))?,
                     Ok(false) => {}
                     Err(error) if is_somebody_elses(&error) => {}
                     Err(error) => return Err(error.into()),
@@ -156,13 +190,25 @@ impl Remove {
             return Ok(ExitCode::SUCCESS);
         }
         let mut failed = None;
-        for name in self.names {
-            if let Err(error) = builder.remove(&name)
-                && let Some(earlier) = failed.replace(anyhow!(error).context(name))
+        for name in &self.names {
+            if let Err(error) = self.remove(builder, name)
+                && let Some(earlier) = failed.replace(error.context(name.clone()))
             {
-                eprintln!("ufr: {earlier:#}");
+                output::complain(crate::explain::text(&earlier));
             }
         }
         failed.map_or(Ok(ExitCode::SUCCESS), Err).context("cannot remove")
+    }
+
+    fn remove(&self, builder: &Builder, name: &str) -> anyhow::Result<()> {
+        match builder.observe(name) {
+            Err(RingError::NotARing { path, .. }) if self.force => Ok(std::fs::remove_file(path)?),
+            Err(error @ RingError::NotARing { .. }) => {
+                Err(anyhow!("{error}; --force removes it nevertheless"))
+            }
+            // Its name can be taken away though it cannot be opened: one of another version, or of
+            // somebody who is not trusted. Whether we may, the system says.
+            _ => Ok(builder.remove(name)?),
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
@@ -72,6 +72,15 @@ impl Stop {
 pub(crate) struct Input<'a> {
     pub(crate) stdin: io::StdinLock<'a>,
     pub(crate) stop: &'a Stop,
+}
+
+impl Input<'_> {
+    /// Whether a read would return at once.
+    pub(crate) fn is_readable(&self) -> io::Result<bool> {
+        let mut one = [PollFd::new(&self.stdin, PollFlags::IN)];
+        let ready = rustix::io::retry_on_intr(|| poll(&mut one, Some(&Timespec::default())))?;
+        Ok(ready != 0)
+    }
 }
 
 impl Read for Input<'_> {

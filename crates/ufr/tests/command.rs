@@ -1,87 +1,15 @@
 //! The built command, in real processes, on real files.
 
+#[allow(dead_code)]
+mod common;
+
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-/// A directory for rings and files of one test; rings in a directory of their own test cannot be
-/// seen by another.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        let shm = Path::new("/dev/shm");
-        Self(match shm.is_dir() {
-            true => tempfile::tempdir_in(shm).unwrap(),
-            false => tempfile::tempdir().unwrap(),
-        })
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn ufr(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ufr"));
-        command.env("UFR_DIRECTORY", self.path()).args(arguments);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.ufr(arguments).stdin(Stdio::null()).output().unwrap()
-    }
-
-    /// Runs and gives what was written to standard output.
-    fn say(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn send(&self, arguments: &[&str], input: &Path) -> Child {
-        let input = fs::File::open(input).unwrap();
-        self.ufr(&[&["send"], arguments].concat()).stdin(input).spawn().unwrap()
-    }
-
-    fn recv(&self, arguments: &[&str], output: &Path) -> Child {
-        let output = fs::File::create(output).unwrap();
-        self.ufr(&[&["recv"], arguments].concat()).stdout(output).spawn().unwrap()
-    }
-
-    fn send_bytes(&self, arguments: &[&str], input: &[u8]) -> Output {
-        let mut child = self
-            .ufr(&[&["send"], arguments].concat())
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        match child.stdin.take().unwrap().write_all(input) {
-            // One that refuses before it reads may have ended by now.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-            written => written.unwrap(),
-        }
-        child.wait_with_output().unwrap()
-    }
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within a minute");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn succeed(mut child: Child) {
-    until("a child ends", || child.try_wait().unwrap().is_some());
-    assert!(child.wait().unwrap().success());
-}
-
-fn error_of(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use common::*;
 
 /// The largest file of the toolchain that this test was built with: a real binary.
 fn a_real_binary() -> PathBuf {
@@ -167,7 +95,7 @@ fn a_line_that_does_not_fit_is_refused_with_its_number_and_size() {
     let output = place.send_bytes(&["r"], format!("fits\n{}\nnever\n", "x".repeat(41)).as_bytes());
     assert_eq!(output.status.code(), Some(1));
     let error = error_of(&output);
-    assert!(error.contains("line 2") && error.contains("41 bytes"), "{error}");
+    assert!(error.contains("line 2") && error.contains("more than 40 bytes"), "{error}");
     assert_eq!(place.run(&["recv", "r"]).stdout, b"fits\n");
 }
 
@@ -192,7 +120,7 @@ fn lines_of_any_length_up_to_the_rings_most_come_back_as_lines() {
     assert!(place.run(&["recv", "r"]).stdout == lines);
     let output = place.send_bytes(&["r"], &vec![b'x'; 100_001]);
     let error = error_of(&output);
-    assert!(error.contains("100001 bytes") && error.contains("100000"), "{error}");
+    assert!(error.contains("more than 100000 bytes"), "{error}");
     place.say(&["rm", "r"]);
     goes_through_unchanged(&place, &a_real_binary(), true, &create);
 }
@@ -218,16 +146,6 @@ fn a_used_ring_does_not_look_ended() {
     assert!(place.send_bytes(&["r"], b"new\n").status.success());
     succeed(receiver);
     assert_eq!(fs::read(&out).unwrap(), b"new\n");
-}
-
-fn interrupt(child: &Child) {
-    let pid = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-}
-
-fn ends_interrupted(mut child: Child) {
-    until("a child ends", || child.try_wait().unwrap().is_some());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]
@@ -267,27 +185,6 @@ fn an_interrupt_ends_a_receiver_with_all_it_took_written() {
     assert!(lines.next().is_none());
     assert!(place.send_bytes(&["r"], b"three\n").status.success());
     assert_eq!(place.run(&["recv", "r"]).stdout, b"three\n");
-}
-
-#[test]
-fn a_receiver_whose_reader_leaves_says_nothing() {
-    let place = Place::new();
-    assert!(place.send_bytes(&["r"], b"1\n2\n3\n").status.success());
-    let mut receiver = place
-        .ufr(&["recv", "r", "--unbuffered"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(receiver.stdout.take());
-    let output = receiver.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(error_of(&output), "");
-    // What could not be written was not released.
-    let rest = String::from_utf8(place.run(&["recv", "r"]).stdout).unwrap();
-    let mut rest: Vec<_> = rest.lines().collect();
-    rest.sort();
-    assert_eq!(rest, ["1", "2", "3"]);
 }
 
 #[test]
@@ -338,22 +235,31 @@ fn what_is_chosen_at_creation_is_what_stat_says() {
     assert_eq!(stat["timestamps"], "1/8");
     assert_eq!(stat["redelivery"], "discard");
     assert_eq!(stat["reserves"]["real-time"], 4);
-    for wrong in [
-        &["create", "s", "--capacity", "100"][..],
-        &["create", "s", "--timestamps", "1/3"],
-        &["create", "s", "--credit-limit", "0"],
-        &["create", "s", "--max-message", "2000000000"],
-        &["create", "s", "--max-message", "1000000000", "--capacity", "65536"],
-        &["create", "a/b"],
-        &["recv", "a/b"],
-        &["stat", "none"],
-    ] {
+    for wrong in [&["create", "a/b"][..], &["recv", "a/b"], &["stat", "none"]] {
         let output = place.run(wrong);
         assert_eq!(output.status.code(), Some(1), "{wrong:?}");
         assert!(error_of(&output).starts_with("ufr: "), "{output:?}");
     }
-    for usage in [&["create"][..], &["send", "r", "--class", "vip"], &["stat"], &["nonsense"]] {
-        assert_eq!(place.run(usage).status.code(), Some(2), "{usage:?}");
+    for usage in [
+        &["create"][..],
+        &["create", "s", "--capacity", "100"],
+        &["create", "s", "--capacity", "3", "--size"],
+        &["create", "s", "--timestamps", "1/3"],
+        &["create", "s", "--credit-limit", "0"],
+        &["create", "s", "--credit-limit", "257"],
+        &["create", "s", "--participants", "0"],
+        &["create", "s", "--reserve", "high=256"],
+        &["create", "s", "--max-message", "24"],
+        &["create", "s", "--max-message", "2000000000"],
+        &["demo", "--messages", "10"],
+        &["demo", "--capacity", "3"],
+        &["send", "r", "--class", "vip"],
+        &["stat"],
+        &["nonsense"],
+    ] {
+        let output = place.run(usage);
+        assert_eq!(output.status.code(), Some(2), "{usage:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{usage:?}: {output:?}");
     }
 }
 
@@ -602,4 +508,130 @@ fn a_ring_whose_file_is_made_shorter_ends_its_users_with_the_reason() {
     let output = receiver.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(error_of(&output).contains("made shorter"), "{output:?}");
+}
+
+#[test]
+fn errors_name_options_and_not_calls_and_are_said_once() {
+    let place = Place::new();
+    let nowhere = place.path().join("nowhere");
+    let nowhere = nowhere.to_str().unwrap();
+    for command in
+        [&["ls"][..], &["stat", "r"], &["create", "r"], &["recv", "r"], &["rm", "--stale"]]
+    {
+        let output = place.run(&[&["--directory", nowhere], command].concat());
+        let error = error_of(&output);
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        assert!(
+            error.contains(&format!("there is no directory {nowhere}")),
+            "{command:?}: {error}"
+        );
+        assert!(error.contains("--directory") && !error.contains("Builder"), "{error}");
+    }
+    place.say(&["--trust", "group", "create", "ours"]);
+    let refused = error_of(&place.run(&["recv", "ours"]));
+    assert!(refused.contains("--trust") && !refused.contains("Builder"), "{refused}");
+    assert!(error_of(&place.run(&["stat", "none"])).contains("`ufr create`"));
+    let number = error_of(&place.run(&["create", "s", "--capacity", "100"]));
+    assert_eq!(number.matches("and 100 is not").count(), 1, "{number}");
+    fs::write(place.path().join("ufr-noise"), "noise").unwrap();
+    let noise = error_of(&place.run(&["stat", "noise"]));
+    assert_eq!(noise.matches("not a ring").count(), 1, "{noise}");
+}
+
+#[test]
+fn what_is_no_ring_is_not_removed_unless_that_is_insisted_on() {
+    let place = Place::new();
+    let at = |name: &str| place.path().join(name);
+    place.say(&["create", "ring"]);
+    fs::write(at("ufr-notes"), "kept for years").unwrap();
+    fs::write(at("precious"), "elsewhere").unwrap();
+    std::os::unix::fs::symlink(at("precious"), at("ufr-link")).unwrap();
+    fs::create_dir(at("ufr-directory")).unwrap();
+    for name in ["notes", "link", "directory"] {
+        let refused = place.run(&["rm", name]);
+        assert_eq!(refused.status.code(), Some(1), "{name}");
+        assert!(error_of(&refused).contains("is not a ring"), "{refused:?}");
+    }
+    assert_eq!(fs::read(at("ufr-notes")).unwrap(), b"kept for years");
+    assert!(at("ufr-link").is_symlink());
+    // The others are removed nevertheless.
+    assert_eq!(place.run(&["rm", "notes", "ring"]).status.code(), Some(1));
+    assert!(!at("ufr-ring").exists());
+    place.say(&["rm", "--force", "notes", "link"]);
+    assert!(!at("ufr-notes").exists() && !at("ufr-link").is_symlink());
+    assert_eq!(fs::read(at("precious")).unwrap(), b"elsewhere");
+    assert_eq!(place.run(&["rm", "--force", "directory"]).status.code(), Some(1));
+    assert!(at("ufr-directory").is_dir());
+}
+
+#[test]
+fn help_says_when_recv_and_send_end_what_is_lost_and_with_what_code() {
+    let place = Place::new();
+    for (command, said) in [
+        ("recv", &["Ends when", "nothing is lost", "141", "killed", "a second time", "order"][..]),
+        ("send", &["that is longer", "Exit codes", "without waiting", "130"]),
+        ("doctor", &["Exit code 1 if the ring is damaged"]),
+        ("demo", &["checks the order"]),
+        ("ls", &["stale"]),
+        ("rm", &["no ring is left alone"]),
+    ] {
+        let help = place.say(&[command, "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        for said in said {
+            assert!(help.contains(said), "{command}: {said}: {help}");
+        }
+        assert!(!help.contains("Options of"), "{help}");
+    }
+    assert!(place.say(&["--help"]).contains("Exit codes"));
+    assert!(place.say(&["send", "--help"]).contains("real-time, high, normal, low, bulk"));
+}
+
+/// What bash offers after the words of `line`, the last of them begun.
+fn completed(place: &Place, line: &[&str]) -> Vec<String> {
+    let script = "source <(\"$1\" completions bash); shift; COMP_WORDS=(\"$@\"); \
+                  COMP_CWORD=$(($# - 1)); COMP_TYPE=9; _clap_complete_ufr ufr \"${@: -1}\"; \
+                  printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let ufr = place.ufr(&[]).get_program().to_owned();
+    let output = Command::new("bash")
+        .env("UFR_DIRECTORY", place.path())
+        .args(["-c", script, "bash"])
+        .arg(ufr)
+        .args(line)
+        .output()
+        .unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{line:?}: {output:?}");
+    let offered = String::from_utf8(output.stdout).unwrap();
+    offered.lines().filter(|line| !line.is_empty()).map(|it| it.trim().to_string()).collect()
+}
+
+#[test]
+fn bash_completes_commands_rings_and_values() {
+    let (place, elsewhere) = (Place::new(), Place::new());
+    for name in ["quotes", "quality", "orders"] {
+        place.say(&["create", name]);
+    }
+    elsewhere.say(&["create", "other"]);
+    assert_eq!(completed(&place, &["ufr", "demo"]), ["demo"]);
+    assert_eq!(completed(&place, &["ufr", "demo-"]), [""; 0]);
+    for command in ["send", "recv", "stat", "doctor", "rm"] {
+        assert_eq!(completed(&place, &["ufr", command, "qu"]), ["quality", "quotes"], "{command}");
+    }
+    assert_eq!(completed(&place, &["ufr", "rm", "orders", "quo"]), ["quotes"]);
+    let directory = elsewhere.path().to_str().unwrap();
+    for said in [&["--directory", directory][..], &["--directory", "=", directory]] {
+        assert_eq!(completed(&place, &[&["ufr"], said, &["stat", "o"]].concat()), ["other"]);
+    }
+    let classes = ["real-time", "high", "normal", "low", "bulk"];
+    assert_eq!(completed(&place, &["ufr", "send", "quotes", "--class", ""]), classes);
+    assert_eq!(completed(&place, &["ufr", "--trust", ""]), ["own-user", "group", "anyone"]);
+    let timestamps = completed(&place, &["ufr", "create", "x", "--timestamps", ""]);
+    assert!(
+        timestamps.starts_with(&["every".into(), "off".into(), "1/2".into()]),
+        "{timestamps:?}"
+    );
+    assert_eq!(completed(&place, &["ufr", "create", "x", "--reserve", "re"]), ["real-time="]);
+    let shells = completed(&place, &["ufr", "completions", ""]);
+    assert!(
+        ["bash", "zsh", "fish"].iter().all(|it| shells.contains(&it.to_string())),
+        "{shells:?}"
+    );
 }

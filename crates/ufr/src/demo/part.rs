@@ -3,16 +3,18 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::{Parser, ValueEnum};
 use hdrhistogram::Histogram;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::json;
 use ultrafastring::{Builder, Consumer, Exclusive, INLINE_SIZE, PriorityClass, rdtsc};
 
 use super::machine::keep_to;
+use crate::output;
 
 /// What percentiles are given: the last is the longest latency of all.
 pub(super) const QUANTILES: [f64; 6] = [0.5, 0.9, 0.99, 0.999, 0.9999, 1.0];
@@ -82,9 +84,11 @@ enum Role {
     Consume,
 }
 
-/// Options of `ufr demo-part`, which `ufr demo` starts.
-#[derive(Args)]
+/// One of the demo's two processes, which `ufr demo` starts.
+#[derive(Parser)]
+#[command(name = Part::NAME)]
 pub(crate) struct Part {
+    directory: PathBuf,
     role: Role,
     over: Over,
     pace: Pace,
@@ -139,7 +143,11 @@ fn insist<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
 }
 
 impl Part {
-    pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
+    /// What `ufr` is called with to be one.
+    pub(crate) const NAME: &str = "demo-part";
+
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let builder = &Builder::new().participant_name("ufr").directory(&self.directory);
         // Whoever started us may be killed, and nobody would be left to end this.
         set_parent_process_death_signal(Some(Signal::KILL))?;
         keep_to(self.core)?;
@@ -193,7 +201,7 @@ impl Part {
             self.receive_all(FromFile(File::from(io::stdin().as_fd().try_clone_to_owned()?)))?
         };
         let latency: Vec<_> = QUANTILES.iter().map(|&at| latency.value_at_quantile(at)).collect();
-        println!("{}", json!({ "ticks": ticks, "latency": latency }));
+        output::say(format!("{}\n", json!({ "ticks": ticks, "latency": latency })))?;
         Ok(())
     }
 
@@ -225,9 +233,8 @@ impl Part {
     }
 }
 
-fn ready() -> io::Result<()> {
-    println!("ready");
-    io::stdout().flush()
+fn ready() -> anyhow::Result<()> {
+    Ok(output::say("ready\n")?)
 }
 
 /// Where a consumer gets messages from.

@@ -1,5 +1,7 @@
 //! What the demo measured, for people and for programs. The README documents the keys.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value, json};
 use ultrafastring::{PriorityClass, UltraFastRing};
 
@@ -34,74 +36,87 @@ fn latencies(rounds: &[Vec<f64>], ns: f64) -> Option<[f64; QUANTILES.len()]> {
         .then(|| std::array::from_fn(|at| ns * median(rounds.iter().map(|round| round[at]))))
 }
 
-pub(super) fn print(measured: &Measured, ring: &UltraFastRing) {
+pub(super) fn as_text(
+    measured: &Measured,
+    ring: &UltraFastRing,
+) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    let out = &mut text;
     let ns = 1e9 / ring.ticks_per_second();
     let (low, high) = range(&measured.line);
-    println!(
+    writeln!(
+        out,
         "{} messages of 40 bytes through {} slots, {} in all checked for order and content",
         measured.messages,
         ring.capacity(),
         measured.checked,
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "{}, cores {} and {}, {:.3} ticks a nanosecond",
         machine::processor(),
         measured.cores.0,
         measured.cores.1,
         1.0 / ns,
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "a cache line goes there and back in {:.0} ticks ({low:.0} to {high:.0})",
         median(measured.line.iter().copied()),
-    );
+    )?;
 
-    println!(
+    writeln!(
+        out,
         "\n{:<16} {:>14} {:>20} {:>12} {:>16}",
         "stream", "ticks/message", "(rounds)", "ns/message", "to UltraFastRing"
-    );
+    )?;
     let own = measured.reached[0].1.ticks();
     for (over, reached) in &measured.reached {
         let ticks = reached.ticks();
         let (low, high) = range(&reached.stream);
-        println!(
+        writeln!(
+            out,
             "{:<16} {ticks:>14.1} {:>20} {:>12.1} {:>16.1}",
             over.title(),
             format!("{low:.1} to {high:.1}"),
             ticks * ns,
             ticks / own,
-        );
+        )?;
     }
 
-    print!("\n{:<30}", "latency, ns");
-    TITLES.iter().for_each(|title| print!(" {title:>9}"));
-    println!();
+    write!(out, "\n{:<30}", "latency, ns")?;
+    TITLES.iter().try_for_each(|title| write!(out, " {title:>9}"))?;
+    writeln!(out)?;
     for (over, reached) in &measured.reached {
         let (title, kinds) =
             (over.title(), [("at a pace", &reached.paced), ("in a full stream", &reached.queued)]);
         for (kind, rounds) in kinds {
             if let Some(latencies) = latencies(rounds, ns) {
-                print!("{:<30}", format!("{title} {kind}"));
-                latencies.iter().for_each(|latency| print!(" {latency:>9.0}"));
-                println!();
+                write!(out, "{:<30}", format!("{title} {kind}"))?;
+                latencies.iter().try_for_each(|latency| write!(out, " {latency:>9.0}"))?;
+                writeln!(out)?;
             }
         }
     }
 
     let stats = ring.stats();
-    println!(
+    writeln!(
+        out,
         "\n{:<16} {:>12} {:>12} {:>14} {:>18}",
         "lane", "sent", "received", "bytes", "mean latency, ns"
-    );
+    )?;
     for (class, lane) in PriorityClass::ALL.iter().zip(&stats.lanes) {
-        println!(
+        writeln!(
+            out,
             "{:<16} {:>12} {:>12} {:>14} {:>18.0}",
             class.name(),
             lane.sent,
             lane.received,
             lane.received_bytes,
             lane.avg_latency() as f64 * ns,
-        );
+        )?;
     }
+    Ok(text)
 }
 
 fn latencies_as_json(rounds: &[Vec<f64>], ns: f64) -> Value {

@@ -52,6 +52,12 @@ fn state(ring: &Observer) -> &'static str {
 }
 
 /// Show counters, lanes and participants of a ring, without disturbing it.
+///
+/// `all`, `in flight` and the heads follow from positions; on an exclusive producer side `head` and
+/// `tail` are as last announced. A lane's numbers are what participants have stored: up to 64 messages
+/// old, and what a killed one had not stored is missing. A participant shows an `intent` while
+/// something of it is not committed, a `hold` while something of it is not released. A dead one with
+/// neither needs nothing; the next participant, or `ufr doctor`, frees its entry.
 #[derive(Args)]
 pub(crate) struct Stat {
     /// Name of the ring.

@@ -69,8 +69,9 @@ const DETOURS_PER_CLOCK: u64 = 1 << 8;
 /// The copying calls ([`try_recv`](Self::try_recv), [`recv_fast`](Self::recv_fast),
 /// [`recv_batch`](Self::recv_batch), `recv_into`) release a message before they return: a process
 /// killed just then takes that message (that batch) with it. [`borrow`](Self::borrow) releases when the guard
-/// is dropped: a message whose reader is killed is delivered again, marked. (Who is killed while it
-/// claims has a message delivered again, too: see there.)
+/// is dropped: a message whose reader is killed is delivered again, marked, and on a shared side
+/// perhaps out of order (see [`Redelivery`]). (Who is killed while it claims has a message delivered
+/// again, too: see there.)
 ///
 /// ```
 /// # #[cfg(feature = "alloc")] {

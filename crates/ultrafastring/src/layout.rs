@@ -367,6 +367,10 @@ impl Timestamps {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Redelivery {
     /// Another consumer gets it, marked as redelivered.
+    ///
+    /// On a shared consumer side that may be after messages that were sent later: those who receive
+    /// already go on, and come to it when they find nothing else or look behind. A handle that is
+    /// taken afterwards begins with it. On an exclusive side the order stays.
     #[default]
     Redeliver,
     /// It is dropped and counted as discarded. (What another consumer has is not taken from it, though

@@ -512,7 +512,12 @@ impl Entry {
                 holder: segment.holder_of(role.side),
             });
         }
-        let taken = Self::take_entry(segment, &locker, role);
+        let taken = match Self::take_entry(segment, &locker, role) {
+            // Another newcomer may have looked into the entries of the dead just then (`tidy_up`).
+            // It is done with them, or has freed them, in a moment.
+            Ok(None) => Self::take_entry(segment, &locker, role),
+            done => done,
+        };
         let (index, adopted) = match taken {
             Ok(Some(entry)) => entry,
             other => {

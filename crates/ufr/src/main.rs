@@ -88,7 +88,15 @@ fn run() -> anyhow::Result<ExitCode> {
         let part = demo::Part::parse_from(std::env::args_os().skip(1));
         return part.run();
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => return Err(error.into()),
+        Err(help) => {
+            output::Output::open()?;
+            help.print().map_err(output::output_failed)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     if let Err(error) = ultrafastring::survive_truncation() {
         output::complain(error);
     }

@@ -101,7 +101,8 @@ impl Output {
     }
 }
 
-fn output_failed(reason: io::Error) -> Failure {
+/// Why standard output could not be written to.
+pub(crate) fn output_failed(reason: io::Error) -> Failure {
     Failure { which: "output", reason }
 }
 

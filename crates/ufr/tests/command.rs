@@ -568,7 +568,17 @@ fn what_is_no_ring_is_not_removed_unless_that_is_insisted_on() {
 fn help_says_when_recv_and_send_end_what_is_lost_and_with_what_code() {
     let place = Place::new();
     for (command, said) in [
-        ("recv", &["Ends when", "nothing is lost", "141", "killed", "a second time", "order"][..]),
+        (
+            "recv",
+            &[
+                "nds when the ring is empty",
+                "nothing is lost",
+                "141",
+                "killed",
+                "a second time",
+                "order",
+            ][..],
+        ),
         ("send", &["that is longer", "Exit codes", "without waiting", "130"]),
         ("doctor", &["Exit code 1 if the ring is damaged"]),
         ("demo", &["checks the order"]),

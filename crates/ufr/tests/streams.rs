@@ -55,8 +55,10 @@ fn a_pipe_that_nobody_reads_ends_what_prints_and_says_nothing() {
         &["doctor", "r"],
         &["create", "s", "--size"],
         &["completions", "bash"],
-        &["demo", "--messages", "1000"],
         &["demo", "--messages", "1000", "--json"],
+        &["--help"],
+        &["recv", "--help"],
+        &["--version"],
         &["rm", "--stale"],
     ] {
         let mut command = place.ufr(arguments);

@@ -17,7 +17,7 @@ use crate::layout::{MAX_POSITION, MAX_SPAN, Redelivery, Sharing, Side, Span};
 use crate::participant::{Event, Participant};
 use crate::segment::{Locker, Place, Segment};
 use crate::slot::SlotState;
-use crate::sync::{Ordering, raise};
+use crate::sync::Ordering;
 use crate::wait;
 
 /// A dead consumer's messages, being delivered again by whoever owns its entry now.
@@ -416,6 +416,11 @@ pub(crate) fn is_behind_its_side(segment: &Segment, hold: Span) -> bool {
 
 /// Announces a shared side's release frontier: the least of `consumer_head`, read first, and all
 /// that consumers hold.
+///
+/// Only whoever moves it wakes the producers: nobody has been given anything by the others. One that
+/// is killed between the two leaves them asleep for [`LONGEST_PARK`](wait::LONGEST_PARK) at most,
+/// as it would after any grant. A producer looks here itself before it sleeps, so one that woke
+/// producers for nothing would never let itself sleep.
 pub(crate) fn raise_release_frontier(segment: &Segment) {
     let counters = segment.counters();
     // Acquire, and before the holds: pairs with the release of each claim, so the hold of whoever
@@ -425,11 +430,26 @@ pub(crate) fn raise_release_frontier(segment: &Segment) {
         .filter_map(|index| segment.participant(index).shown_hold())
         .map(|span| span.first)
         .fold(head, u64::min);
-    // Release: pairs with the acquire in `refill`: all reads below come before the producers'
-    // writes. Acquire: pairs with the second look in `read_adopted`. A maximum: another grant may
-    // have seen more.
-    raise(&counters.consumer_tail, frontier, Ordering::AcqRel);
-    if wait::is_alert(segment, Side::Producer) {
-        wait::ring(segment, Side::Producer);
+    // Relaxed: a frontier that stands as far as this, which never goes back, needs no store: that would
+    // take its line away from all who look at it.
+    let mut stands = counters.consumer_tail.load(Ordering::Relaxed);
+    while stands < frontier {
+        // Release: pairs with the acquire in `refill`: all reads below come before the producers'
+        // writes. Acquire: pairs with the second look in `read_adopted`. A maximum: another grant may
+        // have seen more.
+        match counters.consumer_tail.compare_exchange_weak(
+            stands,
+            frontier,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        ) {
+            Ok(_) => {
+                if wait::is_alert(segment, Side::Producer) {
+                    wait::ring(segment, Side::Producer);
+                }
+                return;
+            }
+            Err(other) => stands = other,
+        }
     }
 }

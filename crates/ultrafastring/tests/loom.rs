@@ -560,6 +560,30 @@ fn a_producer_that_parks_is_woken_when_room_is_granted() {
     });
 }
 
+/// Of two consumers one moves the frontier, and the other may find it moved. The producer looks
+/// there itself before it parks, and must not keep itself awake by it.
+#[test]
+fn a_producer_that_parks_is_woken_by_whichever_consumer_moves_the_frontier() {
+    check_with(Some(1), || {
+        let ring = two_slots().fences().exclusive_producer().heap().unwrap();
+        let mut producer = ring.exclusive_producer().unwrap();
+        let (mut first, mut second) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        send_all(&mut producer, 1..=2);
+        let sending = spawn(move || {
+            producer.send_blocking(&message(3), NORMAL).unwrap();
+            producer
+        });
+        let receiving = spawn(move || (receive_some(&mut first, 1), first));
+        let mut seen = receive_some(&mut second, 1);
+        // A producer that nobody wakes is a deadlock.
+        let producer = sending.join().unwrap();
+        let (other, first) = receiving.join().unwrap();
+        seen.extend(second.try_iter().map(|message| number(&message)));
+        check_all([seen, other], 1..=3);
+        drop((producer, first));
+    });
+}
+
 #[test]
 fn two_producers_that_park_are_both_woken() {
     // Many steps: claims race, and each sleep looks at everything.

@@ -486,6 +486,206 @@ fn a_wait_for_several_handles_of_both_sides_ends_by_room_by_time_or_not() {
     });
 }
 
+/// Time of a processor that this process has used, in all its threads.
+fn cpu_time() -> Duration {
+    // SAFETY: all zeros are a value of it, which the call below overwrites.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is written and nothing else.
+    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) }, 0);
+    let time = |it: libc::timeval| {
+        Duration::from_secs(it.tv_sec as u64) + Duration::from_micros(it.tv_usec as u64)
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+/// How long a waiter is watched.
+const WATCHED: Duration = Duration::from_secs(3);
+
+/// What a waiter may use of a core meanwhile: 0.5 %.
+const ALLOWED: Duration = Duration::from_micros(15_000);
+
+/// Waits for [`WATCHED`] in vain, and counts the time of the processor that it takes.
+#[track_caller]
+fn assert_sleeps(what: &str, wait: impl FnOnce(Instant)) {
+    let before = cpu_time();
+    let start = Instant::now();
+    wait(start + WATCHED);
+    assert!(start.elapsed() >= WATCHED, "{what}: it did not wait");
+    let used = cpu_time() - before;
+    eprintln!("{what}: {used:?} of {WATCHED:?}");
+    assert!(used <= ALLOWED, "{what}: waiting took {used:?} of {WATCHED:?}");
+}
+
+/// How a handle waits, by the calls that wait.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    /// `recv_deadline`, `send_deadline`.
+    Call,
+    /// `wait`, again and again with short time-outs, as a program does that looks for signals.
+    Slices,
+    Any,
+    Readiness,
+}
+
+const EACH_WAY: [By; 4] = [By::Call, By::Slices, By::Any, By::Readiness];
+
+/// The same for a descriptor: polls until `until`, unless `arm` says that the handle can go on.
+fn poll_until<E: std::fmt::Debug>(
+    readiness: &ultrafastring::Readiness,
+    until: Instant,
+    mut arm: impl FnMut() -> Result<bool, E>,
+) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    loop {
+        assert!(!arm().unwrap(), "there was something after all");
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        poll(&mut [PollFd::new(readiness, PollFlags::IN)], Some(&left)).unwrap();
+        readiness.clear();
+    }
+}
+
+fn slices(until: Instant, mut wait: impl FnMut(Instant)) {
+    while Instant::now() < until {
+        wait(until.min(Instant::now() + Duration::from_millis(100)));
+    }
+}
+
+fn consumer_sleeps<S: Mode>(
+    what: &str,
+    by: By,
+    strategy: WaitStrategy,
+    consumer: &mut Consumer<S>,
+) {
+    consumer.set_wait_strategy(strategy);
+    assert_sleeps(&format!("{what}, {by:?}, {strategy:?}: a consumer"), |until| match by {
+        By::Call => assert_eq!(consumer.recv_deadline(until).unwrap_err(), RecvError::TimedOut),
+        By::Slices => slices(until, |until| {
+            assert_eq!(consumer.wait(Some(until)), Err(RecvError::TimedOut));
+        }),
+        By::Any => assert_eq!(wait_any(&mut [consumer], Some(until)), None),
+        By::Readiness => {
+            let readiness = consumer.readiness().unwrap();
+            poll_until(&readiness, until, || consumer.arm(&readiness));
+        }
+    });
+}
+
+/// Sends until there is no room before it waits.
+fn producer_sleeps<S: Mode>(
+    what: &str,
+    by: By,
+    strategy: WaitStrategy,
+    producer: &mut Producer<S>,
+) {
+    fill(producer);
+    producer.set_wait_strategy(strategy);
+    assert_sleeps(&format!("{what}, {by:?}, {strategy:?}: a producer"), |until| match by {
+        By::Call => {
+            assert_eq!(producer.send_deadline(b"more", NORMAL, until), Err(SendError::TimedOut));
+        }
+        By::Slices => slices(until, |until| {
+            assert_eq!(producer.wait(NORMAL, Some(until)), Err(SendError::TimedOut));
+        }),
+        By::Any => assert_eq!(wait_any(&mut [producer], Some(until)), None),
+        By::Readiness => {
+            let readiness = producer.readiness().unwrap();
+            poll_until(&readiness, until, || producer.arm(NORMAL, &readiness));
+        }
+    });
+}
+
+fn fill<S: Mode>(producer: &mut Producer<S>) {
+    while producer.send_fast(b"x", NORMAL).is_ok() {}
+}
+
+/// A process for each way of waiting, of each side, in rings of each kind, all at once: in none of
+/// them do waiters wake each other, or themselves, for nothing.
+#[test]
+fn whoever_sleeps_takes_next_to_no_time_of_the_processor() {
+    use WaitStrategy::{Park, SpinThenPark};
+    let directory = stage();
+    let mut children = Vec::new();
+    for kind in 0..8 {
+        let builder = at(&directory).capacity(8);
+        let builder = if kind & 1 == 0 { builder } else { builder.exclusive_producer() };
+        let builder = if kind & 2 == 0 { builder } else { builder.exclusive_consumer() };
+        let builder = with_fences(builder, kind & 4 != 0);
+        let name = format!("ring-{kind}");
+        for (number, by) in EACH_WAY.into_iter().enumerate() {
+            let strategy = if (number + kind) % 2 == 0 { Park } else { SpinThenPark };
+            let (builder, what) = (builder.clone(), name.clone());
+            let (full, empty) = (format!("full-{kind}-{number}"), format!("empty-{kind}-{number}"));
+            children.push(Child::start(|| {
+                let (full, empty) =
+                    (builder.create(&full).unwrap(), builder.create(&empty).unwrap());
+                if kind & 1 == 0 {
+                    producer_sleeps(&what, by, strategy, &mut full.producer().unwrap());
+                } else {
+                    producer_sleeps(&what, by, strategy, &mut full.exclusive_producer().unwrap());
+                }
+                if kind & 2 == 0 {
+                    consumer_sleeps(&what, by, strategy, &mut empty.consumer().unwrap());
+                } else {
+                    consumer_sleeps(&what, by, strategy, &mut empty.exclusive_consumer().unwrap());
+                }
+            }));
+        }
+    }
+    children.into_iter().for_each(Child::finish);
+}
+
+/// Of two consumers one holds the oldest message for long, and the other looks for more now and
+/// then, both of them alive: the producer sleeps for all that, and is woken when there is room.
+#[test]
+fn a_producer_sleeps_while_a_consumer_is_slow_and_alive_and_another_looks_around() {
+    use WaitStrategy::{Park, SpinThenPark};
+    let directory = stage();
+    let builder = at(&directory).capacity(8);
+    let scenes = EACH_WAY.into_iter().zip([Park, SpinThenPark, Park, SpinThenPark]);
+    let scenes: Vec<_> = scenes
+        .map(|(by, strategy)| {
+            let name = format!("{by:?}");
+            let ring = builder.create(&name).unwrap();
+            let (mut slow, mut quick) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+            fill(&mut ring.producer().unwrap());
+            std::mem::forget(slow.borrow().unwrap());
+            for _ in 1..8 {
+                quick.try_recv().unwrap();
+            }
+            let builder = builder.clone();
+            let child = Child::start(|| {
+                let mut producer = builder.open(&name).unwrap().producer().unwrap();
+                producer_sleeps("the oldest is held", by, strategy, &mut producer);
+                producer.set_wait_strategy(strategy);
+                producer.send_blocking(b"room", NORMAL).unwrap();
+                assert_eq!(producer.missed_wakes(), 0);
+            });
+            (ring, slow, quick, child)
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for (ring, mut slow, mut quick, child) in scenes {
+            scope.spawn(move || {
+                quick.set_wait_strategy(Park);
+                let until = Instant::now() + WATCHED;
+                while Instant::now() < until {
+                    let soon = Duration::from_millis(20);
+                    assert_eq!(quick.recv_timeout(soon).unwrap_err(), RecvError::TimedOut);
+                    quick.flush();
+                }
+                asleep(&ring, Side::Producer);
+                // Releases what it has forgotten.
+                slow.flush();
+                child.finish();
+            });
+        }
+    });
+}
+
 /// Kills the calling process if it makes a system call other than to end.
 fn forbid_system_calls() {
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;

@@ -12,7 +12,7 @@
 //! gone; shows what is marked in its own; and frees the other if it gets the lock.
 
 use crate::protocol::{Mutation, Protocol, Turn, Ways};
-use crate::shared::{has_credit, write};
+use crate::shared::{grant, has_credit, look_for_credit, write};
 use crate::state::{At, Fate, NONE, Settled, State};
 
 /// What the one handle of an exclusive side may do.
@@ -25,11 +25,14 @@ fn produce(turn: &mut Turn<'_>) {
         At::Idle => {
             if has_credit(turn, 1) {
                 turn.goes("has credit", At::Begin);
+            } else {
+                look_for_credit(turn);
             }
             turn.step("announces producer_tail", |state, me| {
                 state.producer_tail = state.participants[me].known;
             });
         }
+        At::GrantHold | At::GrantHead | At::GrantRaise => grant(turn),
         _ => write(turn),
     }
 }

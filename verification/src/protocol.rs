@@ -153,6 +153,8 @@ pub struct Protocol {
     /// Whether a living participant may fall silent for ever between two calls, as long as its
     /// side has another one.
     pub quiet: bool,
+    /// Whether producers without credit announce the frontier of a shared side themselves.
+    pub producers_grant: bool,
     /// Whether states that differ in the names of equals are one.
     pub symmetry: bool,
     /// The mistake made, if any.
@@ -194,6 +196,7 @@ impl Protocol {
             leaves: false,
             newcomers: true,
             quiet: false,
+            producers_grant: false,
             symmetry: true,
             mutation: None,
         }
@@ -301,6 +304,12 @@ impl Protocol {
         Self { newcomers: false, adopts: Adopts::WhenStuck, ..self }
     }
 
+    /// The same with producers that look for what was released before they are refused. Without
+    /// symmetry: they scan all consumers in one order, which tells these apart.
+    pub fn producers_grant(self) -> Self {
+        Self { producers_grant: true, ..self.named() }
+    }
+
     /// The same without symmetry.
     pub fn named(self) -> Self {
         Self { symmetry: false, ..self }
@@ -348,6 +357,15 @@ impl Protocol {
             self.shape.producers..self.everybody().end
         };
         side.filter(|&index| index != entry && index != me).nth(nth.into())
+    }
+
+    /// The `nth` entry that a scan of the holds reads which `me` makes. A consumer knows its own.
+    pub fn holder(&self, me: usize, nth: u8) -> Option<usize> {
+        if self.is_producer(me) && !self.shape.roles {
+            (self.shape.producers..self.everybody().end).nth(nth.into())
+        } else {
+            self.other(me, me, nth)
+        }
     }
 
     /// Whether all is drained and nobody in anybody's way.

@@ -37,12 +37,16 @@ pub(crate) fn produce(turn: &mut Turn<'_>) {
                         state.participants[me].at = at;
                     });
                 }
-            } else if me.word == NONE || protocol.is(Mutation::IntentNotCleared) {
-                turn.goes("has no credit: leaves", At::Idle);
             } else {
-                turn.goes("has no credit: will leave", At::ClearIntent);
+                if me.word == NONE || protocol.is(Mutation::IntentNotCleared) {
+                    turn.goes("has no credit: leaves", At::Idle);
+                } else {
+                    turn.goes("has no credit: will leave", At::ClearIntent);
+                }
+                look_for_credit(turn);
             }
         }
+        At::GrantHold | At::GrantHead | At::GrantRaise => grant(turn),
         At::ShowIntent => turn.step("shows its intent", |state, me| {
             state.participants[me].word = me_known(state, me);
             state.participants[me].count = state.participants[me].scanned;
@@ -148,10 +152,27 @@ pub(crate) fn write(turn: &mut Turn<'_>) {
     }
 }
 
-/// Whether a producer may write so many messages from the position on that it knows.
+/// A producer without credit looks for what was released and not granted.
+pub(crate) fn look_for_credit(turn: &mut Turn<'_>) {
+    // A call that goes on after a lost race shows its intent meanwhile; where it goes on is all the
+    // same to the others.
+    if turn.protocol.producers_grant
+        && !turn.protocol.consumers_exclusive
+        && turn.me().at == At::Idle
+    {
+        grant(turn);
+    }
+}
+
+/// Whether a producer may write so many messages from the position on that it knows. What an exclusive
+/// consumer has released is free, announced or not.
 pub(crate) fn has_credit(turn: &Turn<'_>, count: u8) -> bool {
     let more = u8::from(turn.protocol.is(Mutation::CreditOffByOne));
-    let bound = turn.before.consumer_tail + turn.before.capacity + more;
+    let released = match turn.protocol.consumers_exclusive {
+        true => turn.before.consumer_head,
+        false => turn.before.consumer_tail,
+    };
+    let bound = released + turn.before.capacity + more;
     turn.me().known + count <= bound.min(turn.protocol.shape.positions)
 }
 
@@ -299,13 +320,13 @@ fn look(turn: &mut Turn<'_>) {
     }
 }
 
-/// A consumer in no call announces the release frontier.
+/// A consumer in no call announces the release frontier, or a producer without credit.
 ///
 /// A grant that starts with a head at the frontier raises nothing, so it is left out.
-fn grant(turn: &mut Turn<'_>) {
+pub(crate) fn grant(turn: &mut Turn<'_>) {
     let (protocol, before, who) = (turn.protocol, turn.before, turn.who);
     let head_last = protocol.is(Mutation::HoldsBeforeHead);
-    let next = |scanned| match protocol.other(who, who, scanned) {
+    let next = |scanned| match protocol.holder(who, scanned) {
         Some(_) => At::GrantHold,
         None if head_last => At::GrantHead,
         None => At::GrantRaise,
@@ -313,7 +334,8 @@ fn grant(turn: &mut Turn<'_>) {
     match turn.me().at {
         At::Idle if before.consumer_head > before.consumer_tail => {
             turn.step("grants: reads the head", |state, me| {
-                let own = state.participants[me].word;
+                let me_at = &state.participants[me];
+                let own = if me_at.produces { NONE } else { me_at.word };
                 let head = if head_last { NONE } else { state.consumer_head };
                 state.participants[me].frontier = head.min(own);
                 state.participants[me].at = next(0);
@@ -321,7 +343,7 @@ fn grant(turn: &mut Turn<'_>) {
         }
         At::GrantHold => turn.step("grants: reads a hold", |state, me| {
             let scanned = state.participants[me].scanned;
-            if let Some(other) = protocol.other(me, me, scanned) {
+            if let Some(other) = protocol.holder(me, scanned) {
                 let hold = state.participants[other].hold();
                 let frontier = &mut state.participants[me].frontier;
                 *frontier = hold.min(*frontier);

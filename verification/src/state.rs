@@ -441,7 +441,7 @@ impl Shape {
             + if self.roles {
                 (26 + of_word) * (self.producers + self.consumers)
             } else {
-                (14 + of_word) * self.producers + (21 + of_word) * self.consumers
+                (17 + of_word) * self.producers + (21 + of_word) * self.consumers
             }
     }
 
@@ -476,8 +476,8 @@ impl Shape {
             if self.span > 1 {
                 bits.put(participant.count - 1, 2);
             }
+            bits.put(participant.frontier, 3);
             if self.roles || index >= self.producers {
-                bits.put(participant.frontier, 3);
                 bits.put(u8::from(participant.intact), 1);
                 bits.put(participant.target, 3);
             }
@@ -522,8 +522,8 @@ impl Shape {
                 participant.count = bits.take(2) + 1;
             }
             participant.produces = index < self.producers;
+            participant.frontier = bits.take(3);
             if self.roles || index >= self.producers {
-                participant.frontier = bits.take(3);
                 participant.intact = bits.take(1) != 0;
                 participant.target = bits.take(3);
             } else if matches!(

@@ -48,6 +48,7 @@ pub fn cases() -> Vec<Case> {
         shared(1, 1).deaths(3).discarding(),
         Protocol::exclusive().deaths(3).forgetful().discarding(),
         Protocol::exclusive().spare_entry().deaths(2).bystander(),
+        shared(1, 1).deaths(2).producers_grant(),
     ];
     let quick = vec![
         shared(2, 1).deaths(2).quiet(),
@@ -56,6 +57,9 @@ pub fn cases() -> Vec<Case> {
         Protocol::exclusive().deaths(3).positions(6),
         shared(1, 2).exclusive_producer().deaths(2),
         shared(2, 1).exclusive_consumer().deaths(2),
+        shared(1, 2).exclusive_producer().deaths(1).producers_grant(),
+        shared(1, 2).deaths(1).unaided().producers_grant(),
+        shared(2, 1).deaths(1).producers_grant(),
         shared(1, 3).deaths(1).unaided().ways(Ways::Borrow),
         shared(2, 2).deaths(2).unaided(),
         shared(2, 2).deaths(1),
@@ -108,6 +112,7 @@ pub fn mistakes() -> Vec<Mistake> {
         (HoldBeforeSequence, shared(1, 2).deaths(2)),
         (CopyAfterClaim, shared(1, 2)),
         (HoldsBeforeHead, shared(1, 2)),
+        (HoldsBeforeHead, shared(1, 1).producers_grant()),
         (TailStored, shared(1, 2).deaths(1)),
         (AbandonByStore, shared(2, 1).deaths(1)),
         (LivingIntentIgnored, shared(2, 1).deaths(1)),
@@ -189,6 +194,9 @@ impl fmt::Display for Protocol {
         }
         if self.shape.roles {
             words += ", entries change sides";
+        }
+        if self.producers_grant {
+            words += ", producers grant";
         }
         if self.quiet {
             words += ", some fall silent";

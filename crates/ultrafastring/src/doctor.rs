@@ -6,7 +6,7 @@
 //! | invariant | read in this order |
 //! |---|---|
 //! | `consumer_tail` ≤ `consumer_head` ≤ the producers' position | from left to right |
-//! | what is in flight ≤ the capacity | the producers' position, then `consumer_tail` |
+//! | what is in flight ≤ the capacity | the producers' position, then `consumer_tail`, or an exclusive consumer's `consumer_head` |
 //! | a slot's sequence belongs to a position of that slot | one word |
 //! | no slot is committed beyond what producers have claimed | the sequence, then the position |
 //! | a claimed position is committed, abandoned, or shown as an intent | with nobody alive only |
@@ -250,7 +250,12 @@ fn counters(segment: &Segment) -> Vec<Finding> {
     }
     let capacity = segment.geometry().capacity as u64;
     // Again after the producers' position: what is freed meanwhile makes it less, not more.
-    let in_flight = producers.saturating_sub(look_at(&counters.consumer_tail));
+    // What an exclusive consumer has released is free before it is granted.
+    let released = match segment.geometry().consumer_sharing {
+        Sharing::Shared => &counters.consumer_tail,
+        Sharing::Exclusive => &counters.consumer_head,
+    };
+    let in_flight = producers.saturating_sub(look_at(released));
     if in_flight > capacity {
         findings.push(Finding::Overfull { in_flight, capacity });
     }

@@ -501,7 +501,9 @@ pub enum SendError {
         /// The most that fits.
         max: usize,
     },
-    /// Every slot is taken. Try again when consumers have released some.
+    /// Every slot is taken: so many messages were sent since the oldest that is not released. Try again
+    /// when consumers have released some. A message that a consumer holds
+    /// ([`borrow`](crate::Consumer::borrow)) keeps the slots of those after it.
     Full,
     /// There are free slots, but not for this class: the credit limit, or what is reserved for
     /// more urgent classes, is reached. Try again when consumers have released some.

@@ -2,9 +2,10 @@
 //! glance: a queue of what was sent, and a count of what was received.
 //!
 //! One thread makes all calls, so all is exact: what comes out, how many of a batch go in, and
-//! whether a refusal is `Full` or `OutOfCredit`. The one freedom that a ring has is when it grants
-//! what was released; so the model takes the release frontier from the ring, and checks by itself
-//! that it is neither ahead of what was released nor further behind than is promised.
+//! whether a refusal is `Full` or `OutOfCredit`: a message goes in whenever fewer are in flight than
+//! there is credit for. The one freedom that a ring has is when it grants what was released; so the
+//! model takes the release frontier from the ring, and checks that it is neither ahead of what was
+//! released nor further behind than is promised.
 
 #![cfg(all(feature = "std", not(loom)))]
 
@@ -153,10 +154,10 @@ impl Model {
         self.unsettled |= self.lent[by].take().is_some();
     }
 
-    /// How many messages of `class` may go, given what has been granted; or why none.
-    fn room(&self, class: PriorityClass, granted: u64) -> Result<u64, SendError> {
+    /// How many messages of `class` may go, or why none. What is released is free, granted or not.
+    fn room(&self, class: PriorityClass) -> Result<u64, SendError> {
         let withheld: u64 = self.reserves[..class.index()].iter().sum();
-        let in_flight = self.head - granted;
+        let in_flight = self.head - self.released();
         match (self.limit - withheld).saturating_sub(in_flight) {
             0 if in_flight >= self.capacity => Err(SendError::Full),
             0 => Err(SendError::OutOfCredit),
@@ -269,7 +270,7 @@ impl<P: Mode, C: Mode> Trial<P, C> {
             return;
         }
         self.model.cancel_forgotten(by);
-        assert_eq!(result, self.model.room(class, self.granted()).map(|_| ()));
+        assert_eq!(result, self.model.room(class).map(|_| ()));
         if result.is_ok() {
             self.model.push(&message, class);
         }
@@ -284,7 +285,7 @@ impl<P: Mode, C: Mode> Trial<P, C> {
             return;
         }
         self.model.cancel_forgotten(by);
-        let room = self.model.room(class, self.granted());
+        let room = self.model.room(class);
         assert_eq!(result, room.map(|room| room.min(count as u64) as usize));
         for message in &batch[..result.unwrap_or(0)] {
             self.model.push(message, class);
@@ -295,15 +296,13 @@ impl<P: Mode, C: Mode> Trial<P, C> {
         let message = self.model.message(size);
         let producer = self.producers[by].as_mut().unwrap();
         let result = producer.reserve(size, class);
-        // Afterwards: a producer that is refused for long takes what was released and not granted.
-        let granted = self.ring.positions().consumer_tail;
         let max = self.ring.max_message();
         if size > max {
             assert_eq!(result.unwrap_err(), SendError::TooLarge { size, max });
             return;
         }
         self.model.cancel_forgotten(by);
-        let mut guard = match (result, self.model.room(class, granted)) {
+        let mut guard = match (result, self.model.room(class)) {
             (Ok(guard), Ok(_)) => guard,
             (result, room) => {
                 assert_eq!(result.map(drop), room.map(|_| ()));
@@ -571,6 +570,45 @@ proptest! {
         steps in vec(step(), 0..120),
     ) {
         run_on_its_sides(kind, (producers, Sharing::Exclusive), &steps);
+    }
+}
+
+/// Fills a ring, and sends again as soon as one message is received: each goes, and one more does
+/// not. Then all of an empty ring's slots are free.
+fn takes_what_is_released<P: Mode, C: Mode>(mut producer: Producer<P>, mut consumer: Consumer<C>) {
+    let normal = PriorityClass::Normal;
+    let capacity = producer.capacity() as u64;
+    for number in 0..capacity {
+        producer.send_fast(&number.to_le_bytes(), normal).unwrap();
+    }
+    for number in capacity..capacity + 1_000 {
+        assert_eq!(producer.send_fast(b"one more", normal), Err(SendError::Full));
+        assert_eq!(*consumer.try_recv().unwrap(), (number - capacity).to_le_bytes());
+        assert_eq!(producer.send_fast(&number.to_le_bytes(), normal), Ok(()), "message {number}");
+    }
+    while consumer.try_recv().is_ok() {}
+    for accepted in 0..capacity {
+        assert_eq!(producer.send_fast(b"again", normal), Ok(()), "after {accepted}");
+    }
+    assert_eq!(producer.send_fast(b"one more", normal), Err(SendError::Full));
+}
+
+#[test]
+fn a_ring_is_full_when_every_slot_is_taken_and_not_before() {
+    for capacity in [1, 2, 256, 1_024] {
+        for timestamps in [Timestamps::Every, Timestamps::Off] {
+            let shared = Builder::new().capacity(capacity).timestamps(timestamps);
+            let ring = shared.clone().heap().unwrap();
+            takes_what_is_released(ring.producer().unwrap(), ring.consumer().unwrap());
+            let exclusive = shared.clone().exclusive_consumer();
+            let ring = exclusive.clone().heap().unwrap();
+            takes_what_is_released(ring.producer().unwrap(), ring.exclusive_consumer().unwrap());
+            let ring = exclusive.exclusive_producer().heap().unwrap();
+            let producer = ring.exclusive_producer().unwrap();
+            takes_what_is_released(producer, ring.exclusive_consumer().unwrap());
+            let ring = shared.exclusive_producer().heap().unwrap();
+            takes_what_is_released(ring.exclusive_producer().unwrap(), ring.consumer().unwrap());
+        }
     }
 }
 

@@ -110,9 +110,10 @@ pub const LONGEST_PARK: Duration = Duration::from_millis(100);
 /// several threads the kernel first waits until all processors have passed through its scheduler,
 /// which takes milliseconds, once: not to be paid by whoever takes over from a dead peer.
 pub(crate) fn prepare() {
-    // Where it cannot be, each handle is told in `join`.
+    // Where it cannot be, each handle is told in `join`. And reads what tells how to wait, which a
+    // sandbox that is entered later may forbid.
     #[cfg(feature = "std")]
-    let _ = (kernel::register(), kernel::register_own());
+    let _ = (kernel::register(), kernel::register_own(), kernel::is_alone());
 }
 
 /// Joins those who are fenced by sleepers, before a handle is first used. `prepare` has done what
@@ -575,10 +576,41 @@ pub(crate) mod kernel {
         *ALONE.get_or_init(has_one_core)
     }
 
-    /// Not whether this process is kept on one: its peer, then, is most often kept on another.
+    /// Not whether this process is kept on one: its peer, then, is most often kept on another. So
+    /// the kernel's own list is asked first, and `sysconf` last, which in some C libraries (musl)
+    /// counts where this process may run. Not the list, and no directory for it, is in some containers.
     pub(super) fn has_one_core() -> bool {
-        // SAFETY: asks for a number.
-        unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) == 1 }
+        let read = |path| std::fs::read_to_string(path).ok();
+        let count = read("/sys/devices/system/cpu/online")
+            .and_then(|list| count_online(&list))
+            .or_else(|| read("/proc/stat").and_then(|stat| count_in_stat(&stat)));
+        match count {
+            Some(count) => count == 1,
+            // SAFETY: asks for a number.
+            None => unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) == 1 },
+        }
+    }
+
+    /// How many processors a list of the kernel's says, such as `0-3,8`; `None` if it is none.
+    pub(super) fn count_online(list: &str) -> Option<u32> {
+        list.trim().split(',').try_fold(0u32, |count, range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+            count.checked_add(last.checked_sub(first)?.checked_add(1)?)
+        })
+    }
+
+    /// How many processors have a line in `/proc/stat`, where each that is online has one; `None` if
+    /// none has.
+    pub(super) fn count_in_stat(stat: &str) -> Option<u32> {
+        let of_one = |line: &&str| {
+            line.strip_prefix("cpu")
+                .is_some_and(|rest| rest.starts_with(|it: char| it.is_ascii_digit()))
+        };
+        match stat.lines().filter(of_one).count() as u32 {
+            0 => None,
+            count => Some(count),
+        }
     }
 }
 

@@ -217,7 +217,9 @@ impl<S: Mode> AsyncProducer<S> {
     ///
     /// # Errors
     ///
-    /// [`SendError::TooLarge`] or [`SendError::Closed`]; nothing of the message was sent.
+    /// [`SendError::TooLarge`], [`SendError::Closed`], and [`SendError::Deserted`] if
+    /// [`end_when_deserted`](Producer::end_when_deserted) was asked for; nothing of the message was
+    /// sent.
     pub async fn send(&mut self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
         poll_fn(|cx| self.poll_send(cx, data, class)).await
     }

@@ -7,7 +7,7 @@ use crate::Readiness;
 use crate::layout::{MAX_POSITION, Side};
 use crate::message::Message;
 use crate::produce::Mode;
-use crate::segment::{Place, Segment};
+use crate::segment::Segment;
 use crate::slot::SlotState;
 use crate::sync::Ordering;
 use crate::wait::{self, Limit, Sleeper, WaitStrategy, Waiting};
@@ -75,12 +75,14 @@ impl<S: Mode> Sleeper for Consumer<S> {
                     helped = true;
                     self.help();
                 }
-                _ if wait::is_closed(self.entry.segment()) => match self.closed() {
+                _ if self.stream_has_ended() => match self.closed() {
                     Ok(()) => {}
                     Err(RecvError::Empty | RecvError::TimedOut) => return Ok(false),
                     Err(error) => return Err(error),
                 },
-                _ if self.waiting.ends_deserted && self.is_deserted() => {
+                _ if self.waiting.ends_deserted
+                    && self.waiting.is_deserted(&self.entry, Side::Producer) =>
+                {
                     // They may have sent between our look at the slot and at the table.
                     let state = self.entry.segment().slot(self.position).state(self.position);
                     if matches!(state, SlotState::Committed | SlotState::Abandoned) {
@@ -107,9 +109,9 @@ impl<S: Mode> Sleeper for Consumer<S> {
         }
         if self.is_committed(self.position + u64::from(ready)) {
             wait::ring(segment, Side::Consumer);
-        } else if wait::is_closed(segment) {
+        } else if self.stream_has_ended() {
             // What we take may be the last, and then all are to know.
-            wait::ring_all(segment, Side::Consumer);
+            wait::ring_all(self.entry.segment(), Side::Consumer);
         }
     }
 
@@ -276,43 +278,36 @@ impl<S: Mode> Consumer<S> {
     /// have been, and none is left. At first they do not: a producer that comes again, after a
     /// crash as well, goes on with the stream.
     ///
-    /// A producer that leaves is noticed at once, one that is killed within
-    /// [`LONGEST_PARK`](crate::LONGEST_PARK).
+    /// Those count that are there when this is called and those that come later, whether or not
+    /// they send anything, and whoever sent what this handle has received. A producer that leaves is
+    /// noticed at once, one that is killed within [`LONGEST_PARK`](crate::LONGEST_PARK). Calls on
+    /// `&UltraFastRing` that send keep a handle for as long as that ring is open.
+    /// [`Producer::end_when_deserted`] is the same for the other side.
+    ///
+    /// ```
+    /// use ultrafastring::{RecvError, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::new(8);
+    /// let mut consumer = ring.consumer()?;
+    /// consumer.end_when_deserted(true);
+    /// drop(ring.producer()?); // has nothing to send
+    /// assert_eq!(consumer.recv_blocking().unwrap_err(), RecvError::Deserted);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn end_when_deserted(&mut self, ends: bool) {
-        self.waiting.ends_deserted = ends;
-        self.waiting.sent_before = self.all_sent();
-        self.waiting.seen_producers = self.received != 0;
+        let seen = self.received != 0;
+        self.waiting.end_when_deserted(&self.entry, Side::Producer, ends, seen);
     }
 
     /// How many handles of producers are held by the living.
     pub fn living_producers(&self) -> usize {
-        let (segment, locker) = (self.entry.segment(), self.entry.locker());
-        (0..segment.entries_used())
-            .filter(|&index| {
-                segment.participant(index).role().is_some_and(|role| role.side == Side::Producer)
-                    && locker.is_locked(segment, Place::Entry(index))
-            })
-            .count()
+        wait::living(self.entry.segment(), self.entry.locker(), Side::Producer)
     }
 
     /// How often this handle slept for [`LONGEST_PARK`](crate::LONGEST_PARK) and then found a
     /// message for which nobody had woken it. Its sender was killed, or stopped, before it could.
     pub fn missed_wakes(&self) -> u64 {
         self.waiting.missed
-    }
-
-    fn all_sent(&self) -> u64 {
-        let segment = self.entry.segment();
-        let lanes =
-            (0..segment.entries_used()).flat_map(|index| segment.participant(index).lanes());
-        lanes.fold(0, |sum, lane| sum.wrapping_add(lane.sent))
-    }
-
-    fn is_deserted(&mut self) -> bool {
-        let living = self.living_producers() != 0;
-        self.waiting.seen_producers |=
-            living || self.received != 0 || self.all_sent() != self.waiting.sent_before;
-        self.waiting.seen_producers && !living
     }
 }
 
@@ -343,7 +338,17 @@ impl<S: Mode> Sleeper for Producer<S> {
         // else, or dead.
         self.help();
         let class = self.refused_class;
-        went(self.refill(class, 1))
+        if went(self.refill(class, 1))? {
+            return Ok(true);
+        }
+        if self.waiting.ends_deserted && self.waiting.is_deserted(&self.entry, Side::Consumer) {
+            // They may have released something between our look at the frontier and at the table.
+            return match went(self.refill(class, 1))? {
+                true => Ok(true),
+                false => Err(SendError::Deserted),
+            };
+        }
+        Ok(false)
     }
 
     fn leave(&mut self, _: bool) {
@@ -382,7 +387,8 @@ impl<S: Mode> Producer<S> {
     ///
     /// # Errors
     ///
-    /// [`SendError::TooLarge`] or [`SendError::Closed`]; nothing of the message was sent.
+    /// [`SendError::TooLarge`], [`SendError::Closed`], and [`SendError::Deserted`] if
+    /// [`end_when_deserted`](Self::end_when_deserted) was asked for; nothing of the message was sent.
     #[inline]
     pub fn send_blocking(&mut self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
         self.send_by(data, class, None)
@@ -451,7 +457,8 @@ impl<S: Mode> Producer<S> {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`], or [`SendError::TimedOut`] if `deadline` has passed.
+    /// [`SendError::Closed`], [`SendError::TimedOut`] if `deadline` has passed, and
+    /// [`SendError::Deserted`] if [`end_when_deserted`](Self::end_when_deserted) was asked for.
     #[cold]
     #[inline(never)]
     pub fn wait(
@@ -489,6 +496,37 @@ impl<S: Mode> Producer<S> {
     pub fn arm(&mut self, class: PriorityClass, readiness: &Readiness) -> Result<bool, SendError> {
         self.refused_class = class;
         readiness.arm(self)
+    }
+
+    /// Whether calls that wait for room end with [`SendError::Deserted`] when there is none,
+    /// consumers have been, and none is left. At first they do not: a consumer that comes again,
+    /// after a crash as well, goes on with what is in the ring. Calls that return at once say
+    /// [`SendError::Full`] in any case.
+    ///
+    /// Those count that are there when this is called and those that come later. A consumer that
+    /// leaves is noticed at once, one that is killed within [`LONGEST_PARK`](crate::LONGEST_PARK).
+    /// Calls on `&UltraFastRing` that receive keep a handle for as long as that ring is open.
+    /// [`Consumer::end_when_deserted`] is the same for the other side.
+    ///
+    /// ```
+    /// use ultrafastring::{PriorityClass, SendError, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::new(1);
+    /// let (mut producer, consumer) = (ring.producer()?, ring.consumer()?);
+    /// producer.end_when_deserted(true);
+    /// drop(consumer);
+    /// producer.send_blocking(b"there is room", PriorityClass::Normal)?;
+    /// let error = producer.send_blocking(b"nobody is left", PriorityClass::Normal).unwrap_err();
+    /// assert_eq!(error, SendError::Deserted);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn end_when_deserted(&mut self, ends: bool) {
+        self.waiting.end_when_deserted(&self.entry, Side::Consumer, ends, false);
+    }
+
+    /// How many handles of consumers are held by the living.
+    pub fn living_consumers(&self) -> usize {
+        wait::living(self.entry.segment(), self.entry.locker(), Side::Consumer)
     }
 
     /// How often this handle slept for [`LONGEST_PARK`](crate::LONGEST_PARK) and then found room

@@ -133,6 +133,9 @@ pub struct Consumer<S: Mode> {
     grant_after: u64,
     /// How many ticks it is stuck before it looks for the dead.
     stuck_after: u64,
+    /// The number of the stream whose end does not concern this handle, and what `received` was when
+    /// that was said.
+    passed_stream: Option<(u64, u64)>,
     /// The position at which nothing was found by the last look around.
     found_nothing_at: u64,
     /// Where the release frontier of a shared side stands still, and since when, in ticks.
@@ -294,6 +297,7 @@ impl<S: Mode> Consumer<S> {
             waiting: wait::Waiting::default(),
             grant_after: ANNOUNCE.ticks(),
             stuck_after: STUCK.ticks(),
+            passed_stream: None,
             found_nothing_at: u64::MAX,
             stuck_since: 0,
             detours: 0,
@@ -524,6 +528,52 @@ impl<S: Mode> Consumer<S> {
     pub fn close(&mut self) {
         self.flush();
         wait::close(self.entry.segment());
+    }
+
+    /// Has a closed ring count as an empty one until somebody opens it again: for a consumer that is
+    /// started before the producers of the next stream, where an earlier one was closed, or that has
+    /// got [`RecvError::Closed`] and goes on. Of an open ring it changes nothing.
+    ///
+    /// What is left of the old stream is received all the same, and its end is said then: a handle
+    /// that has received something gets [`RecvError::Closed`] at the end of what it receives. So does
+    /// one that finds out only later that a stream was opened and closed again with nothing in it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "alloc")] {
+    /// use ultrafastring::{PriorityClass, RecvError, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::new(8);
+    /// ring.producer()?.close(); // a run that is over
+    ///
+    /// let mut consumer = ring.consumer()?;
+    /// consumer.await_next_stream();
+    /// assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+    /// let mut producer = ring.producer()?; // opens the ring again
+    /// producer.try_send(b"the next run", PriorityClass::Normal)?;
+    /// producer.close();
+    /// assert_eq!(&*consumer.try_recv()?, b"the next run");
+    /// # #[cfg(feature = "std")]
+    /// assert_eq!(consumer.recv_blocking().unwrap_err(), RecvError::Closed);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn await_next_stream(&mut self) {
+        let segment = self.entry.segment();
+        // In this order: a stream that is opened in between is another one.
+        let stream = wait::stream(segment);
+        self.passed_stream = wait::is_closed(segment).then_some((stream, self.received));
+    }
+
+    /// Whether the ring is closed, and not only that of a stream which does not concern this handle.
+    pub(crate) fn stream_has_ended(&mut self) -> bool {
+        let segment = self.entry.segment();
+        if !wait::is_closed(segment) {
+            // This is the next stream, whose end counts.
+            self.passed_stream = None;
+            return false;
+        }
+        // It was found closed by an acquire: that it was opened before is seen as well.
+        self.passed_stream != Some((wait::stream(segment), self.received))
     }
 
     /// Receives what is there, one message after the other, and ends when the ring is found
@@ -1241,7 +1291,7 @@ impl<S: Mode> Consumer<S> {
         }
         // Not at the first look: a consumer that keeps up looks around now and then, and what is
         // asked here lies on lines that others write.
-        if wait::is_closed(self.entry.segment()) {
+        if self.stream_has_ended() {
             return self.closed();
         }
         if self.entry.segment().is_damaged() {

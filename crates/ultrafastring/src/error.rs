@@ -519,6 +519,9 @@ pub enum SendError {
     Closed,
     /// There was no room in time. Only calls that wait say so.
     TimedOut,
+    /// There is no room, consumers have been, and none is left to make any. Only calls that wait say
+    /// so, and only if asked to: see `Producer::end_when_deserted`.
+    Deserted,
     /// The segment is gone: its file was made shorter, or wiped out. Nothing helps but a new ring.
     Damaged,
 }
@@ -545,6 +548,7 @@ impl fmt::Display for SendError {
                 "the ring is closed; a new producer handle, or reopen(), opens it for another stream",
             ),
             Self::TimedOut => f.write_str("there was no room in the ring in time"),
+            Self::Deserted => f.write_str("the last consumer has left, and there is no room"),
             Self::Damaged => f.write_str(DAMAGED),
         }
     }

@@ -9,7 +9,8 @@
 //!            │ consumer_head   ·                                              │
 //!            │ consumer_tail   ·                                              │
 //!       4608 ├────────────────────────────────────────────────────────────────┤
-//!            │ control: entries used, side locks of memory segments, bells    │
+//!            │ control: entries used, side locks of memory segments, arrivals │
+//!            │          of each side, streams; bells                          │
 //!       8192 ├────────────────────────────────────────────────────────────────┤
 //!            │ participant table: entries of 1024 bytes (participant.rs)      │
 //!            ├──────────────────────────────────────────── page boundary ─────┤
@@ -196,7 +197,12 @@ pub(crate) struct Control {
     /// handle of that side lives. In a file it stays 0: there the kernel's lock on a byte of the
     /// lock file says it.
     pub(crate) side_locks: [AtomicU64; 2],
-    _reserved: [AtomicU64; 5],
+    /// How many handles of each side have ever been taken, by [`Side`]: one that came and left
+    /// between two looks of somebody who waits for its side has been all the same.
+    pub(crate) arrivals: [AtomicU64; 2],
+    /// How often the ring was opened again after it was closed: the number of its stream.
+    pub(crate) streams: AtomicU64,
+    _reserved: [AtomicU64; 2],
     _gap: Line,
     /// What wakes those of each side who sleep, by [`Side`].
     pub(crate) bells: [Bell; 2],

@@ -530,6 +530,9 @@ impl Entry {
         };
         segment.participant(index).introduce(role, identity);
         locker.give_claim_back(segment, index);
+        // Release: whoever sees it counted finds its entry introduced and locked, or left again. One
+        // that is killed before it is counted has not been here.
+        segment.control().arrivals[role.side as usize].fetch_add(1, Ordering::Release);
         Ok((Self { segment: segment.clone(), locker, index, role }, adopted))
     }
 

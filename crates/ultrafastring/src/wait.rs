@@ -30,7 +30,11 @@
 use std::time::{Duration, Instant};
 
 use crate::layout::{Bell, CLOSED, Sharing, Side};
+#[cfg(any(feature = "std", loom))]
+use crate::participant::Entry;
 use crate::segment::Segment;
+#[cfg(any(feature = "std", loom))]
+use crate::segment::{Locker, Place};
 use crate::sync::{Ordering, fence};
 #[cfg(any(feature = "std", loom))]
 use crate::threshold::{LOOK, RARE, SPIN_LEAST, SPIN_LONG, SPIN_MOST};
@@ -44,12 +48,12 @@ pub(crate) struct Waiting {
     pub(crate) missed: u64,
     /// Waits that had to sleep since the last that did not.
     pub(crate) slept: u32,
-    /// Whether a consumer's wait ends when producers have been and none is left.
+    /// Whether its waits end when peers, handles of the other side, have been and none is left.
     pub(crate) ends_deserted: bool,
-    /// Whether there has been one since that was asked for.
-    pub(crate) seen_producers: bool,
-    /// What had been sent by then.
-    pub(crate) sent_before: u64,
+    /// Whether there has been one since that was asked for, or was then.
+    pub(crate) seen_peers: bool,
+    /// How many had ever been by then.
+    pub(crate) arrived_before: u64,
     /// By when the call under way ends, however often it is led elsewhere.
     pub(crate) limit: Limit,
 }
@@ -80,6 +84,55 @@ impl Limit {
             Self::At(deadline) => remaining(Some(deadline)).is_none(),
         }
     }
+}
+
+/// How many handles of `side` are held by the living.
+#[cfg(any(feature = "std", loom))]
+pub(crate) fn living(segment: &Segment, locker: &Locker, side: Side) -> usize {
+    (0..segment.entries_used())
+        .filter(|&index| {
+            segment.participant(index).role().is_some_and(|role| role.side == side)
+                && locker.is_locked(segment, Place::Entry(index))
+        })
+        .count()
+}
+
+#[cfg(any(feature = "std", loom))]
+impl Waiting {
+    /// Has waits for peers of `side` end, or no longer end, when these have been and none is left.
+    /// `seen` says whether something of theirs has been seen already.
+    pub(crate) fn end_when_deserted(&mut self, entry: &Entry, side: Side, ends: bool, seen: bool) {
+        let segment = entry.segment();
+        self.ends_deserted = ends;
+        // In this order: one that comes in between is counted later, or seen living.
+        self.arrived_before = arrivals(segment, side);
+        self.seen_peers = seen || living(segment, entry.locker(), side) != 0;
+    }
+
+    /// Whether peers of `side` have been and none is left. What they left behind may have come
+    /// since it was last looked for.
+    pub(crate) fn is_deserted(&mut self, entry: &Entry, side: Side) -> bool {
+        let segment = entry.segment();
+        // Before the living are counted: one that is counted as come is then found living, or has
+        // left.
+        self.seen_peers |= arrivals(segment, side) != self.arrived_before;
+        let living = living(segment, entry.locker(), side) != 0;
+        self.seen_peers |= living;
+        self.seen_peers && !living
+    }
+}
+
+/// How many handles of `side` have ever been taken.
+#[cfg(any(feature = "std", loom))]
+fn arrivals(segment: &Segment, side: Side) -> u64 {
+    // Acquire: pairs with the release in `Entry::attach`.
+    segment.control().arrivals[side as usize].load(Ordering::Acquire)
+}
+
+/// The number of the stream: how often the ring was opened again.
+pub(crate) fn stream(segment: &Segment) -> u64 {
+    // Acquire: pairs with the release in `reopen`.
+    segment.control().streams.load(Ordering::Acquire)
 }
 
 /// How a handle waits; its calls that return at once do not care.
@@ -268,14 +321,23 @@ pub(crate) fn reopen(segment: &Segment) {
         return;
     }
     // AcqRel, both: a word in which others count or mark as well.
-    match segment.geometry().producer_sharing {
+    let opened = match segment.geometry().producer_sharing {
         Sharing::Shared => {
-            segment.counters().producer_head.fetch_and(!CLOSED, Ordering::AcqRel);
+            let head = &segment.counters().producer_head;
+            head.fetch_and(!CLOSED, Ordering::AcqRel) & CLOSED != 0
         }
         Sharing::Exclusive => {
             let bell = segment.control().bell(Side::Consumer);
-            bell.state.fetch_and(!Bell::CLOSED, Ordering::AcqRel);
+            bell.state.fetch_and(!Bell::CLOSED, Ordering::AcqRel) & Bell::CLOSED != 0
         }
+    };
+    if opened {
+        // By whoever of several has opened it, and after: before it, one who waits for the next
+        // stream could take the old one's end for the new one's. One that is killed in between has
+        // opened a stream that is not counted: its end is noticed by who has seen it open or
+        // received something of it, and for the others there was none.
+        // Release: whoever sees the new number, and the ring closed, sees the end of that stream.
+        segment.control().streams.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -481,7 +543,8 @@ fn spin<S: Sleeper>(
         // The clock of the system costs a good part of a row, and nothing beside what others may do
         // with the core.
         if (enough || offers || rows % 4 == 1) && remaining(deadline).is_none() {
-            return Err(S::timed_out());
+            // Not before everything was looked at: `wait_any` may have said that there is something.
+            return if sleeper.look()? { Ok(true) } else { Err(S::timed_out()) };
         }
         if enough {
             return Ok(false);

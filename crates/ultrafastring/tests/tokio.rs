@@ -182,6 +182,107 @@ fn a_cancelled_receive_leaves_its_wake_to_others() {
     assert_eq!(sleeping.join().unwrap(), 0);
 }
 
+/// Ends that are told by nobody's message: of an empty stream, of all who could make room, and of the
+/// stream after one that is over.
+#[test]
+fn tasks_are_told_of_peers_that_have_gone_and_of_the_stream_after_the_last() {
+    let (empty, full) = (UltraFastRing::new(2), UltraFastRing::new(2));
+    run(async {
+        let mut consumer = empty.consumer().unwrap();
+        consumer.end_when_deserted(true);
+        let mut consumer = AsyncConsumer::new(consumer).unwrap();
+        assert!(once(consumer.recv()).await.is_none(), "nobody has been here");
+        drop(empty.producer().unwrap());
+        assert_eq!(consumer.recv().await.unwrap_err(), RecvError::Deserted);
+
+        let (mut producer, other) = (full.producer().unwrap(), full.consumer().unwrap());
+        producer.end_when_deserted(true);
+        let mut producer = AsyncProducer::new(producer).unwrap();
+        producer.send(b"one", NORMAL).await.unwrap();
+        producer.send(b"two", NORMAL).await.unwrap();
+        assert!(once(producer.send(b"three", NORMAL)).await.is_none(), "one is here");
+        drop(other);
+        assert_eq!(producer.send(b"three", NORMAL).await, Err(SendError::Deserted));
+
+        let ring = UltraFastRing::new(2);
+        ring.close();
+        let mut consumer = ring.consumer().unwrap();
+        consumer.await_next_stream();
+        let mut consumer = AsyncConsumer::new(consumer).unwrap();
+        assert!(once(consumer.recv()).await.is_none(), "it is the old stream that was closed");
+        let mut next = ring.producer().unwrap();
+        next.send_fast(b"next", NORMAL).unwrap();
+        next.close();
+        assert_eq!(&*consumer.recv().await.unwrap(), b"next");
+        assert_eq!(consumer.recv().await.unwrap_err(), RecvError::Closed);
+        consumer.get_mut().await_next_stream();
+        assert!(once(consumer.recv()).await.is_none(), "it is the old stream that was closed");
+        ring.producer().unwrap().close();
+        assert_eq!(consumer.recv().await.unwrap_err(), RecvError::Closed);
+    });
+}
+
+/// Time of a processor that this process has used, in all its threads.
+fn cpu_time() -> Duration {
+    // SAFETY: all zeros are a value of it, which the call below overwrites.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is written and nothing else.
+    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) }, 0);
+    let time = |it: libc::timeval| {
+        Duration::from_secs(it.tv_sec as u64) + Duration::from_micros(it.tv_usec as u64)
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+/// Counted in a process of its own for each, since the handle's thread counts as well.
+#[test]
+fn a_task_that_waits_takes_next_to_no_time_of_the_processor() {
+    const WATCHED: Duration = Duration::from_secs(3);
+    let watch = async |what: &str, waiting: Pin<&mut dyn Future<Output = ()>>| {
+        let before = cpu_time();
+        let result = tokio::time::timeout(WATCHED, waiting).await;
+        assert!(result.is_err(), "{what}: it did not wait");
+        let used = cpu_time() - before;
+        eprintln!("{what}: {used:?} of {WATCHED:?}");
+        // Half a percent.
+        assert!(used <= WATCHED / 200, "{what}: waiting took {used:?} of {WATCHED:?}");
+    };
+    let children = [false, true].map(|exclusive| {
+        let builder = Builder::new().capacity(2);
+        let builder = if exclusive { builder.exclusive_consumer() } else { builder };
+        let receiving = Child::start(|| {
+            let ring = builder.heap().unwrap();
+            run(async {
+                if exclusive {
+                    let consumer = ring.exclusive_consumer().unwrap();
+                    let mut consumer = AsyncConsumer::new(consumer).unwrap();
+                    let waiting =
+                        std::pin::pin!(async { consumer.recv().await.map(drop).unwrap() });
+                    watch("an exclusive consumer", waiting).await;
+                } else {
+                    let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+                    let waiting =
+                        std::pin::pin!(async { consumer.recv().await.map(drop).unwrap() });
+                    watch("a shared consumer", waiting).await;
+                }
+            });
+        });
+        let sending = Child::start(|| {
+            let ring = builder.heap().unwrap();
+            run(async {
+                let mut producer = AsyncProducer::new(ring.producer().unwrap()).unwrap();
+                producer.send(b"one", NORMAL).await.unwrap();
+                producer.send(b"two", NORMAL).await.unwrap();
+                let waiting =
+                    std::pin::pin!(async { producer.send(b"more", NORMAL).await.unwrap() });
+                watch("a producer", waiting).await;
+            });
+        });
+        [receiving, sending]
+    });
+    children.into_iter().flatten().for_each(Child::finish);
+}
+
 #[test]
 fn a_stream_ends_with_its_ring_and_a_sink_sends_all_before_it_is_flushed() {
     let ring = UltraFastRing::new(2);

@@ -327,6 +327,302 @@ fn the_last_producer_that_leaves_or_is_killed_is_told_from_one_that_is_silent() 
     }
 }
 
+/// Waits for `readiness` until `arm` says what the handle is told.
+fn poll_for<T, E: std::fmt::Debug>(
+    readiness: &ultrafastring::Readiness,
+    mut arm: impl FnMut() -> Result<T, E>,
+) -> E {
+    use rustix::event::{PollFd, PollFlags, poll};
+    loop {
+        match arm() {
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+        poll(&mut [PollFd::new(readiness, PollFlags::IN)], None).unwrap();
+        readiness.clear();
+    }
+}
+
+/// What a consumer of an empty ring is told at the end of its wait.
+fn consumers_end<S: Mode>(consumer: &mut Consumer<S>, by: By) -> RecvError {
+    match by {
+        By::Call => consumer.recv_timeout(LONG).unwrap_err(),
+        By::Slices => loop {
+            match consumer.wait(Some(Instant::now() + Duration::from_millis(20))) {
+                Err(RecvError::TimedOut) => {}
+                end => return end.unwrap_err(),
+            }
+        },
+        By::Any => {
+            assert_eq!(wait_any(&mut [consumer], Some(Instant::now() + LONG)), Some(0));
+            consumer.recv_timeout(Duration::ZERO).unwrap_err()
+        }
+        By::Readiness => {
+            let readiness = consumer.readiness().unwrap();
+            poll_for(&readiness, || consumer.arm(&readiness))
+        }
+    }
+}
+
+/// What a producer of a full ring is told at the end of its wait.
+fn producers_end<S: Mode>(producer: &mut Producer<S>, by: By) -> SendError {
+    match by {
+        By::Call => producer.send_timeout(b"more", NORMAL, LONG).unwrap_err(),
+        By::Slices => loop {
+            match producer.wait(NORMAL, Some(Instant::now() + Duration::from_millis(20))) {
+                Err(SendError::TimedOut) => {}
+                end => return end.unwrap_err(),
+            }
+        },
+        By::Any => {
+            assert_eq!(wait_any(&mut [producer], Some(Instant::now() + LONG)), Some(0));
+            producer.send_timeout(b"more", NORMAL, Duration::ZERO).unwrap_err()
+        }
+        By::Readiness => {
+            let readiness = producer.readiness().unwrap();
+            poll_for(&readiness, || producer.arm(NORMAL, &readiness))
+        }
+    }
+}
+
+/// Producers come, send nothing and leave, or are killed: while nobody looks, and while the consumer
+/// sleeps. That is a stream with nothing in it, and ends as any other.
+#[test]
+fn a_producer_that_came_and_sent_nothing_has_been_and_its_stream_ends() {
+    for (number, by) in [By::Call, By::Slices, By::Any, By::Readiness].into_iter().enumerate() {
+        let directory = stage();
+        let builder = at(&directory).capacity(4);
+        let builder = if number % 2 == 0 { builder } else { builder.exclusive_producer() };
+        for killed in [false, true] {
+            for looks in [false, true] {
+                let name = format!("{by:?}-{killed}-{looks}");
+                let ring = builder.create(&name).unwrap();
+                let mut consumer = ring.consumer().unwrap();
+                consumer.end_when_deserted(true);
+                let soon = Duration::from_millis(5);
+                assert_eq!(consumer.recv_timeout(soon).unwrap_err(), RecvError::TimedOut);
+                let come_and_go = || {
+                    let child = Child::start(|| {
+                        let ring = builder.open(&name).unwrap();
+                        let here = || {
+                            builder.create(&format!("{name}-is-here")).unwrap();
+                            if killed {
+                                loop {
+                                    std::thread::park();
+                                }
+                            }
+                        };
+                        if ring.producer_side() == ultrafastring::Sharing::Shared {
+                            let _producer = ring.producer().unwrap();
+                            here();
+                        } else {
+                            let _producer = ring.exclusive_producer().unwrap();
+                            here();
+                        }
+                    });
+                    patiently("the producer is here", || {
+                        builder.open(&format!("{name}-is-here")).ok()
+                    });
+                    if killed {
+                        child.kill();
+                    } else {
+                        child.finish();
+                    }
+                };
+                let end = std::thread::scope(|scope| {
+                    if looks {
+                        let waiting = scope.spawn(|| consumers_end(&mut consumer, by));
+                        asleep(&ring, Side::Consumer);
+                        come_and_go();
+                        waiting.join().unwrap()
+                    } else {
+                        come_and_go();
+                        consumers_end(&mut consumer, by)
+                    }
+                });
+                assert_eq!(end, RecvError::Deserted, "{name}");
+            }
+        }
+    }
+}
+
+/// The other way round: consumers leave, or are killed, and leave a producer without room.
+#[test]
+fn a_producer_that_asks_for_it_is_told_when_the_last_consumer_has_gone() {
+    for (number, by) in [By::Call, By::Slices, By::Any, By::Readiness].into_iter().enumerate() {
+        let directory = stage();
+        let builder = at(&directory).capacity(4);
+        let builder = if number % 2 == 0 { builder } else { builder.exclusive_consumer() };
+        for killed in [false, true] {
+            let name = format!("{by:?}-{killed}");
+            let ring = builder.create(&name).unwrap();
+            let orders = at(&directory).create(&format!("{name}-orders")).unwrap();
+            let mut producer = ring.producer().unwrap();
+            producer.end_when_deserted(true);
+            fill(&mut producer);
+            // Nobody has been here.
+            let soon = Duration::from_millis(20);
+            assert_eq!(producer.send_timeout(b"more", NORMAL, soon), Err(SendError::TimedOut));
+            assert_eq!(producer.living_consumers(), 0);
+            let child = Child::start(|| {
+                let (ring, orders) = (
+                    builder.open(&name).unwrap(),
+                    builder.open(&format!("{name}-orders")).unwrap(),
+                );
+                let wait_for_orders = || {
+                    let mut buffer = [0; 40];
+                    patiently("an order", || orders.recv_fast(&mut buffer).ok());
+                };
+                if ring.consumer_side() == ultrafastring::Sharing::Shared {
+                    let mut consumer = ring.consumer().unwrap();
+                    consumer.recv_blocking().unwrap();
+                    consumer.flush();
+                    wait_for_orders();
+                } else {
+                    let mut consumer = ring.exclusive_consumer().unwrap();
+                    consumer.recv_blocking().unwrap();
+                    consumer.flush();
+                    wait_for_orders();
+                }
+            });
+            producer.send_timeout(b"room", NORMAL, LONG).unwrap();
+            // One lives, and does nothing.
+            assert_eq!(producer.send_timeout(b"more", NORMAL, soon), Err(SendError::TimedOut));
+            assert_eq!(producer.living_consumers(), 1);
+            let end = std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| producers_end(&mut producer, by));
+                asleep(&ring, Side::Producer);
+                if killed {
+                    child.kill();
+                } else {
+                    orders.send_fast(b"go", NORMAL).unwrap();
+                    child.finish();
+                }
+                waiting.join().unwrap()
+            });
+            assert_eq!(end, SendError::Deserted, "{name}");
+            // Calls that return at once know nothing of it, and whoever comes next makes room.
+            assert_eq!(producer.send_fast(b"more", NORMAL), Err(SendError::Full));
+            if number % 2 == 0 {
+                ring.consumer().unwrap().recv_blocking().unwrap();
+            } else {
+                ring.exclusive_consumer().unwrap().recv_blocking().unwrap();
+            }
+            producer.send_blocking(b"next", NORMAL).unwrap();
+            assert_eq!(producers_end(&mut producer, by), SendError::Deserted);
+        }
+    }
+}
+
+/// A consumer that comes between two runs of a program which closes its ring at its end.
+fn comes_between_runs<P: Mode>(
+    builder: &Builder,
+    by: By,
+    take_producer: fn(&UltraFastRing) -> Producer<P>,
+) {
+    let soon = Duration::from_millis(5);
+    let ring = builder.heap().unwrap();
+    take_producer(&ring).close();
+    let mut consumer = ring.consumer().unwrap();
+    assert_eq!(consumer.recv_blocking().unwrap_err(), RecvError::Closed);
+    consumer.await_next_stream();
+    assert_eq!(consumer.recv_timeout(soon).unwrap_err(), RecvError::TimedOut);
+    for _ in 0..20 {
+        assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+    }
+    // It sleeps, and a stream comes, with one message or with none.
+    for count in [1, 0, 1, 0] {
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                for _ in 0..count {
+                    assert_eq!(&*consumer.recv_timeout(LONG).unwrap(), b"next");
+                }
+                let end = consumers_end(&mut consumer, by);
+                consumer.await_next_stream();
+                end
+            });
+            asleep(&ring, Side::Consumer);
+            let mut producer = take_producer(&ring);
+            for _ in 0..count {
+                producer.send_fast(b"next", NORMAL).unwrap();
+            }
+            producer.close();
+            assert_eq!(waiting.join().unwrap(), RecvError::Closed);
+        });
+        assert_eq!(consumer.recv_timeout(soon).unwrap_err(), RecvError::TimedOut);
+    }
+    // Nobody looks, and a stream comes and ends, with something in it or nothing.
+    for count in [0, 1] {
+        consumer.await_next_stream();
+        let mut producer = take_producer(&ring);
+        for _ in 0..count {
+            producer.send_fast(b"next", NORMAL).unwrap();
+        }
+        producer.close();
+        drop(producer);
+        for _ in 0..count {
+            assert_eq!(&*consumer.recv_timeout(LONG).unwrap(), b"next");
+        }
+        assert_eq!(consumers_end(&mut consumer, by), RecvError::Closed);
+    }
+    // A stream that is open is the next, and its end is told.
+    let mut producer = take_producer(&ring);
+    consumer.await_next_stream();
+    producer.close();
+    assert_eq!(consumers_end(&mut consumer, by), RecvError::Closed);
+    drop(producer);
+    // What is left of an old one is received, and then its end concerns who has received it.
+    let mut producer = take_producer(&ring);
+    producer.send_fast(b"left", NORMAL).unwrap();
+    producer.close();
+    let mut other = ring.consumer().unwrap();
+    consumer.await_next_stream();
+    other.await_next_stream();
+    assert_eq!(&*consumer.recv_timeout(LONG).unwrap(), b"left");
+    assert_eq!(consumers_end(&mut consumer, by), RecvError::Closed);
+    assert_eq!(other.recv_timeout(soon).unwrap_err(), RecvError::TimedOut);
+    // Whoever opens it by itself has opened a stream.
+    ring.reopen();
+    ring.close();
+    assert_eq!(consumers_end(&mut other, by), RecvError::Closed);
+}
+
+#[test]
+fn a_consumer_that_is_started_first_waits_for_the_stream_after_one_that_was_closed() {
+    for by in EACH_WAY {
+        let shared = Builder::new().capacity(4);
+        comes_between_runs(&shared, by, |ring| ring.producer().unwrap());
+        let exclusive = shared.exclusive_producer();
+        comes_between_runs(&exclusive, by, |ring| ring.exclusive_producer().unwrap());
+    }
+}
+
+/// Two that wait for the next stream by `wait_any` do not keep each other awake.
+#[test]
+fn consumers_that_wait_for_the_next_stream_sleep_and_so_do_those_who_wait_to_be_told() {
+    let directory = stage();
+    let ring = at(&directory).create(NAME).unwrap();
+    ring.close();
+    let builder = at(&directory);
+    let children = [By::Any, By::Any, By::Slices, By::Readiness].map(|by| {
+        Child::start(|| {
+            let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
+            consumer.await_next_stream();
+            consumer.end_when_deserted(true);
+            consumer_sleeps("a closed ring", by, WaitStrategy::Park, &mut consumer);
+        })
+    });
+    builder.create("full").unwrap();
+    let others = EACH_WAY.map(|by| {
+        Child::start(|| {
+            let mut producer = builder.open("full").unwrap().producer().unwrap();
+            producer.end_when_deserted(true);
+            producer_sleeps("nobody has been here", by, WaitStrategy::Park, &mut producer);
+        })
+    });
+    children.into_iter().chain(others).for_each(Child::finish);
+}
+
 /// A consumer is killed that holds what the others wait for: whoever sleeps finds it.
 #[test]
 fn sleepers_go_on_when_a_consumer_dies_that_held_all_credit() {

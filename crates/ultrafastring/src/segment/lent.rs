@@ -17,7 +17,7 @@ impl Page {
     pub const ZERO: Self = Self([0; PAGE]);
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 impl Segment {
     /// The segment that is in `memory`, to look at and nothing else.
     ///

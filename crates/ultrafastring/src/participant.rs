@@ -24,7 +24,7 @@ use crate::layout::{CacheLineU64, Sharing, Side, Span};
 use crate::process::Process;
 use crate::recover::Adopted;
 use crate::segment::{Locker, Place, Segment};
-use crate::sync::{AtomicU64, Ordering, fence, look_at};
+use crate::sync::{AtomicU64, Ordering, look_at};
 use crate::{PriorityClass, RingError};
 
 /// Nobody's.
@@ -148,12 +148,9 @@ impl Participant {
 
     /// What the entry says its holder is; untrusted.
     pub(crate) fn role(&self) -> Option<Role> {
-        let state = self.state.load(Ordering::Relaxed);
-        // Acquire: pairs with the release in `vacate`: whoever sees a producer gone sees what it sent
-        // (`is_deserted` looks for that next). A fence, since observers ask too, whose mapping allows
-        // relaxed loads only.
-        fence(Ordering::Acquire);
-        Role::from_word(state)
+        // Pairs with the release in `vacate`: whoever sees a producer gone sees what it sent, for which
+        // `is_deserted` looks next.
+        Role::from_word(look_at(&self.state))
     }
 
     /// What the intent word shows now.

@@ -1,16 +1,26 @@
 //! A peer may be killed at any instruction: here it is, at one after the other.
 //!
-//! A forked child is led through a call one machine instruction at a time (ptrace(2)) and killed
-//! after so many; then those who are left must find a ring that works, with nothing committed
-//! lost. Then the next child gets a little further. To keep the tests short they do not stop at
-//! every instruction but at one in a few, and move the rest on with the number of the trial.
+//! A forked child is led through a call one machine instruction at a time (ptrace(2)) and killed;
+//! then those who are left must find a ring that works, with nothing committed lost. Then the next
+//! child gets one step further.
+//!
+//! A process leaves the ring's file behind and what the kernel keeps of it, such as its locks, and
+//! nothing else. So two deaths are the same to those who are left if no instruction between them
+//! changed the file or was a system call. The tests compare the file after each instruction and kill
+//! a child after each one that changed it, and after each system call: at every instruction that
+//! others can tell from the one before. `UFR_EVERY_INSTRUCTION=1` has them kill at every instruction,
+//! whatever it does.
 
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
 mod common;
 
 use common::patiently;
-use std::path::Path;
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 use ultrafastring::{
     Builder, Consumer, Finding, INLINE_SIZE, Mode, PriorityClass, Producer, Sharing, Side,
@@ -31,14 +41,90 @@ enum End {
     Finished,
 }
 
-/// Forks a child that does `prepare` at full speed and then `work` for `steps` instructions, after
-/// which it is killed.
-fn live<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T), steps: u64) -> End {
-    if live_and_count(prepare, work, steps) < steps { End::Finished } else { End::Killed }
+/// When a life under observation ends.
+#[derive(Clone)]
+enum Moment {
+    /// After so many instructions.
+    Instruction(u64),
+    /// After so many instructions that changed this file or were system calls.
+    Change(u64, PathBuf),
+}
+
+/// The contents of a file, to be compared with what they are later.
+struct Watched {
+    file: File,
+    seen: Vec<u8>,
+    now: Vec<u8>,
+}
+
+impl Watched {
+    fn new(path: &Path) -> Self {
+        let seen = std::fs::read(path).unwrap();
+        Self { file: File::open(path).unwrap(), now: seen.clone(), seen }
+    }
+
+    /// Whether they have changed since this was last asked.
+    fn has_changed(&mut self) -> bool {
+        self.file.read_exact_at(&mut self.now, 0).unwrap();
+        let changed = self.now != self.seen;
+        if changed {
+            self.seen.copy_from_slice(&self.now);
+        }
+        changed
+    }
+}
+
+/// Which instructions of a child are system calls.
+#[derive(Default)]
+struct SystemCalls {
+    known: HashMap<u64, bool>,
+}
+
+impl SystemCalls {
+    /// Whether the next instruction of `child`, which is stopped, is one.
+    fn is_next(&mut self, child: libc::pid_t) -> bool {
+        // SAFETY: plain numbers.
+        let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+        let mut room =
+            libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of_val(&registers) };
+        const NT_PRSTATUS: libc::c_int = 1;
+        // SAFETY: the child is ours and stopped, and `registers` has so much room.
+        let done =
+            unsafe { libc::ptrace(libc::PTRACE_GETREGSET, child, NT_PRSTATUS, &raw mut room) };
+        assert_eq!(done, 0);
+        #[cfg(target_arch = "x86_64")]
+        let at = registers.rip;
+        #[cfg(target_arch = "aarch64")]
+        let at = registers.pc;
+        *self.known.entry(at).or_insert_with(|| {
+            // SAFETY: reads a word of the child's.
+            let word = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, child, at, 0) };
+            if cfg!(target_arch = "x86_64") {
+                word & 0xffff == 0x050f // syscall
+            } else {
+                word & 0xffe0_001f == 0xd400_0001 // svc
+            }
+        })
+    }
+}
+
+/// Forks a child that does `prepare` at full speed and then `work` until `moment`, when it is
+/// killed.
+fn live<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T), moment: &Moment) -> End {
+    live_and_count(prepare, work, moment).1
+}
+
+/// As [`live`], for a child that dies before its work.
+fn live_for_nothing<T>(prepare: impl FnOnce() -> T) {
+    live(prepare, |_| {}, &Moment::Instruction(0));
 }
 
 /// As [`live`]; says how many instructions it lived for.
-fn live_and_count<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T), steps: u64) -> u64 {
+fn live_and_count<T>(
+    prepare: impl FnOnce() -> T,
+    work: impl FnOnce(&mut T),
+    moment: &Moment,
+) -> (u64, End) {
     // SAFETY: the child uses the C library and the ring only, which mind forks, and ends without
     // returning.
     let child = unsafe { libc::fork() };
@@ -65,33 +151,71 @@ fn live_and_count<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T), ste
         status
     };
     assert!(libc::WIFSTOPPED(wait()), "the child failed before its work");
-    for step in 0..steps {
+    let (mut steps, mut changes) = (0, 0);
+    let mut calls = SystemCalls::default();
+    let mut watched = match moment {
+        Moment::Instruction(_) => None,
+        Moment::Change(_, path) => Some(Watched::new(path)),
+    };
+    while match moment {
+        Moment::Instruction(last) => steps < *last,
+        Moment::Change(last, _) => changes < *last,
+    } {
+        let calling = watched.is_some() && calls.is_next(child);
         // SAFETY: the child is ours and stopped; it is told to go on for one instruction.
         assert_eq!(unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, child, 0, 0) }, 0);
         let status = wait();
         if libc::WIFEXITED(status) {
             assert_eq!(libc::WEXITSTATUS(status), 0, "the child failed at its work");
-            return step;
+            return (steps, End::Finished);
         }
         assert!(libc::WIFSTOPPED(status));
+        steps += 1;
+        changes += u64::from(watched.as_mut().is_some_and(|it| it.has_changed()) || calling);
     }
     // SAFETY: a signal to our own child, which is waited for below.
     unsafe { libc::kill(child, libc::SIGKILL) };
     while !libc::WIFSIGNALED(wait()) {}
-    steps
+    (steps, End::Killed)
+}
+
+/// Has this thread and its children run on one core: a step is a switch from one to the other, and
+/// takes several times as long between two cores.
+fn stay_on_one_core() {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+    let cores: Vec<_> =
+        (0..rustix::thread::CpuSet::MAX_CPU).filter(|&it| allowed.is_set(it)).collect();
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(cores[NEXT.fetch_add(1, Ordering::Relaxed) % cores.len()]);
+    // Where it is forbidden it only takes longer.
+    let _ = rustix::thread::sched_setaffinity(None, &one);
 }
 
 /// Calls `trial` with longer and longer lives, until one comes to its end.
-fn at_every(stride: u64, mut trial: impl FnMut(u64) -> End) {
-    let mut steps = 0;
-    let mut trials = 0;
-    while trial(steps) == End::Killed {
-        trials += 1;
-        // Not always the same places of a loop. Optimised, the same work takes a tenth of the
-        // instructions.
-        steps += if cfg!(debug_assertions) { stride + trials % 3 } else { stride / 16 + 1 };
+fn at_every(directory: &TempDir, mut trial: impl FnMut(&Moment) -> End) {
+    stay_on_one_core();
+    let begun = std::time::Instant::now();
+    let everywhere = std::env::var_os("UFR_EVERY_INSTRUCTION").is_some_and(|it| it != "0");
+    let path = Builder::new().directory(directory.path()).path(NAME).unwrap();
+    let moment = |number| match everywhere {
+        true => Moment::Instruction(number),
+        false => Moment::Change(number, path.clone()),
+    };
+    let mut number = 0;
+    while trial(&moment(number)) == End::Killed {
+        number += 1;
     }
-    assert!(trials > 30, "the work took only {steps} instructions");
+    let what = if everywhere { "instructions" } else { "changes and system calls" };
+    println!("killed after each of {number} {what}, in {:?}", begun.elapsed());
+    assert!(number > if everywhere { 30 } else { 2 }, "the work was only {number} {what}");
+}
+
+/// As [`at_every`], with and without a repair after the death and before anybody uses the ring.
+fn at_every_and_repaired(directory: &TempDir, mut trial: impl FnMut(&Moment, bool) -> End) {
+    at_every(directory, |moment| {
+        if trial(moment, true) == End::Finished { End::Finished } else { trial(moment, false) }
+    });
 }
 
 fn stage() -> TempDir {
@@ -160,16 +284,16 @@ fn is_repaired(ring: &UltraFastRing) {
 
 /// A producer that has sent `before` is killed in `work`, which sends what is longer than a byte.
 fn kill_a_producer<S: Mode>(
+    directory: &TempDir,
     builder: &Builder,
-    stride: u64,
     take: fn(&UltraFastRing) -> Producer<S>,
     work: fn(&mut Producer<S>),
     sends: &[&[u8]],
 ) {
-    at_every(stride, |steps| {
+    at_every_and_repaired(directory, |moment, repairs| {
         let ring = fresh(builder);
-        let end = live(|| take(&builder.open(NAME).unwrap()), work, steps);
-        if steps % 3 != 0 {
+        let end = live(|| take(&builder.open(NAME).unwrap()), work, moment);
+        if repairs {
             is_repaired(&ring);
         }
         let mut left = Vec::new();
@@ -183,16 +307,25 @@ fn kill_a_producer<S: Mode>(
     });
 }
 
-/// A consumer is killed in `work`, with two messages in the ring.
+/// Whether a consumer that has just died had released what it had taken: until then it is somebody
+/// else's to receive.
+fn has_released(ring: &UltraFastRing) -> bool {
+    // An exclusive consumer moves the head when it releases; a shared one when it claims, and from
+    // before that until it releases it shows a hold, if the two are not one.
+    let holds = || ring.participants().any(|it| it.hold.is_some());
+    ring.positions().consumer_head != 0 && (ring.consumer_side() == Sharing::Exclusive || !holds())
+}
+
+/// A consumer is killed in `work`, with two messages in the ring, of which `leaves` are left when
+/// its work is done.
 fn kill_a_consumer<S: Mode>(
+    directory: &TempDir,
     builder: &Builder,
-    stride: u64,
     take: fn(&UltraFastRing) -> Consumer<S>,
     work: fn(&mut Consumer<S>),
-    loses: usize,
     leaves: usize,
 ) {
-    at_every(stride, |steps| {
+    at_every_and_repaired(directory, |moment, repairs| {
         let ring = fresh(builder);
         let messages: [&[u8]; 2] = match ring.max_message() {
             INLINE_SIZE => [b"one", b"two"],
@@ -203,8 +336,9 @@ fn kill_a_consumer<S: Mode>(
             Sharing::Exclusive => ring.exclusive_producer().unwrap().send_batch(&messages, NORMAL),
         }
         .unwrap();
-        let end = live(|| take(&builder.open(NAME).unwrap()), work, steps);
-        if steps % 3 != 0 {
+        let end = live(|| take(&builder.open(NAME).unwrap()), work, moment);
+        let released = has_released(&ring);
+        if repairs {
             is_repaired(&ring);
         }
         let mut left = Vec::new();
@@ -219,10 +353,9 @@ fn kill_a_consumer<S: Mode>(
         // What the dead one held may come after the rest.
         left.sort();
         assert!(messages.ends_with(&left.iter().map(|m| &m[..]).collect::<Vec<_>>()), "{left:?}");
-        match end {
-            End::Killed => assert!(left.len() + loses >= 2, "only {left:?} is left"),
-            End::Finished => assert_eq!(left.len(), leaves),
-        }
+        // Not one fewer than it had released, and not one more.
+        assert_eq!(left.len(), if released { leaves } else { 2 }, "{left:?} are left");
+        assert!(end == End::Killed || left.len() == leaves, "{left:?} are left by who lived");
         end
     });
 }
@@ -231,8 +364,8 @@ fn kill_a_consumer<S: Mode>(
 fn a_shared_producer_killed_while_it_sends() {
     let directory = stage();
     kill_a_producer(
+        &directory,
         &two_slots(&directory),
-        19,
         |ring| ring.producer().unwrap(),
         |producer| producer.send_fast(b"sent", NORMAL).unwrap(),
         &[b"sent"],
@@ -243,8 +376,8 @@ fn a_shared_producer_killed_while_it_sends() {
 fn a_shared_producer_killed_while_it_sends_a_batch() {
     let directory = stage();
     kill_a_producer(
+        &directory,
         &two_slots(&directory),
-        31,
         |ring| ring.producer().unwrap(),
         |producer| assert_eq!(producer.send_batch(&[b"sent", b"also"], NORMAL), Ok(2)),
         &[b"sent", b"also"],
@@ -255,8 +388,8 @@ fn a_shared_producer_killed_while_it_sends_a_batch() {
 fn an_exclusive_producer_killed_while_it_sends_a_batch() {
     let directory = stage();
     kill_a_producer(
+        &directory,
         &two_slots(&directory).exclusive_producer().exclusive_consumer(),
-        31,
         |ring| ring.exclusive_producer().unwrap(),
         |producer| assert_eq!(producer.send_batch(&[b"sent", b"also"], NORMAL), Ok(2)),
         &[b"sent", b"also"],
@@ -266,12 +399,12 @@ fn an_exclusive_producer_killed_while_it_sends_a_batch() {
 /// A producer is killed in its send, with a consumer asleep. If it came as far as the commit the
 /// consumer must get the message, rung for or not; if it did not, it is woken by the next one.
 fn kill_a_waker<P: Mode, C: Mode>(
+    directory: &TempDir,
     builder: &Builder,
-    stride: u64,
     take: fn(&UltraFastRing) -> Producer<P>,
     take_consumer: fn(&UltraFastRing) -> Consumer<C>,
 ) {
-    at_every(stride, |steps| {
+    at_every(directory, |moment| {
         let ring = fresh(builder);
         let mut consumer = take_consumer(&ring);
         consumer.set_wait_strategy(WaitStrategy::Park);
@@ -283,7 +416,7 @@ fn kill_a_waker<P: Mode, C: Mode>(
         let end = live(
             || take(&builder.open(NAME).unwrap()),
             |producer| producer.send_fast(b"sent", NORMAL).unwrap(),
-            steps,
+            moment,
         );
         // Claimed means on a shared side that the consumer gets the message, or passes over what
         // was not committed; on an exclusive one it is only seen once committed.
@@ -307,8 +440,8 @@ fn kill_a_waker<P: Mode, C: Mode>(
 fn an_exclusive_producer_killed_between_its_commit_and_waking_a_consumer() {
     let directory = stage();
     kill_a_waker(
+        &directory,
         &two_slots(&directory).exclusive_producer().exclusive_consumer(),
-        19,
         |ring| ring.exclusive_producer().unwrap(),
         |ring| ring.exclusive_consumer().unwrap(),
     );
@@ -318,8 +451,8 @@ fn an_exclusive_producer_killed_between_its_commit_and_waking_a_consumer() {
 fn a_shared_producer_killed_between_its_commit_and_waking_a_consumer() {
     let directory = stage();
     kill_a_waker(
+        &directory,
         &two_slots(&directory),
-        31,
         |ring| ring.producer().unwrap(),
         |ring| ring.consumer().unwrap(),
     );
@@ -329,8 +462,8 @@ fn a_shared_producer_killed_between_its_commit_and_waking_a_consumer() {
 fn a_shared_producer_killed_while_it_sends_from_a_side_buffer() {
     let directory = stage();
     kill_a_producer(
+        &directory,
         &two_slots(&directory).max_message(LARGE),
-        53,
         |ring| ring.producer().unwrap(),
         |producer| {
             producer.send_fast(&[1; LARGE], NORMAL).unwrap();
@@ -347,11 +480,10 @@ fn a_shared_producer_killed_while_it_sends_from_a_side_buffer() {
 fn a_shared_consumer_killed_while_it_copies_a_side_buffer_takes_at_most_that_message_with_it() {
     let directory = stage();
     kill_a_consumer(
+        &directory,
         &two_slots(&directory).max_message(LARGE),
-        59,
         |ring| ring.consumer().unwrap(),
         |consumer| assert_eq!(consumer.recv_fast(&mut [0; LARGE]).unwrap().0, LARGE),
-        1,
         1,
     );
 }
@@ -360,15 +492,14 @@ fn a_shared_consumer_killed_while_it_copies_a_side_buffer_takes_at_most_that_mes
 fn a_shared_consumer_killed_before_it_releases_a_side_buffer_loses_nothing() {
     let directory = stage();
     kill_a_consumer(
+        &directory,
         &two_slots(&directory).max_message(LARGE),
-        59,
         |ring| ring.consumer().unwrap(),
         |consumer| {
             let guard = consumer.borrow().unwrap();
             guard.read_at(0, &mut [0; LARGE]);
             std::mem::forget(guard);
         },
-        0,
         2,
     );
 }
@@ -377,11 +508,10 @@ fn a_shared_consumer_killed_before_it_releases_a_side_buffer_loses_nothing() {
 fn a_shared_consumer_killed_while_it_receives_a_copy_takes_at_most_that_message_with_it() {
     let directory = stage();
     kill_a_consumer(
+        &directory,
         &two_slots(&directory),
-        31,
         |ring| ring.consumer().unwrap(),
         |consumer| assert_eq!(&*consumer.try_recv().unwrap(), b"one"),
-        1,
         1,
     );
 }
@@ -390,11 +520,10 @@ fn a_shared_consumer_killed_while_it_receives_a_copy_takes_at_most_that_message_
 fn a_shared_consumer_killed_while_it_receives_a_batch_takes_at_most_that_batch_with_it() {
     let directory = stage();
     kill_a_consumer(
+        &directory,
         &two_slots(&directory),
-        59,
         |ring| ring.consumer().unwrap(),
         |consumer| assert_eq!(consumer.recv_batch(&mut [[0; 40]; 2]).unwrap().len(), 2),
-        2,
         0,
     );
 }
@@ -403,11 +532,10 @@ fn a_shared_consumer_killed_while_it_receives_a_batch_takes_at_most_that_batch_w
 fn a_shared_consumer_killed_before_it_releases_what_it_reads_in_place_loses_nothing() {
     let directory = stage();
     kill_a_consumer(
+        &directory,
         &two_slots(&directory),
-        31,
         |ring| ring.consumer().unwrap(),
         |consumer| std::mem::forget(consumer.borrow().unwrap()),
-        0,
         2,
     );
 }
@@ -416,11 +544,10 @@ fn a_shared_consumer_killed_before_it_releases_what_it_reads_in_place_loses_noth
 fn a_shared_consumer_killed_while_it_releases() {
     let directory = stage();
     kill_a_consumer(
+        &directory,
         &two_slots(&directory),
-        59,
         |ring| ring.consumer().unwrap(),
         |consumer| consumer.borrow().unwrap().release(),
-        1,
         1,
     );
 }
@@ -429,11 +556,10 @@ fn a_shared_consumer_killed_while_it_releases() {
 fn an_exclusive_consumer_killed_while_it_reads_in_place_and_releases() {
     let directory = stage();
     kill_a_consumer(
+        &directory,
         &two_slots(&directory).exclusive_producer().exclusive_consumer(),
-        59,
         |ring| ring.exclusive_consumer().unwrap(),
         |consumer| consumer.borrow().unwrap().release(),
-        1,
         1,
     );
 }
@@ -443,17 +569,16 @@ fn a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing() 
     let directory = stage();
     // As many entries as there are handles, so that the newcomer must take the dead one's.
     let builder = two_slots(&directory).participants(2);
-    at_every(1_499, |steps| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         ring.producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
-        let nothing = |_: &mut Consumer<_>| {};
         let holding = || {
             let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
             std::mem::forget(consumer.borrow().unwrap());
             consumer
         };
-        live(holding, nothing, 0);
-        live(|| builder.open(NAME).unwrap().consumer().unwrap(), nothing, 0);
+        live_for_nothing(holding);
+        live_for_nothing(|| builder.open(NAME).unwrap().consumer().unwrap());
         let end = live(
             || builder.open(NAME).unwrap(),
             |ring| {
@@ -461,7 +586,7 @@ fn a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing() 
                 std::mem::forget(consumer.borrow().unwrap());
                 std::mem::forget(consumer);
             },
-            steps,
+            moment,
         );
         let mut left = Vec::new();
         still_works(&ring, |message, redelivered| {
@@ -479,7 +604,7 @@ fn a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing() 
 fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_held_marked() {
     let directory = stage();
     let builder = two_slots(&directory).exclusive_producer().exclusive_consumer();
-    at_every(1_499, |steps| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         ring.exclusive_producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
         let hold = |ring: &mut UltraFastRing| {
@@ -488,16 +613,12 @@ fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_h
             std::mem::forget(consumer);
         };
         let open = || builder.open(NAME).unwrap();
-        live(
-            || {
-                let mut ring = open();
-                hold(&mut ring);
-                ring
-            },
-            |_| {},
-            0,
-        );
-        let end = live(open, hold, steps);
+        live_for_nothing(|| {
+            let mut ring = open();
+            hold(&mut ring);
+            ring
+        });
+        let end = live(open, hold, moment);
         let mut left = Vec::new();
         still_works(&ring, |message, redelivered| {
             assert_eq!(redelivered, message == b"one", "{message:?}");
@@ -514,8 +635,8 @@ fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_h
 fn a_shared_producer_killed_while_it_writes_in_place() {
     let directory = stage();
     kill_a_producer(
+        &directory,
         &two_slots(&directory),
-        31,
         |ring| ring.producer().unwrap(),
         |producer| {
             let mut place = producer.reserve(4, NORMAL).unwrap();
@@ -529,7 +650,7 @@ fn a_shared_producer_killed_while_it_writes_in_place() {
 #[test]
 fn a_shared_producer_killed_while_it_flushes_and_leaves() {
     let directory = stage();
-    at_every(97, |steps| {
+    at_every(&directory, |moment| {
         let ring = fresh(&two_slots(&directory));
         let end = live(
             || {
@@ -538,7 +659,7 @@ fn a_shared_producer_killed_while_it_flushes_and_leaves() {
                 Some(producer)
             },
             |producer| drop(producer.take()),
-            steps,
+            moment,
         );
         is_repaired(&ring);
         let mut left = Vec::new();
@@ -551,7 +672,7 @@ fn a_shared_producer_killed_while_it_flushes_and_leaves() {
 #[test]
 fn a_shared_consumer_killed_while_it_leaves_with_a_message_held() {
     let directory = stage();
-    at_every(97, |steps| {
+    at_every(&directory, |moment| {
         let ring = fresh(&two_slots(&directory));
         ring.producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
         let end = live(
@@ -561,7 +682,7 @@ fn a_shared_consumer_killed_while_it_leaves_with_a_message_held() {
                 Some(consumer)
             },
             |consumer| drop(consumer.take()),
-            steps,
+            moment,
         );
         let mut left = Vec::new();
         still_works(&ring, |message, redelivered| {
@@ -579,8 +700,8 @@ fn a_shared_consumer_killed_while_it_leaves_with_a_message_held() {
 fn an_exclusive_producer_killed_while_it_sends() {
     let directory = stage();
     kill_a_producer(
+        &directory,
         &two_slots(&directory).exclusive_producer().exclusive_consumer(),
-        19,
         |ring| ring.exclusive_producer().unwrap(),
         |producer| producer.send_fast(b"sent", NORMAL).unwrap(),
         &[b"sent"],
@@ -591,7 +712,7 @@ fn an_exclusive_producer_killed_while_it_sends() {
 fn an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing() {
     let directory = stage();
     let builder = two_slots(&directory).exclusive_producer().exclusive_consumer();
-    at_every(1_499, |steps| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let send = |ring: &mut UltraFastRing| {
             let mut producer = ring.exclusive_producer().unwrap();
@@ -599,16 +720,12 @@ fn an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing() {
             std::mem::forget(producer);
         };
         let open = || builder.open(NAME).unwrap();
-        live(
-            || {
-                let mut ring = open();
-                send(&mut ring);
-                ring
-            },
-            |_| {},
-            0,
-        );
-        let end = live(open, send, steps);
+        live_for_nothing(|| {
+            let mut ring = open();
+            send(&mut ring);
+            ring
+        });
+        let end = live(open, send, moment);
         let mut left = 0;
         still_works(&ring, |message, redelivered| {
             assert!(!redelivered && message == b"sent");
@@ -629,7 +746,7 @@ fn claimed_by_a_dead_one(builder: &Builder) -> UltraFastRing {
         std::mem::forget(producer.reserve(4, NORMAL).unwrap());
         producer
     };
-    live(claim, |_: &mut Producer<_>| {}, 0);
+    live_for_nothing(claim);
     ring.producer().unwrap().send_fast(b"next", NORMAL).unwrap();
     ring
 }
@@ -643,9 +760,9 @@ fn hold_one<S: Mode>(consumer: &mut Consumer<S>) {
 fn a_survivor_killed_while_it_abandons_and_skips_a_dead_producers_slot_loses_nothing() {
     let directory = stage();
     let builder = two_slots(&directory);
-    at_every(397, |steps| {
+    at_every(&directory, |moment| {
         let ring = claimed_by_a_dead_one(&builder);
-        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, steps);
+        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, moment);
         let mut left = Vec::new();
         still_works(&ring, |message, _| left.push(message.to_vec()));
         left.dedup();
@@ -659,10 +776,10 @@ fn a_survivor_killed_while_it_abandons_and_skips_a_dead_producers_slot_loses_not
 fn a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing() {
     let directory = stage();
     let builder = two_slots(&directory);
-    at_every(97, |steps| {
+    at_every(&directory, |moment| {
         let ring = claimed_by_a_dead_one(&builder);
         ring.repair().unwrap();
-        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, steps);
+        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, moment);
         let mut left = Vec::new();
         still_works(&ring, |message, _| left.push(message.to_vec()));
         left.dedup();
@@ -680,7 +797,7 @@ fn held_by_a_dead_one(builder: &Builder) -> UltraFastRing {
         std::mem::forget(consumer.borrow().unwrap());
         consumer
     };
-    live(hold, |_: &mut Consumer<_>| {}, 0);
+    live_for_nothing(hold);
     ring
 }
 
@@ -688,10 +805,10 @@ fn held_by_a_dead_one(builder: &Builder) -> UltraFastRing {
 fn a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing() {
     let directory = stage();
     let builder = two_slots(&directory);
-    at_every(397, |steps| {
+    at_every(&directory, |moment| {
         let ring = held_by_a_dead_one(&builder);
         ring.consumer().unwrap().try_recv().unwrap();
-        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, steps);
+        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, moment);
         let mut left = Vec::new();
         still_works(&ring, |message, redelivered| {
             assert!(redelivered, "{message:?} comes unmarked");
@@ -707,12 +824,12 @@ fn a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing(
 fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_that_works() {
     let directory = stage();
     let builder = two_slots(&directory).redelivery(ultrafastring::Redelivery::Discard);
-    at_every(397, |steps| {
+    at_every(&directory, |moment| {
         let ring = held_by_a_dead_one(&builder);
         let end = live(
             || builder.open(NAME).unwrap().producer().unwrap(),
             |producer| while producer.send_fast(b"sent", NORMAL).is_err() {},
-            steps,
+            moment,
         );
         let mut left = Vec::new();
         still_works(&ring, |message, _| left.push(message.to_vec()));
@@ -733,7 +850,9 @@ fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_th
 /// The fewest instructions that `work` takes after one preparation or another: now and then a
 /// message is one to announce.
 fn fewest_instructions<T>(prepare: impl Fn(u64) -> T, work: fn(&mut T)) -> u64 {
-    let count = |nth, work: fn(&mut T)| live_and_count(|| prepare(nth), work, u64::MAX);
+    let count = |nth, work: fn(&mut T)| {
+        live_and_count(|| prepare(nth), work, &Moment::Instruction(u64::MAX)).0
+    };
     (0..12).map(|nth| count(nth, work).saturating_sub(count(nth, |_| {}))).min().unwrap()
 }
 
@@ -750,8 +869,8 @@ fn an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead
         let ring = fresh(&builder);
         if dead {
             // One has taken part and died idle; its entry waits to be used again.
-            live(|| builder.open(NAME).unwrap().producer().unwrap(), |_| {}, 0);
-            live(|| builder.open(NAME).unwrap().consumer().unwrap(), |_| {}, 0);
+            live_for_nothing(|| builder.open(NAME).unwrap().producer().unwrap());
+            live_for_nothing(|| builder.open(NAME).unwrap().consumer().unwrap());
             assert_eq!(ring.participants().filter(|it| !it.alive).count(), 2);
         }
         let ready = |nth| {

@@ -5,15 +5,23 @@
 //! | [`open`] | opening a file of arbitrary bytes, or a ring's file with words changed, and using it if it opens |
 //! | [`calls`] | sending, receiving, recovery, statistics and repair over a segment changed between the calls |
 //! | [`during`] | the same while another thread changes it, in the midst of the calls |
+//! | [`sequences`] | sequences of all calls, those included that wait, by handles that come, leave and die; beside a peer that writes garbage, or beside none |
 //!
-//! None of them says what must come out: nothing read from such a segment means anything. They
-//! say that every call comes back, that nothing panics (with overflow checks), and that the
-//! address sanitizer sees no access out of bounds.
+//! None of them says what must come out of a segment that others write garbage into: nothing read from
+//! it means anything. They say that every call comes back, that nothing panics (with overflow checks),
+//! and that the address sanitizer sees no access out of bounds. Where nobody writes garbage,
+//! `sequences` says of each call what it must have come to.
 
-use std::cell::{Cell, OnceCell};
+mod sequences;
+
+pub use sequences::sequences;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver as Results, Sender as Orders, channel};
+use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use tempfile::TempDir;
@@ -42,8 +50,16 @@ struct Shape {
 }
 
 impl Shape {
+    fn capacity(self) -> usize {
+        1 << (self.capacity % 4)
+    }
+
+    fn credit_limit(self) -> u64 {
+        u64::from(self.credit) % self.capacity() as u64 + 1
+    }
+
     fn builder(self) -> Builder {
-        let capacity = 1 << (self.capacity % 4);
+        let capacity = self.capacity();
         let sharing = |exclusive| if exclusive { Sharing::Exclusive } else { Sharing::Shared };
         Builder::new()
             // A name from the command line is looked for with each handle.
@@ -57,7 +73,7 @@ impl Shape {
                     [usize::from(self.timestamps % 3)],
             )
             .redelivery(if self.discard { Redelivery::Discard } else { Redelivery::Redeliver })
-            .credit_limit(u64::from(self.credit) % capacity as u64 + 1)
+            .credit_limit(self.credit_limit())
             .max_message(if self.has_side_buffers() { LARGEST } else { INLINE_SIZE })
     }
 
@@ -344,6 +360,15 @@ fn step_number(step: Step) -> u8 {
     matches!(step, Step::RingSend).into()
 }
 
+/// What a hostile peer writes.
+#[derive(Clone, Copy)]
+enum Write {
+    /// A word somewhere.
+    Word(Spot, Word),
+    /// The sequences of the lap that consumers are at: committed, or abandoned.
+    Chase(bool),
+}
+
 /// The memory of a segment as a hostile peer has it: words to write.
 #[derive(Clone, Copy)]
 struct Memory {
@@ -352,28 +377,71 @@ struct Memory {
 }
 
 impl Memory {
-    fn write(self, spot: Spot, word: Word) {
-        let word_there = &self.words[spot.place(self.words.len(), self.slots)];
-        word_there.store(word.value(word_there.load(Ordering::Relaxed)), Ordering::Relaxed);
+    fn write(self, write: Write) {
+        match write {
+            Write::Word(spot, word) => {
+                let there = &self.words[spot.place(self.words.len(), self.slots)];
+                there.store(word.value(there.load(Ordering::Relaxed)), Ordering::Relaxed);
+            }
+            Write::Chase(abandoned) => {
+                let place = |spot: Spot| spot.place(self.words.len(), self.slots);
+                let head = self.words[place(Spot::Counter(2))].load(Ordering::Relaxed);
+                for ahead in 0..self.slots as u64 {
+                    let position = head.wrapping_add(ahead);
+                    let slot = place(Spot::Slot((position % self.slots as u64) as u8, 0));
+                    let sequence = position.wrapping_add(1) | u64::from(abandoned) << 63;
+                    self.words[slot].store(sequence, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
     /// Gives the lock of an entry back, as the kernel does for a process that is gone.
-    fn unlock(self, entry: u8) {
-        self.words[1024 + 128 * usize::from(entry % 5) + 1].store(0, Ordering::Relaxed);
+    fn unlock_entry(self, entry: usize) {
+        self.words[1024 + 128 * entry + 1].store(0, Ordering::Relaxed);
+    }
+
+    /// The same of an exclusive side's.
+    fn unlock_side(self, side: usize) {
+        self.words[576 + 1 + side].store(0, Ordering::Relaxed);
     }
 }
 
 thread_local! {
     /// Pages that one ring after the other is made in.
     static PAGES: Cell<*mut [Page]> = Cell::new(std::ptr::from_mut(vec![Page::ZERO; 16].leak()));
+    /// Pages of rings that threads may still look at for a moment, and since when they are done with.
+    static RESTING: RefCell<VecDeque<(Instant, *mut [Page])>> = const { RefCell::new(VecDeque::new()) };
 }
 
+/// How long pages rest: longer than anybody sleeps.
+const REST: Duration = Duration::from_millis(300);
+
 /// A ring in memory that a hostile peer has too.
-fn lend(shape: Shape) -> Option<(UltraFastRing, Memory)> {
-    let builder = shape.builder();
+fn lend(builder: &Builder) -> Option<(UltraFastRing, Memory)> {
+    lend_in(builder, PAGES.get())
+}
+
+/// The same in pages that nobody uses until they have rested; they are to be laid to rest.
+fn lend_rested(builder: &Builder) -> Option<(UltraFastRing, Memory, *mut [Page])> {
+    let rested = RESTING.with_borrow_mut(|resting| {
+        let rested = resting.front().is_some_and(|(since, _)| since.elapsed() > REST);
+        if rested { resting.pop_front() } else { None }
+    });
+    let pages = match rested {
+        Some((_, pages)) => pages,
+        None => std::ptr::from_mut(vec![Page::ZERO; 16].leak()),
+    };
+    lend_in(builder, pages).map(|(ring, memory)| (ring, memory, pages))
+}
+
+fn lay_to_rest(pages: *mut [Page]) {
+    RESTING.with_borrow_mut(|resting| resting.push_back((Instant::now(), pages)));
+}
+
+fn lend_in(builder: &Builder, memory: *mut [Page]) -> Option<(UltraFastRing, Memory)> {
     let pages = builder.pages();
-    let memory = PAGES.get();
-    // SAFETY: leaked above, and the ring that was made in it before is gone with its handles.
+    // SAFETY: leaked by the callers, and the ring that was made in it before is gone with its handles.
     let ring = builder.lent(unsafe { &mut (&mut *memory)[..pages] }).ok()?;
     // SAFETY: as long as the pages, and aligned as they are. The ring has turned its reference
     // into shared atomics, and so are these.
@@ -386,15 +454,15 @@ fn lend(shape: Shape) -> Option<(UltraFastRing, Memory)> {
 pub fn calls(bytes: &[u8]) {
     let mut input = Unstructured::new(bytes);
     let Ok(shape) = Shape::arbitrary(&mut input) else { return };
-    let Some((ring, memory)) = lend(shape) else { return };
+    let Some((ring, memory)) = lend(&shape.builder()) else { return };
     let mut stage = Stage::new(ring);
     for _ in 0..MOST_STEPS {
         if input.is_empty() {
             break;
         }
         match Step::arbitrary(&mut input) {
-            Ok(Step::Write(spot, word)) => memory.write(spot, word),
-            Ok(Step::Die(entry)) => memory.unlock(entry),
+            Ok(Step::Write(spot, word)) => memory.write(Write::Word(spot, word)),
+            Ok(Step::Die(entry)) => memory.unlock_entry(usize::from(entry % 5)),
             Ok(step) => stage.call(step),
             Err(_) => break,
         }
@@ -408,10 +476,15 @@ struct Scribbler {
     done: Results<()>,
 }
 
+thread_local! {
+    static SCRIBBLER: Scribbler = Scribbler::new();
+}
+
 /// What to write, and where, until it is over.
 struct Order {
     memory: Memory,
-    writes: Vec<(Spot, Word)>,
+    writes: Vec<Write>,
+    begun: Arc<AtomicBool>,
     over: Arc<AtomicBool>,
 }
 
@@ -422,9 +495,10 @@ impl Scribbler {
         std::thread::spawn(move || {
             for order in work {
                 loop {
-                    for &(spot, word) in &order.writes {
-                        order.memory.write(spot, word);
+                    for &write in &order.writes {
+                        order.memory.write(write);
                     }
+                    order.begun.store(true, Ordering::Relaxed);
                     if order.over.load(Ordering::Relaxed) {
                         break;
                     }
@@ -438,10 +512,14 @@ impl Scribbler {
     }
 
     /// Does `work` while words are written. When this returns nothing is written any more.
-    fn during(&self, memory: Memory, writes: Vec<(Spot, Word)>, work: impl FnOnce()) {
-        let over = Arc::new(AtomicBool::new(false));
-        let order = Order { memory, writes, over: Arc::clone(&over) };
+    fn during(&self, memory: Memory, writes: Vec<Write>, work: impl FnOnce()) {
+        let (begun, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let order = Order { memory, writes, begun: Arc::clone(&begun), over: Arc::clone(&over) };
         self.orders.send(order).expect("the thread lives as long as this");
+        // Most inputs are over before it has woken up.
+        while !begun.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
         work();
         over.store(true, Ordering::Relaxed);
         self.done.recv().expect("the thread lives as long as this");
@@ -452,20 +530,17 @@ impl Scribbler {
 pub fn during(bytes: &[u8]) {
     let mut input = Unstructured::new(bytes);
     let Ok(shape) = Shape::arbitrary(&mut input) else { return };
-    let Some((ring, memory)) = lend(shape) else { return };
+    let Some((ring, memory)) = lend(&shape.builder()) else { return };
     let (mut steps, mut writes) = (Vec::new(), Vec::new());
     for _ in 0..MOST_STEPS {
         if input.is_empty() {
             break;
         }
         match Step::arbitrary(&mut input) {
-            Ok(Step::Write(spot, word)) => writes.push((spot, word)),
+            Ok(Step::Write(spot, word)) => writes.push(Write::Word(spot, word)),
             Ok(step) => steps.push(step),
             Err(_) => break,
         }
-    }
-    thread_local! {
-        static SCRIBBLER: Scribbler = Scribbler::new();
     }
     SCRIBBLER.with(|scribbler| {
         scribbler.during(memory, writes, || {

@@ -1,5 +1,5 @@
 //! The corpus, played again: what the fuzzer found to be worth keeping, and what once failed.
-//! Deterministic but for `during`, in which a thread interferes.
+//! Deterministic but for `during`, and some of `sequences`, in which a thread interferes.
 
 use std::fs;
 use std::path::Path;
@@ -31,4 +31,9 @@ fn every_input_of_the_corpus_of_calls_is_survived() {
 #[test]
 fn every_input_of_the_corpus_of_during_is_survived() {
     replay("during", fuzz::during);
+}
+
+#[test]
+fn every_input_of_the_corpus_of_sequences_is_survived() {
+    replay("sequences", fuzz::sequences);
 }

@@ -27,6 +27,9 @@ mod doctor;
 pub mod error;
 pub mod lane;
 pub mod layout;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod looks;
 mod message;
 mod observe;
 mod participant;

@@ -118,12 +118,16 @@ impl Segment {
 
     #[inline(always)]
     pub(crate) fn counters(&self) -> &Counters {
+        #[cfg(fuzzing)]
+        crate::looks::count();
         // SAFETY: valid as long as `backing`, which `self` keeps; all words are atomics.
         unsafe { self.counters.as_ref() }
     }
 
     #[inline(always)]
     pub(crate) fn control(&self) -> &Control {
+        #[cfg(fuzzing)]
+        crate::looks::count();
         // SAFETY: as in `counters`.
         unsafe { self.control.as_ref() }
     }
@@ -131,6 +135,8 @@ impl Segment {
     /// The entry at `index`, which must be below the table's size.
     #[inline(always)]
     pub(crate) fn participant(&self, index: usize) -> &Participant {
+        #[cfg(fuzzing)]
+        crate::looks::count();
         assert!(index < self.geometry.participants);
         // SAFETY: within the table by the assertion, else as in `counters`.
         unsafe { self.participants.add(index).as_ref() }
@@ -139,6 +145,8 @@ impl Segment {
     /// The slot of any position: the index is masked.
     #[inline(always)]
     pub(crate) fn slot(&self, position: u64) -> &TimestampedSlot {
+        #[cfg(fuzzing)]
+        crate::looks::count();
         // SAFETY: the mask keeps the index below the capacity, else as in `counters`.
         unsafe { self.slots.add((position & self.mask) as usize).as_ref() }
     }

@@ -376,6 +376,7 @@ impl Worker {
             // SAFETY: requests that touch nothing of this process.
             assert_eq!(unsafe { libc::ptrace(request, self.pid, nothing, nothing) }, 0);
         };
+        let _core = OneCore::with(self.pid);
         let step = || {
             trace(libc::PTRACE_SINGLESTEP);
             assert!(libc::WIFSTOPPED(self.wait()));
@@ -406,6 +407,31 @@ impl Worker {
         let own = self.side == Side::Producer || log.at_work[self.at].load(SeqCst) != 0;
         let index = words.entry_of(self.pid);
         own && index.is_some_and(|index| words.in_between(index, self.side, sharing).is_some())
+    }
+}
+
+/// For as long as this lives, the thread that made it runs on one core, and the process that it was
+/// made with runs there for the rest of its life: a step is a switch from one to the other and back,
+/// and takes several times as long between two cores.
+struct OneCore {
+    before: rustix::thread::CpuSet,
+}
+
+impl OneCore {
+    fn with(pid: libc::pid_t) -> Self {
+        let before = rustix::thread::sched_getaffinity(None).unwrap();
+        let mut one = rustix::thread::CpuSet::new();
+        one.set(rustix::thread::sched_getcpu());
+        // Where it is forbidden it only takes longer.
+        let _ = rustix::thread::sched_setaffinity(rustix::process::Pid::from_raw(pid), &one);
+        let _ = rustix::thread::sched_setaffinity(None, &one);
+        Self { before }
+    }
+}
+
+impl Drop for OneCore {
+    fn drop(&mut self) {
+        let _ = rustix::thread::sched_setaffinity(None, &self.before);
     }
 }
 
@@ -490,9 +516,15 @@ impl Trial {
                         others.filter(|it| it.side == victim.side)
                     };
                     rest().for_each(|other| other.signal(libc::SIGSTOP));
-                    // What a message takes, several times over.
+                    // What a message takes, several times over; where there is nothing in between,
+                    // any moment is as good.
+                    let can_be_in_between = match victim.side {
+                        Side::Producer => shared,
+                        Side::Consumer => holds || shared && self.large,
+                    };
                     let (most, more) =
-                        if cfg!(debug_assertions) { (20_000, 60) } else { (4_000, 12) };
+                        if cfg!(debug_assertions) { (8_000, 24) } else { (4_000, 12) };
+                    let most = if can_be_in_between { most } else { random(&mut state, most / 10) };
                     let more = random(&mut state, more);
                     let in_between = victim.kill_on_the_way(self, &words, log, most, more);
                     rest().for_each(|other| other.signal(libc::SIGCONT));

@@ -506,7 +506,7 @@ impl Mapping {
         }
     }
 
-    /// Has the kernel map a part of the file by one of the two advices that do.
+    /// Has the kernel map a part of the file by one of the two kinds of advice that do so.
     fn populate(&self, offset: usize, length: usize, advice: Advice) -> Result<(), Errno> {
         rustix::io::retry_on_intr(|| {
             // SAFETY: a part of this mapping, as the callers say; its contents stay as they are.

@@ -13,8 +13,8 @@
 //! segment itself is read ([`Words`]): what the victim shows, and where heads, frontier and slot
 //! are, tell whether the kill hit between claim and commit, or between claim and release. A trial
 //! goes on until there were enough of both: a fifth of its kills each, where its sides have such
-//! moments. `UFR_KILLS` says how many kills each trial makes at least: 1,000 by default, and 150
-//! without optimisation.
+//! moments. `UFR_KILLS` says how many kills each trial makes at least: 1,000 by default, and 150 in a
+//! debug build.
 
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 

@@ -150,6 +150,9 @@ fn meaning(place: usize) -> (String, bool) {
         // It is announced by the clock, too.
         560 => "~consumer_tail".to_string(),
         576 => "entries used".to_string(),
+        579 => "producers that ever came".to_string(),
+        580 => "consumers that ever came".to_string(),
+        581 => "streams".to_string(),
         592 => "producers' bell: state and rings".to_string(),
         608 => "consumers' bell: state and rings".to_string(),
         ENTRIES..SLOTS => {

@@ -1,20 +1,25 @@
 //! What comes out of a ring, to standard output.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Args;
 use ultrafastring::{BorrowedBatch, Builder, Consumer, MAX_BATCH, Mode, RecvError, Sharing};
 
 use crate::completion;
 use crate::output::{Failure, Output};
-use crate::wait::{STOP_DELAY, Stop, a_while};
+use crate::wait::{Stop, a_while};
 
 /// Bytes that one write brings, about, where messages are large.
 const BYTES_A_WRITE: usize = 1 << 16;
 
 /// Write what is received to standard output, a line a message.
 ///
-/// Ends when the ring is empty and its producers have left, or it was closed.
+/// Waits for a producer first, if there is none, and ends when the ring is empty and all producers have
+/// left, whether or not they sent anything, or when a program closed the ring. What producers left who
+/// had gone before is received, too. Where they left nothing, or closed the ring, that is not the end:
+/// it waits for the next. So `send` and `recv` may be started in either order, again and again; with
+/// --drain it waits for nobody.
 ///
 /// A message leaves the ring when it has been written. Up to 64 are taken at a time and written by one
 /// write; what standard output does not take goes to the next who receives: of a `recv` that is
@@ -40,6 +45,9 @@ pub(crate) struct Recv {
     /// Go on when the last producer has left, or the ring is closed.
     #[arg(short, long)]
     follow: bool,
+    /// Write what is in the ring and end, without waiting for a producer.
+    #[arg(short, long, conflicts_with = "follow")]
+    drain: bool,
     /// Take one message at a time, and write each by itself.
     #[arg(short, long)]
     unbuffered: bool,
@@ -81,6 +89,8 @@ impl Recv {
         mut output: Output,
         stop: &Stop,
     ) -> anyhow::Result<ExitCode> {
+        // What an earlier run has closed is not the end of this one.
+        consumer.await_next_stream();
         consumer.end_when_deserted(!self.follow);
         let mut page = Page { raw: self.raw, bytes: Vec::new(), ends: Vec::new() };
         let at_once = match self.unbuffered {
@@ -100,10 +110,12 @@ impl Recv {
                 Err(RecvError::Empty | RecvError::Closed) => {}
                 Err(error) => return Err(error.into()),
             }
-            match consumer.wait(a_while()) {
-                Ok(()) | Err(RecvError::TimedOut) => {}
-                // Until somebody opens it again.
-                Err(RecvError::Closed) if self.follow => std::thread::sleep(STOP_DELAY),
+            // Also one that is over by now looks at everything, what the dead left too.
+            match consumer.wait(if self.drain { Some(Instant::now()) } else { a_while() }) {
+                Ok(()) => {}
+                Err(RecvError::TimedOut) if self.drain => break,
+                Err(RecvError::TimedOut) => {}
+                Err(RecvError::Closed) if self.follow => consumer.await_next_stream(),
                 Err(RecvError::Closed | RecvError::Deserted) => break,
                 Err(error) => return Err(error.into()),
             }

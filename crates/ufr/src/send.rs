@@ -18,7 +18,8 @@ use crate::{completion, output};
 /// was. A last line without an end is a message like any other.
 ///
 /// Ends with standard input. What was sent stays in the ring until it is received, whether or not
-/// somebody receives just now. The ring is not closed, since others may be sending.
+/// somebody receives just now; while the ring is full, it waits for a consumer, as long as it takes
+/// unless --end-when-deserted is given. The ring is not closed, since others may be sending.
 #[derive(Args)]
 #[command(after_long_help = "\
 Exit codes: 0 all was sent; 1 it could not be, the reason is on standard error; 2 usage; 130, 143
@@ -34,6 +35,10 @@ pub(crate) struct Send {
     /// once. Where messages begin and end says nothing, then; `recv --raw` puts them together again.
     #[arg(long)]
     raw: bool,
+    /// End, with exit code 1, when the ring is full and the last consumer has left, instead of waiting
+    /// for another one. Where none has been yet, it is waited for.
+    #[arg(short, long)]
+    end_when_deserted: bool,
     /// How urgent the messages are.
     #[arg(long, default_value = "normal", value_parser = class())]
     class: PriorityClass,
@@ -58,6 +63,7 @@ impl Send {
     fn feed<S: Mode>(&self, mut producer: Producer<S>, stop: &Stop) -> anyhow::Result<ExitCode> {
         let mut input =
             BufReader::with_capacity(1 << 16, Input { stdin: io::stdin().lock(), stop });
+        producer.end_when_deserted(self.end_when_deserted);
         let most = producer.max_message();
         let mut message = Vec::new();
         for number in 1u64.. {

@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
 /// How long a wait for a peer goes on before it is looked whether the user wants to stop.
-pub(crate) const STOP_DELAY: Duration = Duration::from_millis(50);
+const STOP_DELAY: Duration = Duration::from_millis(50);
 
 /// Until when to wait for a peer, this time.
 pub(crate) fn a_while() -> Option<Instant> {

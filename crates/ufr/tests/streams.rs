@@ -275,3 +275,84 @@ fn killed_senders_neither_spoil_the_counters_nor_stay_in_the_table() {
     let participants = place.stat("r")["participants"].clone();
     assert_eq!(participants.as_array().unwrap().len(), 1, "{participants:#}");
 }
+
+/// A child that ends by itself, within the minute.
+fn end(mut child: Ended) -> Option<i32> {
+    until("a child ends", || child.0.try_wait().unwrap().is_some());
+    child.0.wait().unwrap().code()
+}
+
+/// A receiver, and what it writes, once it waits.
+fn waiting_receiver(place: &Place, options: &[&str]) -> (Ended, std::path::PathBuf) {
+    let path = place.path().join("received");
+    let receiver = Ended(place.recv(options, &path));
+    until("the receiver is there", || {
+        place.run(&["stat", "r"]).status.success()
+            && place.stat("r")["participants"].as_array().unwrap().len() == 1
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    (receiver, path)
+}
+
+#[test]
+fn a_receiver_ends_after_a_stream_with_nothing_in_it() {
+    let place = Place::new();
+    for options in [&["r"][..], &["r", "--raw"]] {
+        let (receiver, path) = waiting_receiver(&place, options);
+        assert!(place.send_bytes(options, b"").status.success());
+        assert_eq!(end(receiver), Some(0));
+        assert_eq!(fs::read(path).unwrap(), b"");
+    }
+}
+
+#[test]
+fn a_receiver_that_comes_after_a_ring_was_closed_waits_for_the_next_sender() {
+    let place = Place::new();
+    let ring = ultrafastring::Builder::new().directory(place.path()).create("r").unwrap();
+    let mut producer = ring.producer().unwrap();
+    producer.try_send(b"left", ultrafastring::PriorityClass::Normal).unwrap();
+    producer.close();
+    drop(producer);
+    // What is left of the old stream has an end.
+    assert_eq!(place.say(&["recv", "r"]), "left\n");
+    let (mut receiver, path) = waiting_receiver(&place, &["r"]);
+    assert!(receiver.0.try_wait().unwrap().is_none());
+    assert!(place.send_bytes(&["r"], b"new\n").status.success());
+    assert_eq!(end(receiver), Some(0));
+    assert_eq!(fs::read(path).unwrap(), b"new\n");
+}
+
+#[test]
+fn a_receiver_that_drains_waits_for_nobody() {
+    let place = Place::new();
+    assert_eq!(place.say(&["recv", "--drain", "r"]), "");
+    let mut sender = place.ufr(&["send", "r"]).stdin(Stdio::piped()).spawn().unwrap();
+    sender.stdin.as_mut().unwrap().write_all(b"1\n2\n").unwrap();
+    let sender = Ended(sender);
+    until("they are sent", || place.stat("r")["in_flight"] == 2);
+    assert_eq!(place.say(&["recv", "--drain", "r"]), "1\n2\n");
+    drop(sender);
+    assert_eq!(place.say(&["recv", "-d", "r"]), "");
+}
+
+#[test]
+fn a_sender_that_everybody_has_deserted_ends_if_asked_to() {
+    let place = Place::new();
+    let zeros = || fs::File::open("/dev/zero").unwrap();
+    let options = ["send", "r", "--raw", "--end-when-deserted"];
+    let mut sender = place.ufr(&options);
+    let sender = sender.stdin(zeros()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut sender = Ended(sender);
+    until("the ring is full", || {
+        place.run(&["stat", "r"]).status.success() && place.stat("r")["in_flight"] == 256
+    });
+    // Nobody has come yet.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(sender.0.try_wait().unwrap().is_none());
+    place.say(&["recv", "r", "--raw", "-n", "1000"]);
+    let mut said = String::new();
+    let mut error = sender.0.stderr.take().unwrap();
+    assert_eq!(end(sender), Some(1));
+    error.read_to_string(&mut said).unwrap();
+    assert!(said.contains("the last consumer has left"), "{said}");
+}

@@ -80,9 +80,7 @@ impl<S: Mode> Sleeper for Consumer<S> {
                     Err(RecvError::Empty | RecvError::TimedOut) => return Ok(false),
                     Err(error) => return Err(error),
                 },
-                _ if self.waiting.ends_deserted
-                    && self.waiting.is_deserted(&self.entry, Side::Producer) =>
-                {
+                _ if self.waiting.ends_deserted && self.is_deserted() => {
                     // They may have sent between our look at the slot and at the table.
                     let state = self.entry.segment().slot(self.position).state(self.position);
                     if matches!(state, SlotState::Committed | SlotState::Abandoned) {
@@ -297,6 +295,12 @@ impl<S: Mode> Consumer<S> {
     pub fn end_when_deserted(&mut self, ends: bool) {
         let seen = self.received != 0;
         self.waiting.end_when_deserted(&self.entry, Side::Producer, ends, seen);
+    }
+
+    fn is_deserted(&mut self) -> bool {
+        // Whoever sent what was received has been here, though it had left when it was asked for.
+        self.waiting.seen_peers |= self.received != 0;
+        self.waiting.is_deserted(&self.entry, Side::Producer)
     }
 
     /// How many handles of producers are held by the living.

@@ -738,17 +738,17 @@ fn an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing() {
 
 // ---- survivors at their work -----------------------------------------------------------------
 
-/// A process dies with `b"lost"` claimed and not committed; `b"next"` is committed behind it.
-fn claimed_by_a_dead_one(builder: &Builder) -> UltraFastRing {
-    let ring = fresh(builder);
+/// A process dies with `b"lost"` claimed and not committed; `b"next"` is committed behind it, by one
+/// that was there before: whoever comes after a death finishes the dead one's work at once.
+fn claim_and_die(builder: &Builder) {
+    let mut after = builder.open(NAME).unwrap().producer().unwrap();
     let claim = || {
         let mut producer = builder.open(NAME).unwrap().producer().unwrap();
         std::mem::forget(producer.reserve(4, NORMAL).unwrap());
         producer
     };
     live_for_nothing(claim);
-    ring.producer().unwrap().send_fast(b"next", NORMAL).unwrap();
-    ring
+    after.send_fast(b"next", NORMAL).unwrap();
 }
 
 /// Receives in place, and keeps what it gets: nothing may be lost by its death.
@@ -761,8 +761,13 @@ fn a_survivor_killed_while_it_abandons_and_skips_a_dead_producers_slot_loses_not
     let directory = stage();
     let builder = two_slots(&directory);
     at_every(&directory, |moment| {
-        let ring = claimed_by_a_dead_one(&builder);
-        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, moment);
+        let ring = fresh(&builder);
+        let prepare = || {
+            let consumer = builder.open(NAME).unwrap().consumer().unwrap();
+            claim_and_die(&builder);
+            consumer
+        };
+        let end = live(prepare, hold_one, moment);
         let mut left = Vec::new();
         still_works(&ring, |message, _| left.push(message.to_vec()));
         left.dedup();
@@ -777,7 +782,8 @@ fn a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing() {
     let directory = stage();
     let builder = two_slots(&directory);
     at_every(&directory, |moment| {
-        let ring = claimed_by_a_dead_one(&builder);
+        let ring = fresh(&builder);
+        claim_and_die(&builder);
         ring.repair().unwrap();
         let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, moment);
         let mut left = Vec::new();
@@ -789,8 +795,8 @@ fn a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing() {
 }
 
 /// A consumer dies that holds `b"one"` of `b"one"` and `b"two"`.
-fn held_by_a_dead_one(builder: &Builder) -> UltraFastRing {
-    let ring = fresh(builder);
+fn hold_and_die(builder: &Builder) {
+    let ring = builder.open(NAME).unwrap();
     ring.producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
     let hold = || {
         let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
@@ -798,7 +804,6 @@ fn held_by_a_dead_one(builder: &Builder) -> UltraFastRing {
         consumer
     };
     live_for_nothing(hold);
-    ring
 }
 
 #[test]
@@ -806,9 +811,14 @@ fn a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing(
     let directory = stage();
     let builder = two_slots(&directory);
     at_every(&directory, |moment| {
-        let ring = held_by_a_dead_one(&builder);
-        ring.consumer().unwrap().try_recv().unwrap();
-        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, moment);
+        let ring = fresh(&builder);
+        let prepare = || {
+            let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
+            hold_and_die(&builder);
+            assert_eq!(&*consumer.try_recv().unwrap(), b"two");
+            consumer
+        };
+        let end = live(prepare, hold_one, moment);
         let mut left = Vec::new();
         still_works(&ring, |message, redelivered| {
             assert!(redelivered, "{message:?} comes unmarked");
@@ -825,9 +835,13 @@ fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_th
     let directory = stage();
     let builder = two_slots(&directory).redelivery(ultrafastring::Redelivery::Discard);
     at_every(&directory, |moment| {
-        let ring = held_by_a_dead_one(&builder);
+        let ring = fresh(&builder);
         let end = live(
-            || builder.open(NAME).unwrap().producer().unwrap(),
+            || {
+                let producer = builder.open(NAME).unwrap().producer().unwrap();
+                hold_and_die(&builder);
+                producer
+            },
             |producer| while producer.send_fast(b"sent", NORMAL).is_err() {},
             moment,
         );
@@ -868,9 +882,12 @@ fn an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead
     let measure = |dead: bool| {
         let ring = fresh(&builder);
         if dead {
-            // One has taken part and died idle; its entry waits to be used again.
-            live_for_nothing(|| builder.open(NAME).unwrap().producer().unwrap());
-            live_for_nothing(|| builder.open(NAME).unwrap().consumer().unwrap());
+            // They have taken part and died idle; their entries wait to be used again.
+            let take = || {
+                let ring = builder.open(NAME).unwrap();
+                (ring.producer().unwrap(), ring.consumer().unwrap())
+            };
+            live_for_nothing(take);
             assert_eq!(ring.participants().filter(|it| !it.alive).count(), 2);
         }
         let ready = |nth| {

@@ -14,9 +14,9 @@ use crate::{completion, explain, output};
 
 /// List rings, and whether anybody uses them.
 ///
-/// One line a ring: its name, then `live` or `stale` (nobody alive has it open; `unknown` to those who
-/// may not look at its locks) and how many messages are in flight, or `unusable` and why it cannot be
-/// opened, with tabs between.
+/// One line a ring, with tabs between: its name, its state, and how many messages are in flight. The
+/// state is `live` (somebody has it open), `stale` (nobody alive has), `unknown` (you may not see its
+/// locks), or `unusable`, with the reason why it cannot be opened instead of the count.
 #[derive(Args)]
 pub(crate) struct List {}
 

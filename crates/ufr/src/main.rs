@@ -31,7 +31,8 @@ Exit codes: 0 done; 1 it could not be done, the reason is on standard error; 2 u
 range included; 128 + n ended by signal n, with the ring left in order: 130 Ctrl-C, 143 SIGTERM, 141
 (as if by SIGPIPE) when nobody is left to read standard output.
 
-A ring is a file: /dev/shm/ufr-NAME, or ufr-NAME in --directory."
+A ring is a file, ufr-NAME in /dev/shm or in --directory, and a small hidden one beside it with its
+locks."
 )]
 struct Cli {
     #[command(flatten)]

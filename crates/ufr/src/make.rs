@@ -157,10 +157,10 @@ fn redelivery(text: String) -> Redelivery {
     }
 }
 
-/// Remove rings, their messages with them; who has one open goes on with it.
+/// Remove rings and their messages; processes that have one open go on with it.
 ///
-/// What is no ring is left alone: a link, a directory, another file, one that was cut. Exit code 1 if
-/// any of the names could not be removed; the others are.
+/// Refuses what is not a ring: a link, a directory, another file, or a file that was cut. If one of the
+/// names cannot be removed, the others still are, and the exit code is 1.
 #[derive(Args)]
 pub(crate) struct Remove {
     /// Names of rings.

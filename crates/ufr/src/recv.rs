@@ -22,14 +22,13 @@ const BYTES_A_WRITE: usize = 1 << 16;
 /// --drain it waits for nobody.
 ///
 /// A message leaves the ring when it has been written. Up to 64 are taken at a time and written by one
-/// write; what standard output does not take goes to the next who receives: of a `recv` that is
-/// killed, or whose output is closed or full, nothing is lost. After a kill up to 64 messages may be
-/// written a second time, by the next `recv`; one at most with --unbuffered. What a pipe has taken is
-/// written: `ufr recv NAME | head -1` prints one line, and what else is in the pipe goes with it.
+/// write. What could not be written stays in the ring for the next `recv`, so a kill, a closed pipe or
+/// a full disk loses nothing. After a kill the next `recv` may write up to 64 messages a second time;
+/// with --unbuffered, at most one. What is in a pipe counts as written: `ufr recv NAME | head -1` prints
+/// one line, and the other lines in the pipe are lost.
 ///
-/// What one left is received first by the next `recv` that is started. One that is running already
-/// goes on with what it is at, and gets it later, out of order. An exclusive consumer side keeps the
-/// order always.
+/// The next `recv` that is started receives first what an earlier one left. A `recv` that was already
+/// running receives it later, out of order. An exclusive consumer side always keeps the order.
 #[derive(Args)]
 #[command(after_long_help = "\
 Exit codes: 0 all was received, or as many as asked for; 1 it could not be written or received, the

@@ -23,16 +23,18 @@ use crate::{completion, output};
 #[derive(Args)]
 #[command(after_long_help = "\
 Exit codes: 0 all was sent; 1 it could not be, the reason is on standard error; 2 usage; 130, 143
-ended by Ctrl-C or SIGTERM, with all sent that had been read but what was waiting for room.")]
+ended by Ctrl-C or SIGTERM: what was sent stays in the ring, what was read and not yet sent (up to
+64 KiB and a message) is lost.")]
 pub(crate) struct Send {
     /// Name of the ring; it is made, with the defaults of `create`, if there is none.
     #[arg(add = completion::rings())]
     name: String,
     /// Send bytes instead of lines, as they come.
     ///
-    /// A message is full (40 bytes, or what the ring was made for), or shorter where the input ends
-    /// or nothing more can be read without waiting: so what is typed or written to a pipe goes on at
-    /// once. Where messages begin and end says nothing, then; `recv --raw` puts them together again.
+    /// A message is full (40 bytes, or what the ring was made for), or shorter where the input ends or
+    /// nothing more can be read without waiting. So what is typed, or written to a pipe, is sent at
+    /// once. Where one message ends and the next begins says nothing about the input; `recv --raw`
+    /// joins them again.
     #[arg(long)]
     raw: bool,
     /// End, with exit code 1, when the ring is full and the last consumer has left, instead of waiting

@@ -276,10 +276,10 @@ impl<S: Mode> Consumer<S> {
     /// have been, and none is left. At first they do not: a producer that comes again, after a
     /// crash as well, goes on with the stream.
     ///
-    /// Those count that are there when this is called and those that come later, whether or not
-    /// they send anything, and whoever sent what this handle has received. A producer that leaves is
-    /// noticed at once, one that is killed within [`LONGEST_PARK`](crate::LONGEST_PARK). Calls on
-    /// `&UltraFastRing` that send keep a handle for as long as that ring is open.
+    /// A producer has been if its handle is there when this is called or is taken later, even if it
+    /// sends nothing, or if this handle has received a message. A producer that leaves is noticed at
+    /// once, one that is killed within [`LONGEST_PARK`](crate::LONGEST_PARK) after the kernel has closed
+    /// its files. Calls on `&UltraFastRing` that send keep a handle for as long as that ring is open.
     /// [`Producer::end_when_deserted`] is the same for the other side.
     ///
     /// ```
@@ -507,9 +507,10 @@ impl<S: Mode> Producer<S> {
     /// after a crash as well, goes on with what is in the ring. Calls that return at once say
     /// [`SendError::Full`] in any case.
     ///
-    /// Those count that are there when this is called and those that come later. A consumer that
-    /// leaves is noticed at once, one that is killed within [`LONGEST_PARK`](crate::LONGEST_PARK).
-    /// Calls on `&UltraFastRing` that receive keep a handle for as long as that ring is open.
+    /// A consumer has been if its handle is there when this is called or is taken later. A consumer
+    /// that leaves is noticed at once, one that is killed within [`LONGEST_PARK`](crate::LONGEST_PARK)
+    /// after the kernel has closed its files. Calls on `&UltraFastRing` that receive keep a handle for
+    /// as long as that ring is open.
     /// [`Consumer::end_when_deserted`] is the same for the other side.
     ///
     /// ```

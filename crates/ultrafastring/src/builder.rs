@@ -113,9 +113,10 @@ impl Builder {
     }
 
     /// Bytes of the largest message, up to [`MAX_MESSAGE`](crate::layout::MAX_MESSAGE): 40 at
-    /// first, and never less, since a slot holds as many. More than 40 give each slot a side buffer of this size, in which larger messages
-    /// travel; smaller ones stay in the slot. What is never touched costs no memory, see
-    /// [`side_memory`](Self::side_memory); [`pages`](Self::pages) says how much there can be.
+    /// first, and never less, since a slot holds as many. More than 40 give each slot a side buffer of
+    /// this size, in which larger messages travel; smaller ones stay in the slot. What is never touched
+    /// costs no memory, see [`side_memory`](Self::side_memory); [`pages`](Self::pages) says how much
+    /// there can be.
     ///
     /// ```
     /// # #[cfg(feature = "alloc")] {
@@ -242,8 +243,8 @@ impl Builder {
         }
     }
 
-    /// Whether a ring can be as it is chosen here, before it is made: what making it would say of
-    /// the numbers. How much memory there is plays no part.
+    /// Checks the chosen numbers as making the ring would, and makes nothing. Does not check whether
+    /// there is enough memory.
     ///
     /// ```
     /// use ultrafastring::Builder;
@@ -410,8 +411,8 @@ impl Builder {
     /// # Errors
     ///
     /// [`RingError::NoMemoryFile`] where the system forbids such files, [`RingError::Invalid`],
-    /// [`RingError::NoSpace`], [`RingError::FileSizeLimit`], [`RingError::OutOfMemory`], [`RingError::NoDescriptors`],
-    /// [`RingError::Io`].
+    /// [`RingError::NoSpace`], [`RingError::FileSizeLimit`], [`RingError::OutOfMemory`],
+    /// [`RingError::NoDescriptors`], [`RingError::Io`].
     pub fn anonymous(&self) -> Result<UltraFastRing, RingError> {
         let segment = Segment::anonymous(self.named_geometry(), self.trust, self.side_memory)?;
         Ok(self.over(segment))
@@ -483,20 +484,23 @@ impl Builder {
         crate::segment::names::remove(&self.directory, name)
     }
 
-    /// Removes the ring called `name`, its messages with it, if nobody alive has it open, and says
-    /// whether it did. Whoever is just opening it is left neither without it nor with a ring that has
-    /// no name: it is removed before, and the other makes or misses it, or not at all.
+    /// Removes the ring called `name`, and its messages, if nobody alive has it open. Returns whether
+    /// it did.
+    ///
+    /// It never takes the name away from somebody who is opening the ring at that moment: either the
+    /// opener has the ring and it stays, or the ring is removed and the opener finds none.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and if the files cannot be removed.
+    /// As [`open`](Self::open); [`RingError::PermissionDenied`] or [`RingError::Io`] if the files
+    /// cannot be removed.
     pub fn remove_stale(&self, name: &str) -> Result<bool, RingError> {
         crate::segment::names::remove_stale(&self.directory, name, self.trust)
     }
 
-    /// Removes from the directory what processes left that died while they made or removed a ring:
-    /// files beside rings that no ring needs. Says how many there were. They are in nobody's way,
-    /// and making or removing a ring of the same name removes them, too.
+    /// Removes the files that no ring needs from the directory: those of processes that died while they
+    /// made or removed a ring. Returns how many it removed. They are in nobody's way, and making or
+    /// removing a ring of the same name removes them, too.
     ///
     /// # Errors
     ///

@@ -98,8 +98,8 @@ impl CoalesceController {
         Self { last: now, average: 0, longest: 0, bounds: [0; 3] }.with_rate(ASSUMED_RATE)
     }
 
-    /// The same for a counter of so many ticks a second, which counts as a million at least. What
-    /// it has seen is forgotten.
+    /// The same for a counter of so many ticks a second; rates below 1 MHz and above 100 GHz count as
+    /// those. Forgets all arrivals so far.
     pub const fn with_rate(mut self, ticks_per_second: u64) -> Self {
         // In sixteenths: as for a counter that is so much faster.
         self.longest = ticks_in(16 * LONGEST_INTERVAL, ticks_per_second);

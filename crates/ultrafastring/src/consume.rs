@@ -70,8 +70,8 @@ const DETOURS_PER_CLOCK: u64 = 1 << 8;
 /// [`recv_batch`](Self::recv_batch), `recv_into`) release a message before they return: a process
 /// killed just then takes that message (that batch) with it. [`borrow`](Self::borrow) releases when the guard
 /// is dropped: a message whose reader is killed is delivered again, marked, and on a shared side
-/// perhaps out of order (see [`Redelivery`]). (Who is killed while it claims has a message delivered
-/// again, too: see there.)
+/// perhaps out of order (see [`Redelivery`]). So may be a message that a consumer was about to claim
+/// when it was killed (see [`borrow`](Self::borrow)).
 ///
 /// ```
 /// # #[cfg(feature = "alloc")] {
@@ -530,13 +530,13 @@ impl<S: Mode> Consumer<S> {
         wait::close(self.entry.segment());
     }
 
-    /// Has a closed ring count as an empty one until somebody opens it again: for a consumer that is
-    /// started before the producers of the next stream, where an earlier one was closed, or that has
-    /// got [`RecvError::Closed`] and goes on. Of an open ring it changes nothing.
+    /// Treats a closed ring as an empty one until somebody opens it again. For a consumer that is
+    /// started before the producers of the next stream, or that goes on after [`RecvError::Closed`].
+    /// On an open ring it does nothing.
     ///
-    /// What is left of the old stream is received all the same, and its end is said then: a handle
-    /// that has received something gets [`RecvError::Closed`] at the end of what it receives. So does
-    /// one that finds out only later that a stream was opened and closed again with nothing in it.
+    /// Messages that are left of the old stream are received as usual: a handle that has received any of
+    /// them gets [`RecvError::Closed`] after the last. So does one that misses a whole stream, opened and
+    /// closed again with nothing in it.
     ///
     /// ```
     /// # #[cfg(feature = "alloc")] {

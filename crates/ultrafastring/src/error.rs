@@ -210,7 +210,8 @@ pub enum RingError {
         /// The file.
         path: PathBuf,
     },
-    /// A part of the ring's files is locked as by somebody who removes it, and stays so.
+    /// Somebody holds a lock that is held while a ring is removed, and has not given it back within
+    /// about a second.
     #[cfg(feature = "std")]
     BeingRemoved {
         /// The file.
@@ -501,9 +502,9 @@ pub enum SendError {
         /// The most that fits.
         max: usize,
     },
-    /// Every slot is taken: so many messages were sent since the oldest that is not released. Try again
-    /// when consumers have released some. A message that a consumer holds
-    /// ([`borrow`](crate::Consumer::borrow)) keeps the slots of those after it.
+    /// Every slot is taken. Try again when consumers have released some. Slots come back in order: a
+    /// message that a consumer still holds ([`borrow`](crate::Consumer::borrow)) keeps the slots of
+    /// those after it, too.
     Full,
     /// There are free slots, but not for this class: the credit limit, or what is reserved for
     /// more urgent classes, is reached. Try again when consumers have released some.
@@ -548,7 +549,9 @@ impl fmt::Display for SendError {
                 "the ring is closed; a new producer handle, or reopen(), opens it for another stream",
             ),
             Self::TimedOut => f.write_str("there was no room in the ring in time"),
-            Self::Deserted => f.write_str("the last consumer has left, and there is no room"),
+            Self::Deserted => f.write_str(
+                "there is no room, and the last consumer has left; start one, and send again",
+            ),
             Self::Damaged => f.write_str(DAMAGED),
         }
     }

@@ -17,8 +17,8 @@ pub struct Received {
     pub class: PriorityClass,
     /// Ticks from send to receive; 0 if it carried no timestamp.
     pub latency: u64,
-    /// Whether it may have been delivered before: to a consumer that died, or instead of one that died
-    /// when it was about to claim it ([`Consumer::borrow`](crate::Consumer::borrow)).
+    /// Whether it may have been delivered before: a consumer died that held it, or that was about to
+    /// claim it ([`Consumer::borrow`](crate::Consumer::borrow)).
     pub redelivered: bool,
 }
 
@@ -72,8 +72,8 @@ impl Message {
         (self.timestamp != 0).then_some(self.timestamp)
     }
 
-    /// Whether it may have been delivered before: to a consumer that died, or instead of one that died
-    /// when it was about to claim it ([`Consumer::borrow`](crate::Consumer::borrow)).
+    /// Whether it may have been delivered before: a consumer died that held it, or that was about to
+    /// claim it ([`Consumer::borrow`](crate::Consumer::borrow)).
     pub fn is_redelivered(&self) -> bool {
         self.about.redelivered
     }

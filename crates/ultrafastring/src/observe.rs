@@ -163,10 +163,9 @@ mod observer {
     /// have stored, which each does once in several messages, and as much to be believed as they
     /// are.
     ///
-    /// Who lives it knows from the locks, if it may open the file they are in
-    /// ([`sees_locks`](Self::sees_locks)): those may who may take part. Others are told by the
-    /// participants' processes, as far as these can be seen; see
-    /// [`Evidence`](crate::Evidence).
+    /// If it may open the lock file, as those may who may take part, it learns from the locks who is
+    /// alive ([`sees_locks`](Self::sees_locks)). If not, it looks for the participants' processes, as far
+    /// as these can be seen; see [`Evidence`](crate::Evidence).
     pub struct Observer {
         segment: Segment,
     }
@@ -195,7 +194,8 @@ mod observer {
         }
 
         /// Whether somebody has the named ring open at this moment, with a handle or without, other
-        /// than to observe it; or whether that cannot be found out.
+        /// than to observe it. Also `true` if that cannot be found out: ask
+        /// [`sees_locks`](Self::sees_locks).
         pub fn is_open(&self) -> bool {
             self.segment.is_open_elsewhere().unwrap_or(true)
         }

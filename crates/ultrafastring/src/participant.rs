@@ -349,9 +349,8 @@ impl ParticipantName {
         Self(bytes)
     }
 
-    /// The name up to its first zero byte, control character, or character that turns the
-    /// direction of text, or what of it is text. So
-    /// whoever prints it sends nothing to a terminal that a peer made up but text.
+    /// The name up to its first zero byte, control character, character that changes the direction of
+    /// text, or byte that is not UTF-8. So whoever prints a name that a peer made up prints only text.
     pub fn as_str(&self) -> &str {
         let text = match core::str::from_utf8(&self.0) {
             Ok(name) => name,
@@ -379,12 +378,11 @@ impl fmt::Debug for ParticipantName {
 pub enum Evidence {
     /// By its lock, which the kernel gives back when the participant is gone: certain.
     Lock,
-    /// By whether its process is there, with the pid and the start time that the entry says: for an
-    /// observer that may not look at the locks. The entry is a peer's word, and a process may have
-    /// given up a handle and left its entry to others.
+    /// By its process: whether there is one with the pid and the start time in the entry. For an
+    /// observer that may not see the locks. The entry is a peer's word, and the process may have
+    /// given the handle up.
     Process,
-    /// It is not: neither lock nor process can be seen from here, and the participant is taken to be
-    /// alive.
+    /// By nothing: neither lock nor process can be seen from here. The participant counts as alive.
     Nothing,
 }
 

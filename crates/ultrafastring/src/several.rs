@@ -27,11 +27,11 @@ pub struct BorrowedBatch<'a, S: Mode> {
 }
 
 impl<S: Mode> Consumer<S> {
-    /// Takes as many messages as are there, at most `most` and at most 64, and gives a guard to read
-    /// them by; dropping it releases them. If this process is killed before, another consumer gets
-    /// them again, marked.
+    /// Takes the messages that are there, at most `most` (0 counts as 1) and at most 64
+    /// ([`MAX_BATCH`](crate::MAX_BATCH)), and gives a guard to read them by; dropping it releases them.
+    /// If this process is killed before, another consumer gets them again, marked.
     ///
-    /// A dead consumer's message comes alone.
+    /// A message that a dead consumer left comes alone.
     ///
     /// ```
     /// use ultrafastring::{PriorityClass, UltraFastRing};
@@ -96,8 +96,8 @@ impl<S: Mode> BorrowedBatch<'_, S> {
         Ok(Some(about))
     }
 
-    /// Releases the first `count` of the messages that are held, read or not, and goes on holding
-    /// the others. More than there are release all.
+    /// Releases the first `count` of the messages that are held, read or not, and keeps the others.
+    /// If fewer are held, releases all.
     pub fn release_first(&mut self, count: usize) {
         let count = (count as u64).min(self.held.count);
         self.count_unread(self.held.first + count);

@@ -17,11 +17,11 @@ pub enum Trust {
     /// is refused.
     #[default]
     OwnUser,
-    /// Besides, those of a group of this process: new files belong to its effective group, with
-    /// mode 0660. Another user's file is believed if its group is one of this process's, since only a
-    /// member can give a file to a group; except in a directory that gives its own group to every file
-    /// (set-group-id) and that everybody may write to. The system's users must not find such a
-    /// directory elsewhere on the same file system either: what they make there, they can move.
+    /// The user and the groups of this process. New files get its effective group and mode 0660.
+    /// Another user's file is believed if its group is one of this process's, since only a member can
+    /// give a file to a group. A ring in a directory that gives its own group to every file
+    /// (set-group-id) and that everybody may write to is refused. There must be no such directory
+    /// elsewhere on the same file system either: a file that was made there can be moved.
     Group,
     /// Whoever can reach it: new files have mode 0666, and any file is opened that lets itself be.
     Anyone,

@@ -153,8 +153,7 @@ pub enum WaitStrategy {
     Park,
 }
 
-/// Nobody sleeps longer at a time: so long, at most, does a sleeper not see what no living peer
-/// has told it of.
+/// Upper bound on one sleep, and so on a lost wake-up.
 #[cfg(any(feature = "std", loom))]
 pub const LONGEST_PARK: Duration = Duration::from_millis(100);
 

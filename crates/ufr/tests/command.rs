@@ -572,9 +572,9 @@ fn help_says_when_recv_and_send_end_what_is_lost_and_with_what_code() {
             "recv",
             &[
                 "nds when the ring is empty",
-                "nothing is lost",
+                "loses nothing",
                 "141",
-                "killed",
+                "After a kill",
                 "a second time",
                 "order",
             ][..],
@@ -583,7 +583,7 @@ fn help_says_when_recv_and_send_end_what_is_lost_and_with_what_code() {
         ("doctor", &["Exit code 1 if the ring is damaged"]),
         ("demo", &["checks the order"]),
         ("ls", &["stale"]),
-        ("rm", &["no ring is left alone"]),
+        ("rm", &["Refuses what is not a ring"]),
     ] {
         let help = place.say(&[command, "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
         for said in said {

@@ -232,7 +232,8 @@ impl Participant {
         }
     }
 
-    fn is_adopted(&self) -> bool {
+    /// Whether its holder is known to be dead.
+    pub(crate) fn is_adopted(&self) -> bool {
         self.state.load(Ordering::Relaxed) & ADOPTED != 0
     }
 
@@ -556,6 +557,8 @@ impl Entry {
                 let (free, adopted) =
                     crate::recover::finish_for_newcomer(segment, locker, index, role.side);
                 if free {
+                    // Its last holder may have died before it did this.
+                    segment.note_entry_used(index);
                     return Ok(Some((index, adopted)));
                 }
                 locker.unlock(segment, Place::Entry(index));
@@ -612,5 +615,50 @@ impl Drop for Entry {
         }
         // Those who wait for this side may want to know that one less is here.
         crate::wait::ring_all(&self.segment, self.role.side.other());
+    }
+}
+
+#[cfg(all(test, feature = "alloc", not(loom)))]
+mod tests {
+    use super::*;
+    use crate::UltraFastRing;
+
+    #[test]
+    fn an_entry_that_is_got_at_second_sight_is_one_that_scans_reach() {
+        let ring = UltraFastRing::builder().participants(1).heap().unwrap();
+        let segment = ring.segment();
+        let role = Role { side: Side::Consumer, sharing: Sharing::Shared };
+        // As if another newcomer had it at the first look and died before the second.
+        let locker = segment.locker().unwrap();
+        segment.participant(0).introduce(role, &Identity::default());
+        assert_eq!(segment.entries_used(), 0);
+        let entry = Entry::take_entry(segment, &locker, role).unwrap();
+        assert!(matches!(entry, Some((0, None))));
+        assert_eq!(segment.entries_used(), 1);
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn a_dead_ones_entry_in_the_hands_of_its_recoverer_is_nobody_who_has_been_here() {
+        let ring = UltraFastRing::new(4);
+        ring.send_fast(b"one", PriorityClass::Normal).unwrap();
+        let mut producer = ring.producer().unwrap();
+        let mut dead = ring.consumer().unwrap();
+        core::mem::forget(dead.borrow().unwrap());
+        let place = Place::Entry(dead.entry.index());
+        dead.entry.locker().unlock(ring.segment(), place);
+        core::mem::forget(dead);
+        producer.end_when_deserted(true);
+        let recoverer = ring.segment().locker().unwrap();
+        for _ in 0..2 {
+            assert!(recoverer.try_lock(ring.segment(), place).unwrap());
+            let deserted = producer.waiting.is_deserted(&producer.entry, Side::Consumer);
+            assert!(!deserted, "no consumer has been here since that was asked for");
+            recoverer.unlock(ring.segment(), place);
+            let deserted = producer.waiting.is_deserted(&producer.entry, Side::Consumer);
+            assert!(!deserted, "no consumer has been here since that was asked for");
+        }
+        drop(ring.consumer().unwrap());
+        assert!(producer.waiting.is_deserted(&producer.entry, Side::Consumer));
     }
 }

@@ -7,9 +7,11 @@
 //! are marked will not touch a ring again, whatever it still has locked.
 
 use std::format;
-use std::fs::{metadata, read_dir, read_link, read_to_string};
+use std::fs::{metadata, read, read_dir, read_link};
+use std::io::ErrorKind;
 use std::os::linux::fs::MetadataExt;
-use std::string::String;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 use rustix::io::Errno;
@@ -19,6 +21,26 @@ use rustix::process::{Pid, test_kill_process};
 /// kernel's `include/linux/sched.h`): it exits, or a signal that nobody catches has ended it. The second
 /// is set before the core is written, the first after.
 const GONE: u64 = 0x4 | 0x400;
+
+/// Of a process with more threads it is not found out whether it will run again.
+const MOST_THREADS: usize = 1 << 10;
+
+/// So many threads are looked at in a [`WINDOW`], whoever is asked after: a peer may name processes of
+/// its own that have many, in each entry of the table.
+const MOST_LOOKS: usize = 4 * MOST_THREADS;
+
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// What this process has found out.
+struct Known {
+    /// One that will not run again: it may have had many handles.
+    gone: Option<Process>,
+    /// Threads looked at since then.
+    looks: usize,
+    since: Option<Instant>,
+}
+
+static KNOWN: Mutex<Known> = Mutex::new(Known { gone: None, looks: 0, since: None });
 
 /// A process that says who it is. All of it is a peer's word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,54 +84,71 @@ impl Process {
     }
 
     /// Whether it is certain that no thread of it will run again. Others may see what it stored last
-    /// only after a fence in all processors (`wait::fence_everybody`).
+    /// only after a fence in all processors (`wait::fence_all_of`).
     pub(crate) fn will_not_run_again(self) -> bool {
-        // A process of one thread, as most that are asked about, is told by the first look.
-        if !self.is_gone(self.stat()) || !self.is_visible() {
+        // One whose first thread is not marked, as most that are asked about, is told by one look.
+        let Some(first) = self.gone_at_first() else { return false };
+        if first.threads > MOST_THREADS || !self.is_visible() {
             return false;
         }
-        let task = format!("/proc/{}/task", self.pid);
-        let threads = || -> Option<Vec<String>> {
-            let names = read_dir(&task).ok()?.map(|it| it.ok()?.file_name().into_string().ok());
-            let mut names = names.collect::<Option<Vec<_>>>()?;
-            names.sort_unstable();
-            Some(names)
-        };
-        let Some(mut before) = threads() else { return false };
-        // A new thread is made by one that was not marked yet, and is on the list after it was: looked
-        // through until nobody new is there.
-        for _ in 0..8 {
-            let marked = before.iter().all(|thread| {
-                let path = format!("{task}/{thread}/stat");
-                match Stat::of(&path) {
-                    Some(stat) => stat.flags & GONE != 0,
-                    // One that is not there any more. One that cannot be looked at is not proof.
-                    None => {
-                        metadata(&path).is_err_and(|it| it.kind() == std::io::ErrorKind::NotFound)
-                    }
-                }
-            });
-            if !marked {
-                return false;
-            }
-            let Some(after) = threads() else { return false };
-            if after.iter().all(|thread| before.binary_search(thread).is_ok()) {
-                // Still the same process, and not another one with its number.
-                return self.is_gone(self.stat());
-            }
-            before = after;
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.gone == Some(self) {
+            return true;
         }
-        false
+        let now = Instant::now();
+        if known.since.is_none_or(|since| now.duration_since(since) > WINDOW) {
+            known.since = Some(now);
+            known.looks = 0;
+        }
+        known.looks += 2 * first.threads;
+        if known.looks > MOST_LOOKS {
+            return false;
+        }
+        // Twice, and counted: the list can end early if the thread that it has come to is taken off
+        // it, and a new thread is on the list after the one that made it was marked.
+        let (Some(once), Some(twice)) = (self.marked_threads(), self.marked_threads()) else {
+            return false;
+        };
+        // Still the same process, and not another one with its number.
+        let gone = once == twice
+            && once.len() == first.threads
+            && self.gone_at_first().is_some_and(|last| last.threads == first.threads);
+        if gone {
+            known.gone = Some(self);
+        }
+        gone
+    }
+
+    /// The numbers of its threads, if all are marked.
+    fn marked_threads(self) -> Option<Vec<u32>> {
+        let task = format!("/proc/{}/task", self.pid);
+        let mut marked = Vec::new();
+        for thread in read_dir(&task).ok()? {
+            let number: u32 = thread.ok()?.file_name().to_str()?.parse().ok()?;
+            let path = format!("{task}/{number}/stat");
+            match Stat::of(&path) {
+                Some(stat) if stat.flags & GONE != 0 => marked.push(number),
+                // One that is not there any more.
+                None if metadata(&path).is_err_and(|it| it.kind() == ErrorKind::NotFound) => {}
+                _ => return None,
+            }
+            if marked.len() > MOST_THREADS {
+                return None;
+            }
+        }
+        marked.sort_unstable();
+        Some(marked)
     }
 
     fn stat(self) -> Option<Stat> {
         Stat::of(&format!("/proc/{}/stat", self.pid))
     }
 
-    /// Whether that is its first thread, and it is marked.
-    fn is_gone(self, first: Option<Stat>) -> bool {
-        let meant = |stat: &Stat| self.start_time != 0 && stat.start_time == self.start_time;
-        first.filter(meant).is_some_and(|stat| stat.flags & GONE != 0)
+    /// Its first thread, if that is there and marked.
+    fn gone_at_first(self) -> Option<Stat> {
+        let first = self.stat()?;
+        let meant = self.start_time != 0 && first.start_time == self.start_time;
+        (meant && first.flags & GONE != 0).then_some(first)
     }
 
     /// Whether the number means the same process here, and `/proc` numbers processes as we do.
@@ -126,21 +165,25 @@ fn own_namespace() -> Option<u64> {
     Some(metadata("/proc/self/ns/pid").ok()?.st_ino())
 }
 
-/// What is needed of a `stat` file (proc_pid_stat(5)): fields 3, 9 and 22.
+/// What is needed of a `stat` file (proc_pid_stat(5)): fields 3, 9, 20 and 22.
 struct Stat {
     state: char,
     flags: u64,
+    threads: usize,
     start_time: u64,
 }
 
 impl Stat {
     fn of(path: &str) -> Option<Self> {
-        let text = read_to_string(path).ok()?;
-        // The second field, the program's name, may contain spaces and parentheses.
-        let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+        let bytes = read(path).ok()?;
+        // The second field, the program's name, may contain spaces and parentheses, and need not be
+        // text.
+        let end = bytes.iter().rposition(|&byte| byte == b')')?;
+        let mut fields = core::str::from_utf8(&bytes[end + 1..]).ok()?.split_whitespace();
         let state = fields.next()?.chars().next()?;
         let flags = fields.nth(5)?.parse().ok()?;
-        Some(Self { state, flags, start_time: fields.nth(12)?.parse().ok()? })
+        let threads = fields.nth(10)?.parse().ok()?;
+        Some(Self { state, flags, threads, start_time: fields.nth(1)?.parse().ok()? })
     }
 }
 
@@ -177,6 +220,28 @@ mod tests {
         child.wait().unwrap();
         assert!(!process.will_not_run_again(), "nothing there to be seen");
         assert_eq!(process.is_there(), Some(false));
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_left_may_run_again_until_all_have() {
+        // SAFETY: the child makes a thread, which the C library allows after a fork, and ends its
+        // first one without returning.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            std::thread::spawn(|| std::thread::sleep(Duration::from_secs(600)));
+            // SAFETY: ends this thread and no other.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        }
+        let stat = Stat::of(&format!("/proc/{child}/stat")).unwrap();
+        let process = Process { pid: child as u32, start_time: stat.start_time, ..Process::this() };
+        while process.gone_at_first().is_none() {}
+        assert!(!process.will_not_run_again(), "a thread of it lives");
+        // SAFETY: a signal to our own child, and waiting for it.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+        while !process.will_not_run_again() {}
+        // SAFETY: as above; nothing is written.
+        unsafe { libc::waitpid(child, core::ptr::null_mut(), 0) };
     }
 
     #[test]

@@ -91,7 +91,10 @@ impl Limit {
 pub(crate) fn living(segment: &Segment, locker: &Locker, side: Side) -> usize {
     (0..segment.entries_used())
         .filter(|&index| {
-            segment.participant(index).role().is_some_and(|role| role.side == side)
+            let participant = segment.participant(index);
+            participant.role().is_some_and(|role| role.side == side)
+                // Of a dead one whoever finishes its work has the lock.
+                && !participant.is_adopted()
                 && locker.is_locked(segment, Place::Entry(index))
         })
         .count()
@@ -116,9 +119,10 @@ impl Waiting {
         // Before the living are counted: one that is counted as come is then found living, or has
         // left.
         self.seen_peers |= arrivals(segment, side) != self.arrived_before;
-        let living = living(segment, entry.locker(), side) != 0;
-        self.seen_peers |= living;
-        self.seen_peers && !living
+        // Not by those found living now: one that was there when this was asked for was seen then, one
+        // that came later is counted, and a dead one's entry may be in the hands of somebody who only
+        // looks after it.
+        self.seen_peers && living(segment, entry.locker(), side) == 0
     }
 }
 
@@ -197,11 +201,14 @@ pub(crate) fn fence_others() -> bool {
     cfg!(loom)
 }
 
-/// A full fence in every running thread of every process that has joined a ring; `false` if that cannot
-/// be.
+/// A full fence in every running thread of every process that has joined this ring: what one stored
+/// that does not run any more is seen after it. `false` if there is one that cannot be fenced.
 #[cfg(feature = "std")]
-pub(crate) fn fence_everybody() -> bool {
-    kernel::fence_everybody()
+pub(crate) fn fence_all_of(segment: &Segment) -> bool {
+    // Relaxed: who cannot be fenced said so before its handle was first used, and is asked about
+    // because of what it did later, which was seen by an acquire.
+    let fences = |side| segment.control().bell(side).state.load(Ordering::Relaxed) & Bell::FENCES;
+    (fences(Side::Producer) | fences(Side::Consumer)) == 0 && kernel::fence_everybody()
 }
 
 /// Makes both busy sides fence before they look for sleepers.
@@ -277,7 +284,7 @@ pub(crate) fn arm(segment: &Segment, side: Side) -> u32 {
     // SeqCst: pairs with the fence in `ring`, where the busy side fences for itself.
     fence(Ordering::SeqCst);
     #[cfg(feature = "std")]
-    if !fence_everybody() {
+    if !kernel::fence_everybody() {
         // A sandbox was entered since this process joined: the others fence for themselves, from
         // their next look on.
         demand_fences(segment);

@@ -108,7 +108,7 @@ impl Locker {
             // With the claim, so that the process is the holder's, and of several who see it one takes
             // over: `verification/tests/entry_ownership.rs` shows what goes wrong without.
             if segment.participant(index).process().will_not_run_again()
-                && crate::wait::fence_everybody()
+                && crate::wait::fence_all_of(segment)
             {
                 return true;
             }
@@ -137,7 +137,7 @@ impl Locker {
             // In this order: who has its life locked and not its claim has written who it is.
             return file.is_claimed(index)
                 || !(segment.participant(index).process().will_not_run_again()
-                    && crate::wait::fence_everybody());
+                    && crate::wait::fence_all_of(segment));
         }
         true
     }

@@ -10,6 +10,7 @@
 
 mod common;
 
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
@@ -62,6 +63,12 @@ fn forbid(call: libc::c_long, second: Option<u64>, errno: i32) {
 
 fn limit(resource: Resource, to: u64) {
     setrlimit(resource, Rlimit { current: Some(to), maximum: Some(to) }).unwrap();
+}
+
+/// The same so that it can be raised again.
+fn limit_softly(resource: Resource, to: u64) {
+    let maximum = rustix::process::getrlimit(resource).maximum;
+    setrlimit(resource, Rlimit { current: Some(to), maximum }).unwrap();
 }
 
 fn play(words: &[&str], directory: &Path) {
@@ -124,6 +131,31 @@ fn play(words: &[&str], directory: &Path) {
             // What is there goes on.
             producer.send_fast(b"still here", NORMAL).unwrap();
         }
+        "few-descriptors" => {
+            // The least number that is free: those above may be taken, and are kept under a limit.
+            let free = std::fs::File::open("/").unwrap().as_raw_fd() as u64;
+            let (mut made, mut refused) = (0, 0);
+            for spare in 0..8 {
+                limit_softly(Resource::Nofile, free + spare);
+                let outcome = builder.create(NAME);
+                limit_softly(Resource::Nofile, free + 64);
+                match outcome {
+                    Ok(ring) => {
+                        made += 1;
+                        ring.send_fast(b"x", NORMAL).unwrap();
+                        builder.open(NAME).unwrap();
+                        builder.remove(NAME).unwrap();
+                    }
+                    Err(error) => {
+                        refused += 1;
+                        assert!(matches!(error, RingError::NoDescriptors { .. }), "{error:?}");
+                    }
+                }
+                let left: Vec<_> = std::fs::read_dir(directory).unwrap().collect();
+                assert!(left.is_empty(), "with {spare} to spare it left {left:?}");
+            }
+            assert!(made > 0 && refused > 0, "made {made} times, refused {refused} times");
+        }
         "no-memory" => {
             // Room for what is there, and not for a ring of 64 MiB.
             let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -134,6 +166,10 @@ fn play(words: &[&str], directory: &Path) {
             for error in [large.open(NAME).unwrap_err(), large.create("other").unwrap_err()] {
                 assert!(matches!(error, RingError::OutOfMemory { bytes } if bytes > 64 << 20));
             }
+            let other = |file: &str| file.contains("other");
+            let left = std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().file_name());
+            let left: Vec<_> = left.filter(|it| other(&it.to_string_lossy())).collect();
+            assert!(left.is_empty(), "it left {left:?}");
         }
         "small-tmpfs" => {
             let error = builder.clone().capacity(1 << 12).create("large").unwrap_err();
@@ -330,7 +366,13 @@ fn a_process_without_descriptors_gets_errors_and_its_handles_go_on() {
 }
 
 #[test]
-fn a_process_without_memory_gets_an_error() {
+fn a_process_with_few_descriptors_makes_a_whole_ring_or_leaves_nothing() {
+    let directory = stage();
+    goes_as_it_should(Actor::start(directory.path(), "few-descriptors"));
+}
+
+#[test]
+fn a_process_without_memory_gets_an_error_and_leaves_no_half_ring() {
     let directory = stage();
     let _ring = at(&directory).capacity(1 << 20).create(NAME).unwrap();
     goes_as_it_should(Actor::start(directory.path(), "no-memory"));

@@ -103,7 +103,7 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         fork::forget_mapping(self.base.as_ptr());
         self.watch.forget();
-        // SAFETY: mapped in `map` with this length; every `Segment` that pointed into it is gone.
+        // SAFETY: mapped in `new` with this length; every `Segment` that pointed into it is gone.
         // An error would leave the mapping there, which harms nobody.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.length) };
     }
@@ -140,24 +140,27 @@ impl Segment {
         trust.check_directory_of_new(&path)?;
         let locks = NewLocks::make(directory, name, trust)?;
         geometry.identity = locks.identity;
-        let nameless = Nameless::make(directory, locks.temporary_path(directory, name))?;
-        fill(nameless.file(), &geometry, &path, side_memory)?;
-        give_to(nameless.file(), trust, &path)?;
-        let file = nameless.give_name(&path)?;
-        let (locks, lock_path) = locks.keep();
-        // Of those who died while they made or removed a ring of this name.
-        sweep_of(directory, name);
+        let (file, nameless) = Nameless::make(directory, locks.temporary_path(directory, name))?;
+        fill(file.as_fd(), &geometry, &path, side_memory)?;
+        give_to(&file, trust, &path)?;
         let parts = Parts {
             file,
-            locks,
+            locks: None,
             name: Some(name.to_string()),
-            lock_path: Some(lock_path),
+            lock_path: None,
             path,
             rights: Rights::Participate,
             trust,
             all_taken: side_memory.is_taken_at_once(),
         };
-        Self::map(parts, geometry)
+        let mut mapping = Mapping::new(parts, &geometry)?;
+        // The last that can fail: with an error the lock file goes, and the segment would stay without.
+        nameless.give_name(mapping.file.as_fd(), &mapping.path)?;
+        let (locks, lock_path) = locks.keep();
+        (mapping.locks, mapping.lock_path) = (locks, Some(lock_path));
+        // Of those who died while they made or removed a ring of this name.
+        sweep_of(directory, name);
+        Ok(Self::over_mapping(mapping, geometry))
     }
 
     /// Opens the segment called `name`.
@@ -187,58 +190,16 @@ impl Segment {
 
     /// Maps a file whose header has been checked against its size.
     pub(super) fn map(parts: Parts, geometry: Geometry) -> Result<Self, RingError> {
-        let Parts { file, locks, name, lock_path, path, rights, trust, all_taken } = parts;
-        let inode = Inode::of_file(&file).map_err(|errno| failure("look at", &path, errno))?;
-        let length = geometry.offsets().end;
-        let Some(backed) = Backed::new(&geometry, all_taken) else {
-            return Err(RingError::OutOfMemory {
-                bytes: geometry.capacity * size_of::<AtomicU32>(),
-            });
-        };
-        let protection = match rights {
-            Rights::Participate => ProtFlags::READ | ProtFlags::WRITE,
-            Rights::Observe => ProtFlags::READ,
-        };
-        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
-        let base = unsafe {
-            rustix::mm::mmap(core::ptr::null_mut(), length, protection, MapFlags::SHARED, &file, 0)
-        }
-        .map_err(|errno| match errno {
-            Errno::NOMEM => RingError::OutOfMemory { bytes: length },
-            errno => failure("map", &path, errno),
-        })?;
-        let Some(base) = NonNull::new(base.cast::<u8>()) else {
-            return Err(RingError::OutOfMemory { bytes: length });
-        };
-        // A core is written before the locks of a process are given back, and would have all messages
-        // of an anonymous ring in it. Advice: where it is not taken, it is as it was.
-        // SAFETY: the new mapping; what it holds stays as it is.
-        let _ = unsafe { rustix::mm::madvise(base.as_ptr().cast(), length, Advice::LinuxDontDump) };
-        fork::note_mapping(base.as_ptr(), length, file.as_raw_fd());
-        let watch = fault::watch(base.as_ptr(), length, protection.bits() as libc::c_int);
-        let generation = fork::generation();
-        let mapping = Mapping {
-            base,
-            length,
-            file,
-            inode,
-            locks,
-            lock_path,
-            name,
-            path,
-            rights,
-            trust,
-            watch,
-            generation,
-            backed,
-        };
-        if rights == Rights::Observe {
-            mapping.have_memory_to_read(geometry.offsets().sides)?;
-        }
+        Ok(Self::over_mapping(Mapping::new(parts, &geometry)?, geometry))
+    }
+
+    /// A segment in a file that is mapped whole, as `geometry` says.
+    fn over_mapping(mapping: Mapping, geometry: Geometry) -> Self {
+        let base = mapping.base;
         // SAFETY: the kernel maps whole pages, `length` bytes of them; they are shared with other
         // processes, which is why all is atomics; the mapping stays while `Backing` does. One that
         // cannot be written is given to an `Observer` alone, which only loads.
-        Ok(unsafe { Self::from_base(base, geometry, Backing::File(Arc::new(mapping))) })
+        unsafe { Self::from_base(base, geometry, Backing::File(Arc::new(mapping))) }
     }
 
     /// The ring's name, if it has one.
@@ -274,6 +235,61 @@ impl Segment {
         // Relaxed: written once, before there was a mapping; another value is damage, whenever it
         // came to be.
         mapping.watch.is_damaged() || magic.load(Ordering::Relaxed) != layout::MAGIC
+    }
+}
+
+impl Mapping {
+    /// Maps a file whose header, which says `geometry`, has been checked against its size.
+    fn new(parts: Parts, geometry: &Geometry) -> Result<Self, RingError> {
+        let Parts { file, locks, name, lock_path, path, rights, trust, all_taken } = parts;
+        let inode = Inode::of_file(&file).map_err(|errno| failure("look at", &path, errno))?;
+        let length = geometry.offsets().end;
+        let Some(backed) = Backed::new(geometry, all_taken) else {
+            return Err(RingError::OutOfMemory {
+                bytes: geometry.capacity * size_of::<AtomicU32>(),
+            });
+        };
+        let protection = match rights {
+            Rights::Participate => ProtFlags::READ | ProtFlags::WRITE,
+            Rights::Observe => ProtFlags::READ,
+        };
+        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+        let base = unsafe {
+            rustix::mm::mmap(core::ptr::null_mut(), length, protection, MapFlags::SHARED, &file, 0)
+        }
+        .map_err(|errno| match errno {
+            Errno::NOMEM => RingError::OutOfMemory { bytes: length },
+            errno => failure("map", &path, errno),
+        })?;
+        let Some(base) = NonNull::new(base.cast::<u8>()) else {
+            return Err(RingError::OutOfMemory { bytes: length });
+        };
+        // A core is written before the locks of a process are given back, and would have all messages
+        // of an anonymous ring in it. Advice: where it is not taken, it is as it was.
+        // SAFETY: the new mapping; what it holds stays as it is.
+        let _ = unsafe { rustix::mm::madvise(base.as_ptr().cast(), length, Advice::LinuxDontDump) };
+        fork::note_mapping(base.as_ptr(), length, file.as_raw_fd());
+        let watch = fault::watch(base.as_ptr(), length, protection.bits() as libc::c_int);
+        let generation = fork::generation();
+        let mapping = Self {
+            base,
+            length,
+            file,
+            inode,
+            locks,
+            lock_path,
+            name,
+            path,
+            rights,
+            trust,
+            watch,
+            generation,
+            backed,
+        };
+        if rights == Rights::Observe {
+            mapping.have_memory_to_read(geometry.offsets().sides)?;
+        }
+        Ok(mapping)
     }
 }
 

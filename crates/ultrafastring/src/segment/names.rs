@@ -257,10 +257,8 @@ pub(super) fn give_to(file: impl AsFd, trust: Trust, path: &Path) -> Result<(), 
     rustix::fs::fchmod(file, trust.mode()).map_err(|errno| failure("set the mode of", path, errno))
 }
 
-/// A segment's file on its way to a name.
+/// What a new segment's file is called on its way to its name, if it has to be called something.
 pub(super) struct Nameless {
-    file: OwnedFd,
-    /// What it is called meanwhile, if it has to be called something.
     temporary: Option<PathBuf>,
 }
 
@@ -275,26 +273,20 @@ impl Drop for Nameless {
 }
 
 impl Nameless {
-    pub(super) fn make(directory: &Path, temporary: PathBuf) -> Result<Self, RingError> {
+    /// Makes the file, which lasts as long as the descriptor.
+    pub(super) fn make(directory: &Path, temporary: PathBuf) -> Result<(OwnedFd, Self), RingError> {
         let (file, is_named) =
             new_file(directory, &temporary).map_err(|errno| cannot_make(directory, errno))?;
-        Ok(Self { file, temporary: is_named.then_some(temporary) })
+        Ok((file, Self { temporary: is_named.then_some(temporary) }))
     }
 
-    pub(super) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-
-    /// Links the file as `path`, which must be free.
-    pub(super) fn give_name(self, path: &Path) -> Result<OwnedFd, RingError> {
+    /// Links `file`, which was made with this, as `path`, which must be free.
+    pub(super) fn give_name(self, file: BorrowedFd<'_>, path: &Path) -> Result<(), RingError> {
         match &self.temporary {
-            None => link(self.file(), path),
+            None => link(file, path),
             Some(temporary) => rustix::fs::linkat(CWD, temporary, CWD, path, AtFlags::empty()),
         }
-        .map_err(|errno| cannot_name(path, errno))?;
-        // The same description under a number of its own, since this one goes with `self`.
-        rustix::io::fcntl_dupfd_cloexec(self.file(), 0)
-            .map_err(|errno| failure("keep open", path, errno))
+        .map_err(|errno| cannot_name(path, errno))
     }
 }
 

@@ -57,7 +57,8 @@ fn state(ring: &Observer) -> &'static str {
 /// `tail` are as last announced. A lane's numbers are what participants have stored: up to 64 messages
 /// old, and what a killed one had not stored is missing. A participant shows an `intent` while
 /// something of it is not committed, a `hold` while something of it is not released. A dead one with
-/// neither needs nothing; the next participant, or `ufr doctor`, frees its entry.
+/// neither needs nothing; the next participant, or `ufr doctor`, frees its entry. One is `unknown` if
+/// you may see neither its lock nor its process.
 #[derive(Args)]
 pub(crate) struct Stat {
     /// Name of the ring.
@@ -118,7 +119,7 @@ fn evidence(evidence: Evidence) -> &'static str {
     match evidence {
         Evidence::Lock => "lock",
         Evidence::Process => "process",
-        _ => "nothing",
+        _ => "unknown",
     }
 }
 
@@ -236,12 +237,12 @@ fn as_text(name: &str, ring: &Observer) -> Result<String, std::fmt::Error> {
     )?;
     writeln!(
         out,
-        "\n{:<5} {:<8} {:<9} {:<10} {:<6} shows",
+        "\n{:<5} {:<8} {:<9} {:<10} {:<7} shows",
         "entry", "pid", "side", "sharing", "state"
     )?;
     for it in ring.participants() {
         let state = match (it.alive, it.evidence) {
-            (true, Evidence::Nothing) => "?",
+            (true, Evidence::Unknown) => "unknown",
             (true, _) => "alive",
             (false, _) => "dead",
         };
@@ -250,7 +251,7 @@ fn as_text(name: &str, ring: &Observer) -> Result<String, std::fmt::Error> {
         };
         writeln!(
             out,
-            "{:<5} {:<8} {:<9} {:<10} {state:<6} {}{}{}",
+            "{:<5} {:<8} {:<9} {:<10} {state:<7} {}{}{}",
             it.index,
             it.pid,
             it.side.name(),

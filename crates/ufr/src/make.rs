@@ -145,7 +145,7 @@ fn is_somebody_elses(error: &RingError) -> bool {
             | RingError::LooseDirectory { .. }
             | RingError::NotARing { .. }
             | RingError::LayoutVersion { .. }
-            | RingError::BadLocks { .. }
+            | RingError::BadLockFile { .. }
             | RingError::NoSuchRing { .. }
     )
 }

@@ -327,29 +327,48 @@ fn a_ring_that_somebody_has_open_is_live_before_its_first_handle() {
 
 /// Who may only read a ring's file is told who lives by the processes, since the locks are not for
 /// everybody.
+/// Whether other users can be played here: by root only.
+fn plays_others(place: &Place) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    if fs::metadata(place.path()).unwrap().uid() == 0 {
+        return true;
+    }
+    skip("other users can be played by root only");
+    false
+}
+
+fn skip(why: &str) {
+    assert!(std::env::var_os("UFR_NO_SKIPS").is_none(), "UFR_NO_SKIPS is set, and {why}");
+    eprintln!("skipped: {why}");
+}
+
+/// Lets every user look at a ring.
+fn show_to_others(place: &Place, name: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    for (path, mode) in [(place.path(), 0o755), (&place.path().join(format!("ufr-{name}")), 0o644)]
+    {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+/// What some user says who is not the one that runs the tests.
+fn as_other(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {
+    use std::os::unix::process::CommandExt;
+    let mut command = place.ufr(arguments);
+    let output = command.args(["--trust", "anyone"]).uid(65_533).gid(65_533).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
 #[test]
 fn who_may_only_look_at_a_ring_sees_it_and_who_lives() {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    use std::os::unix::process::CommandExt;
     let place = Place::new();
-    if fs::metadata(place.path()).unwrap().uid() != 0 {
-        assert!(std::env::var_os("UFR_NO_SKIPS").is_none(), "UFR_NO_SKIPS is set, and not root");
-        eprintln!("skipped: other users can be played by root only");
+    if !plays_others(&place) {
         return;
     }
-    let mode = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    mode(place.path(), 0o755);
     let mut sender = place.ufr(&["send", "seen"]).stdin(Stdio::piped()).spawn().unwrap();
     until("it is there", || place.say(&["ls"]).contains("live"));
-    mode(&place.path().join("ufr-seen"), 0o644);
-    let as_other = |arguments: &[&str]| {
-        let mut command = place.ufr(arguments);
-        // Some user that is not the one who runs the tests.
-        let output = command.args(["--trust", "anyone"]).uid(65_533).gid(65_533).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap())
-    };
+    show_to_others(&place, "seen");
+    let as_other = |arguments: &[&str]| as_other(&place, arguments);
     let (_, list) = as_other(&["ls"]);
     assert!(list.starts_with("seen\tlive"), "{list}");
     let (_, table) = as_other(&["stat", "seen"]);
@@ -365,6 +384,36 @@ fn who_may_only_look_at_a_ring_sees_it_and_who_lives() {
     assert!(list.starts_with("seen\tunknown"), "{list}");
     assert!(as_other(&["stat", "seen"]).1.contains("dead"));
     assert!(place.say(&["ls"]).starts_with("seen\tstale"));
+}
+
+#[test]
+fn of_whom_nothing_can_be_known_everything_says_unknown() {
+    let place = Place::new();
+    if !plays_others(&place) {
+        return;
+    }
+    let apart = ["--pid", "--fork"];
+    if !Command::new("unshare").args(apart).arg("true").status().is_ok_and(|it| it.success()) {
+        return skip("no namespaces can be made here (unshare)");
+    }
+    let mut sender = Command::new("unshare")
+        .args(apart)
+        .args([env!("CARGO_BIN_EXE_ufr"), "send", "far"])
+        .env("UFR_DIRECTORY", place.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("it is there", || place.say(&["ls"]).contains("live"));
+    until("it has a handle", || place.say(&["stat", "far"]).contains("alive"));
+    show_to_others(&place, "far");
+    let (_, list) = as_other(&place, &["ls"]);
+    assert!(list.starts_with("far\tunknown\t"), "{list}");
+    let (_, table) = as_other(&place, &["stat", "far"]);
+    assert!(table.contains(" unknown ufr"), "{table}");
+    let (_, json) = as_other(&place, &["stat", "far", "--json"]);
+    assert!(json.contains("\"evidence\": \"unknown\""), "{json}");
+    drop(sender.stdin.take());
+    assert!(sender.wait().unwrap().success());
 }
 
 #[test]

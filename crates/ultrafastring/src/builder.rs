@@ -384,7 +384,7 @@ impl Builder {
     /// # Errors
     ///
     /// [`RingError::NoSuchRing`], [`RingError::NoDirectory`], [`RingError::NotARing`],
-    /// [`RingError::LayoutVersion`], [`RingError::BadLocks`], [`RingError::ForeignOwner`],
+    /// [`RingError::LayoutVersion`], [`RingError::BadLockFile`], [`RingError::ForeignOwner`],
     /// [`RingError::LooseMode`], [`RingError::LooseDirectory`], [`RingError::PermissionDenied`],
     /// [`RingError::BeingRemoved`], [`RingError::NoLocks`], [`RingError::OutOfMemory`],
     /// [`RingError::NoDescriptors`], [`RingError::BadName`], [`RingError::Io`].

@@ -67,8 +67,8 @@ static DECAY: [u64; 65] = {
 /// An exponential moving average (weight 1/8) of the interval between arrivals, and the mode that
 /// follows from it.
 ///
-/// Arrivals are told in ticks of a counter of 2.6 GHz, unless [`with_rate`](Self::with_rate) says
-/// another rate.
+/// Arrivals are told in ticks of a counter of 2.6 GHz, unless
+/// [`with_ticks_per_second`](Self::with_ticks_per_second) says another rate.
 ///
 /// ```
 /// use ultrafastring::{CoalesceController, CoalesceMode};
@@ -95,12 +95,13 @@ pub struct CoalesceController {
 impl CoalesceController {
     /// A controller that has seen nothing since `now` (ticks) and assumes sparse arrivals.
     pub const fn new(now: u64) -> Self {
-        Self { last: now, average: 0, longest: 0, bounds: [0; 3] }.with_rate(ASSUMED_RATE)
+        Self { last: now, average: 0, longest: 0, bounds: [0; 3] }
+            .with_ticks_per_second(ASSUMED_RATE)
     }
 
     /// The same for a counter of so many ticks a second; rates below 1 MHz and above 100 GHz count as
     /// those. Forgets all arrivals so far.
-    pub const fn with_rate(mut self, ticks_per_second: u64) -> Self {
+    pub const fn with_ticks_per_second(mut self, ticks_per_second: u64) -> Self {
         // In sixteenths: as for a counter that is so much faster.
         self.longest = ticks_in(16 * LONGEST_INTERVAL, ticks_per_second);
         self.average = self.longest;
@@ -176,7 +177,7 @@ mod tests {
         // From the slowest counters of Arm machines to the fastest of x86 ones.
         for rate in [19_200_000, 25_000_000, 62_500_000, 1_000_000_000, ASSUMED_RATE, 5_000_000_000]
         {
-            let mut coalesce = CoalesceController::new(0).with_rate(rate);
+            let mut coalesce = CoalesceController::new(0).with_ticks_per_second(rate);
             assert_eq!(coalesce.mode(), CoalesceMode::Immediate);
             let mut nanoseconds = 0;
             for (interval, mode) in [

@@ -285,7 +285,7 @@ impl<S: Mode> Consumer<S> {
             look_mask: CALLS_PER_LOOK - 1,
             looked_at: 0,
             lanes: entry.participant().lanes(),
-            coalesce: CoalesceController::new(rdtsc()).with_rate(rate),
+            coalesce: CoalesceController::new(rdtsc()).with_ticks_per_second(rate),
             granted: 0,
             most_ungranted: (segment.geometry().credit_limit / 8).max(1),
             holding: false,

@@ -219,11 +219,11 @@ pub enum RingError {
     },
     /// The ring's lock file is missing, or another one's.
     #[cfg(feature = "std")]
-    BadLocks {
+    BadLockFile {
         /// The ring's file.
         path: PathBuf,
         /// Where its lock file should be.
-        locks: PathBuf,
+        lock_file: PathBuf,
         /// What is wrong with that.
         reason: &'static str,
     },
@@ -414,12 +414,12 @@ impl fmt::Display for RingError {
                 path.display()
             ),
             #[cfg(feature = "std")]
-            Self::BadLocks { path, locks, reason } => write!(
+            Self::BadLockFile { path, lock_file, reason } => write!(
                 f,
                 "{} cannot be used: its lock file {} {reason}; remove the ring with `ufr rm {}` and \
                  make it anew",
                 path.display(),
-                locks.display(),
+                lock_file.display(),
                 ring_name(path)
             ),
             #[cfg(feature = "std")]

@@ -383,8 +383,8 @@ pub enum Evidence {
     /// observer that may not see the locks. The entry is a peer's word, and the process may have
     /// given the handle up.
     Process,
-    /// By nothing: neither lock nor process can be seen from here. The participant counts as alive.
-    Nothing,
+    /// It is not: neither lock nor process can be seen from here. The participant counts as alive.
+    Unknown,
 }
 
 /// What an entry of the participant table tells; all of it untrusted but `index`, and `alive` where

@@ -239,7 +239,7 @@ impl<S: Mode> Producer<S> {
                 if Self::SHARED { 0 } else { position },
             ),
             lanes: entry.participant().lanes(),
-            coalesce: CoalesceController::new(rdtsc()).with_rate(rate),
+            coalesce: CoalesceController::new(rdtsc()).with_ticks_per_second(rate),
             unannounced: 0,
             announce_at: if Self::SHARED { 1 } else { position + 1 },
             announce_by: 0,

@@ -378,7 +378,7 @@ fn no_word_of_a_header_can_be_changed_to_an_unsound_one() {
             match builder.open(NAME) {
                 Err(RingError::NotARing { .. } | RingError::LayoutVersion { .. }) => {}
                 // The lock file of another identity.
-                Err(RingError::BadLocks { .. }) if place == 25 => {}
+                Err(RingError::BadLockFile { .. }) if place == 25 => {}
                 Err(error) => panic!("word {place} as {word:#x}: {error:?}"),
                 // Another choice that could have been made for a file of this size: a smaller
                 // table, sides, timestamps, policy, credit.
@@ -433,7 +433,7 @@ fn a_ring_whose_lock_file_is_missing_or_another_ones_is_refused_and_can_be_remov
         let text = refusal(&builder).to_string();
         assert!(text.contains(reason) && text.contains("ufr rm stage"), "{reason}: {text}");
         let stale = builder.remove_stale(NAME).unwrap_err();
-        assert!(matches!(stale, RingError::BadLocks { .. }), "{stale:?}");
+        assert!(matches!(stale, RingError::BadLockFile { .. }), "{stale:?}");
         builder.remove(NAME).unwrap();
         patiently("its removal", || {
             builder.sweep().unwrap();

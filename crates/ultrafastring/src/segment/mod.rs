@@ -256,9 +256,9 @@ impl Segment {
             #[cfg(feature = "std")]
             Some(_) => match self.participant(index).process().is_there() {
                 Some(there) => (there, Evidence::Process),
-                None => (true, Evidence::Nothing),
+                None => (true, Evidence::Unknown),
             },
-            _ => (true, Evidence::Nothing),
+            _ => (true, Evidence::Unknown),
         }
     }
 

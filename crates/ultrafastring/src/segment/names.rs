@@ -373,8 +373,8 @@ fn open_locks(path: &Path, access: OFlags) -> Result<LockFile, Errno> {
     LockFile::open_with(|| rustix::fs::open(path, flags, Mode::empty()))
 }
 
-fn no_locks_beside(path: &Path, locks: PathBuf) -> RingError {
-    RingError::BadLocks { path: path.into(), locks, reason: "is missing" }
+fn no_locks_beside(path: &Path, lock_file: PathBuf) -> RingError {
+    RingError::BadLockFile { path: path.into(), lock_file, reason: "is missing" }
 }
 
 /// Refuses what is not the lock file of the segment at `path`, or what others could lock.
@@ -390,7 +390,7 @@ fn check_locks(
     match locks.objection(identity).map_err(failed)? {
         None => Ok(()),
         Some(reason) => {
-            Err(RingError::BadLocks { path: path.into(), locks: lock_path.into(), reason })
+            Err(RingError::BadLockFile { path: path.into(), lock_file: lock_path.into(), reason })
         }
     }
 }

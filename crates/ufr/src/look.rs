@@ -273,7 +273,7 @@ pub(crate) struct Doctor {
     /// Name of the ring.
     #[arg(add = completion::rings())]
     name: String,
-    /// Look only.
+    /// Check, and finish nothing.
     #[arg(long)]
     check: bool,
 }

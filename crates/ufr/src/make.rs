@@ -17,7 +17,8 @@ use crate::{completion, or_usage, output};
 /// ring that they make themselves, because there is none, has the defaults.
 #[derive(Args)]
 pub(crate) struct Create {
-    /// Name of the ring: 1 to 200 bytes, no slash, no control character, no leading dot.
+    /// Name of the ring: 1 to 200 bytes, no slash, no leading dot, no control character and none that
+    /// turns the direction of text.
     name: String,
     /// Slots, a power of two: messages that may be in the ring at a time.
     #[arg(long, default_value_t = ultrafastring::DEFAULT_CAPACITY)]

@@ -135,7 +135,8 @@ pub enum RingError {
         /// The size of the table.
         participants: usize,
     },
-    /// The name cannot be a ring's.
+    /// The name cannot be a ring's: it has not 1 to 200 bytes, begins with a dot, or has a slash, a
+    /// control character or one that turns the direction of text in it.
     #[cfg(feature = "std")]
     BadName {
         /// The name.

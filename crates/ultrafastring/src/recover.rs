@@ -204,7 +204,7 @@ pub(crate) fn finish(segment: &Segment, locker: &Locker, index: usize) -> Finish
     finished
 }
 
-/// A newcomer asks after the owners of so many entries: a system call each in a file.
+/// A newcomer asks after the owners of so many entries in use: a system call each in a file.
 const MOST_ASKED_AFTER: usize = 64;
 
 /// For a newcomer, which is in no hurry yet: finishes what dead participants left and frees their
@@ -213,12 +213,12 @@ const MOST_ASKED_AFTER: usize = 64;
 pub(crate) fn tidy_up(segment: &Segment, locker: &Locker, own: usize) -> Option<usize> {
     let used = segment.entries_used();
     let mut oldest: Option<(u64, usize)> = None;
-    for index in (1..used).map(|distance| (own + distance) % used).take(MOST_ASKED_AFTER) {
+    let others = (1..used).map(|distance| (own + distance) % used);
+    let in_use = others.filter(|&index| segment.participant(index).role().is_some());
+    for index in in_use.take(MOST_ASKED_AFTER) {
         // By its lock alone: a newcomer need not know of those who are dying yet, and would have to ask
         // after the process of each one that lives.
-        if segment.participant(index).role().is_none()
-            || !locker.try_lock(segment, Place::Entry(index)).unwrap_or(false)
-        {
+        if !locker.try_lock(segment, Place::Entry(index)).unwrap_or(false) {
             continue;
         }
         segment.participant(index).note_adopted();

@@ -49,6 +49,21 @@ fn write_word(ring: &UltraFastRing, offset: u64, word: u64) {
 const PRODUCER_HEAD: u64 = 4_096;
 const CONSUMER_HEAD: u64 = 4_096 + 256;
 
+// ---- newcomers ---------------------------------------------------------------------------
+
+#[test]
+fn a_newcomer_frees_the_entry_of_a_dead_one_behind_many_that_are_free() {
+    let directory = stage();
+    let ring = at(&directory).capacity(4).participants(128).create(NAME).unwrap();
+    let others: Vec<_> = (0..100).map(|_| ring.producer().unwrap()).collect();
+    die_after(|| at(&directory).open(NAME).unwrap().producer().unwrap());
+    drop(others);
+    let all = || ring.participants().map(|it| it.alive).collect::<Vec<_>>();
+    assert_eq!(all(), [false]);
+    let _newcomer = ring.producer().unwrap();
+    assert_eq!(all(), [true]);
+}
+
 // ---- marks of an exclusive side ----------------------------------------------------------
 
 fn held_by_a_dead_exclusive_consumer(directory: &TempDir) -> UltraFastRing {

@@ -6,6 +6,11 @@
 //! dead one's word stays in its own line until its work is finished: moved to another line, a scan
 //! of the frontier, which is no snapshot, could miss it in both.
 //!
+//! A holder that is dying counts as dead where somebody is stuck: its locks are not given back yet, and
+//! `/proc` shows that none of its threads will run again (`Locker::try_adopt`). Its claim then makes the
+//! taker the owner. Such an entry stays taken until the kernel has closed the dying one's files. Newcomers,
+//! and `repair`, finish what the dead left whose locks they get, and leave the dying alone.
+//!
 //! | the dead one was | what is left | what is done |
 //! |---|---|---|
 //! | a shared producer | an intent below the head, slots not committed | each is marked abandoned, by compare-and-swap from what it was |

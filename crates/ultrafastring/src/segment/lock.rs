@@ -7,6 +7,13 @@
 //! There is no heartbeat, and a reused pid or another pid namespace changes nothing. Each handle
 //! has a description of its own, so handles of one process exclude each other too.
 //!
+//! A process that is dying may keep its locks for seconds after its last instruction. Therefore an entry
+//! has two of them. Its holder has the *life* locked for as long as it holds the entry. Who takes the
+//! entry has the *claim* locked: a newcomer until it has written who it is, an adopter until it is done.
+//! So where the life is locked and the claim is not, the entry says which process holds it. Who gets the
+//! claim, and sees that this process will not run again (`process.rs`), is the owner as if it had got
+//! both ([`Locker::try_adopt`]). One that dies while it has a claim is known by its locks alone.
+//!
 //! Whoever has a named ring open shares one lock more, so that a ring nobody has a handle on yet is not
 //! taken for stale.
 //!

@@ -84,6 +84,29 @@ impl Stopped {
         assert!(libc::WIFSIGNALED(self.wait()));
     }
 
+    /// Has the system call before which it is stopped fail for want of memory instead, if it is one that
+    /// can. The status with which it ends.
+    fn go_on_without_the_call(self) -> i32 {
+        // SAFETY: of our own child, which is stopped; the kernel fills in the registers, which are
+        // plain numbers.
+        unsafe {
+            let mut registers: libc::user_regs_struct = std::mem::zeroed();
+            assert_eq!(libc::ptrace(libc::PTRACE_GETREGS, self.0, 0, &raw mut registers), 0);
+            // Libraries count on it that these do not fail.
+            let sound = [libc::SYS_prlimit64, libc::SYS_close];
+            if !sound.contains(&(registers.orig_rax as libc::c_long)) {
+                registers.orig_rax = u64::MAX;
+                assert_eq!(libc::ptrace(libc::PTRACE_SETREGS, self.0, 0, &raw mut registers), 0);
+                assert_eq!(libc::ptrace(libc::PTRACE_SYSCALL, self.0, 0, 0), 0);
+                assert!(libc::WIFSTOPPED(self.wait()));
+                registers.rax = -i64::from(libc::ENOMEM) as u64;
+                assert_eq!(libc::ptrace(libc::PTRACE_SETREGS, self.0, 0, &raw mut registers), 0);
+            }
+            assert_eq!(libc::ptrace(libc::PTRACE_DETACH, self.0, 0, 0), 0);
+        }
+        self.wait()
+    }
+
     /// Lets it go on, to a good end.
     fn go_on(self) {
         // SAFETY: of our own child, which is stopped.
@@ -172,6 +195,42 @@ fn so_does_one_on_a_file_system_without_nameless_files() {
             drop(builder.create(NAME).unwrap());
         },
     );
+}
+
+#[test]
+fn a_creator_of_which_any_system_call_fails_makes_a_whole_ring_or_leaves_nothing() {
+    let _alone = alone();
+    let directory = stage();
+    let builder = at(&directory);
+    // What a process does once is done before it is forked.
+    drop(builder.create("before").unwrap());
+    builder.remove("before").unwrap();
+    let (mut made, mut refused) = (0, 0);
+    // There are two stops for each call, of which the first is before it.
+    for stop in (1..).step_by(2) {
+        let work = || {
+            if builder.create(NAME).is_err() {
+                // SAFETY: ends the process, which has nothing to drop.
+                unsafe { libc::_exit(2) };
+            }
+        };
+        let Some(creator) = Stopped::at(stop, work) else { break };
+        let status = creator.go_on_without_the_call();
+        let is_there = builder.open(NAME).is_ok();
+        // One that has no memory for its own is ended, as if it was killed.
+        if libc::WIFEXITED(status) {
+            let refuses = libc::WEXITSTATUS(status) == 2;
+            assert!(refuses || libc::WEXITSTATUS(status) == 0, "it panics, at stop {stop}");
+            assert_eq!(is_there, !refuses, "at stop {stop}");
+            made += u32::from(!refuses);
+            refused += u32::from(refuses);
+        }
+        if is_there {
+            builder.remove(NAME).unwrap();
+        }
+        assert_eq!(count_files(directory.path()), 0, "something is left, at stop {stop}");
+    }
+    assert!(made > 1 && refused > 1, "made {made} times, refused {refused} times");
 }
 
 #[test]

@@ -872,7 +872,7 @@ impl<S: Mode> Consumer<S> {
                 self.show(&taken, place);
                 return Ok(());
             }
-            if let Some(span) = self.claim_span(1, Room::ANY)? {
+            if let Some(span) = self.claim_over(1, Room::ANY, self.redelivered_below)? {
                 self.show_claimed(span.first);
                 return Ok(());
             }
@@ -910,6 +910,19 @@ impl<S: Mode> Consumer<S> {
     /// messages come first.
     #[inline(always)]
     fn claim_span(&mut self, most: u64, room: Room) -> Result<Option<Span>, RecvError> {
+        // Who has something to mark is special, and claims with that.
+        self.claim_over(most, room, 0)
+    }
+
+    /// As `claim_span`, with the hold shown on all messages below `marked_below` as well: an exclusive
+    /// predecessor held them, and nothing else says so to a successor.
+    #[inline(always)]
+    fn claim_over(
+        &mut self,
+        most: u64,
+        room: Room,
+        marked_below: u64,
+    ) -> Result<Option<Span>, RecvError> {
         let mut lost = 0;
         loop {
             if Self::SHARED && self.adopted.is_some() {
@@ -943,7 +956,9 @@ impl<S: Mode> Consumer<S> {
                 continue;
             }
             let span = Span::new(first, count);
-            self.entry.participant().show_hold(span);
+            // No more than a span: what a predecessor held is at most one from where we began.
+            let shown = Span::new(first, span.end().max(marked_below) - first);
+            self.entry.participant().show_hold(shown);
             self.set_holding(true);
             if Self::SHARED {
                 let head = &self.entry.segment().counters().consumer_head;
@@ -1044,16 +1059,34 @@ impl<S: Mode> Consumer<S> {
                 // shown would be delivered again unmarked.
                 self.entry.segment().counters().consumer_head.store(rest.first, Ordering::Release);
             }
-            self.entry.participant().show_hold(rest);
+            let end = rest.end().max(self.redelivered_below);
+            self.entry.participant().show_hold(Span::new(rest.first, end - rest.first));
         }
         self.grant_if_due(now);
     }
 
+    /// Takes the hold out of the entry, but for what is still to be marked.
     #[inline]
     fn hide_hold(&mut self) {
         if self.holding {
-            self.entry.participant().clear_hold();
             self.set_holding(false);
+            if !Self::SHARED && self.special {
+                self.show_marks();
+            } else {
+                self.entry.participant().clear_hold();
+            }
+        }
+    }
+
+    /// Shows what an exclusive predecessor held of the messages from the next on. The head has moved
+    /// over those before: one that is killed in between leaves them shown, which says nothing.
+    #[cold]
+    #[inline(never)]
+    fn show_marks(&mut self) {
+        let participant = self.entry.participant();
+        match self.redelivered_below.checked_sub(self.position) {
+            Some(count @ 1..) => participant.show_hold(Span::new(self.position, count)),
+            _ => participant.clear_hold(),
         }
     }
 

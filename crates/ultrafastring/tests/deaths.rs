@@ -197,15 +197,24 @@ fn a_producer_that_forgot_a_reservation_and_waits_is_not_kept_waiting_by_it() {
 
 // ---- who took over and falls silent -------------------------------------------------------
 
-fn held_by_a_dead_shared_consumer(directory: &TempDir, redelivery: Redelivery) -> UltraFastRing {
-    let ring = at(directory).capacity(4).redelivery(redelivery).create(NAME).unwrap();
+type SharedConsumer = ultrafastring::Consumer<ultrafastring::Shared>;
+
+/// A ring whose first message a dead consumer holds, and two consumers that were there before: one that
+/// comes later begins with what was held.
+fn held_by_a_dead_shared_consumer(directory: &TempDir) -> (UltraFastRing, [SharedConsumer; 2]) {
+    let ring = at(directory).capacity(4).create(NAME).unwrap();
+    let survivors = [ring.consumer().unwrap(), ring.consumer().unwrap()];
     ring.send_fast(b"one", NORMAL).unwrap();
+    die_with_a_message(directory);
+    (ring, survivors)
+}
+
+fn die_with_a_message(directory: &TempDir) {
     die_after(|| {
         let mut consumer = at(directory).open(NAME).unwrap().consumer().unwrap();
         std::mem::forget(consumer.borrow().unwrap());
         consumer
     });
-    ring
 }
 
 fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
@@ -238,8 +247,7 @@ fn dead_hold(ring: &UltraFastRing) -> bool {
 #[test]
 fn a_consumer_that_took_over_and_makes_no_further_call_does_not_keep_the_message_from_others() {
     let directory = stage();
-    let ring = held_by_a_dead_shared_consumer(&directory, Redelivery::Redeliver);
-    let (mut silent, mut other) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+    let (ring, [mut silent, mut other]) = held_by_a_dead_shared_consumer(&directory);
     let mut got = false;
     // Until it has it, or has adopted the dead one's entry and still says that the ring is empty.
     assert!(within(Duration::from_secs(5), || {
@@ -254,8 +262,7 @@ fn a_consumer_that_took_over_and_makes_no_further_call_does_not_keep_the_message
 #[test]
 fn a_consumer_that_took_over_and_has_no_room_does_not_keep_the_message_from_others() {
     let directory = stage();
-    let ring = held_by_a_dead_shared_consumer(&directory, Redelivery::Redeliver);
-    let (mut silent, mut other) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+    let (ring, [mut silent, mut other]) = held_by_a_dead_shared_consumer(&directory);
     assert!(within(Duration::from_secs(5), || {
         matches!(silent.recv_fast(&mut [0; 1]), Err(RecvError::BufferTooSmall { .. }))
     }));
@@ -265,8 +272,7 @@ fn a_consumer_that_took_over_and_has_no_room_does_not_keep_the_message_from_othe
 #[test]
 fn a_consumer_that_took_over_several_and_falls_silent_after_one_does_not_keep_the_others() {
     let directory = stage();
-    let ring = held_by_a_dead_shared_consumer(&directory, Redelivery::Redeliver);
-    let (mut silent, mut other) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+    let (ring, [mut silent, mut other]) = held_by_a_dead_shared_consumer(&directory);
     ring.send_fast(b"two", NORMAL).unwrap();
     assert_eq!(&*other.try_recv().unwrap(), b"two");
     // As if the dead one had claimed both.
@@ -279,10 +285,13 @@ fn a_consumer_that_took_over_several_and_falls_silent_after_one_does_not_keep_th
 #[test]
 fn a_thread_whose_seat_took_over_and_that_ends_does_not_keep_the_message_from_others() {
     let directory = stage();
-    let ring = held_by_a_dead_shared_consumer(&directory, Redelivery::Redeliver);
+    let ring = at(&directory).capacity(4).create(NAME).unwrap();
     let mut got = false;
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            assert_eq!(ring.recv_fast(&mut [0; 40]), Err(RecvError::Empty), "takes its seat");
+            ring.send_fast(b"one", NORMAL).unwrap();
+            die_with_a_message(&directory);
             within(Duration::from_secs(5), || {
                 got = ring.recv_fast(&mut [0; 40]).is_ok();
                 got || !dead_hold(&ring)

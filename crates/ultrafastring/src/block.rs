@@ -52,7 +52,9 @@ impl<S: Mode> Sleeper for Consumer<S> {
         if self.ungranted() != 0 {
             self.grant(0);
         }
-        let mut helped = false;
+        // Each that does something finishes with one who is dead, at least, unless a peer goes on making
+        // them up.
+        let mut helps = self.entry.segment().entries_used();
         loop {
             if self.adopted.is_some() || self.handed_on.is_some() {
                 return Ok(true);
@@ -71,10 +73,7 @@ impl<S: Mode> Sleeper for Consumer<S> {
                         return Ok(false);
                     }
                 }
-                _ if !helped => {
-                    helped = true;
-                    self.help();
-                }
+                _ if helps != 0 => helps = if self.help() { helps - 1 } else { 0 },
                 _ if self.stream_has_ended() => match self.closed() {
                     Ok(()) => {}
                     Err(RecvError::Empty | RecvError::TimedOut) => return Ok(false),

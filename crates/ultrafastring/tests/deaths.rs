@@ -439,6 +439,31 @@ fn a_producer_without_credit_gets_it_back_from_a_consumer_that_died_where_messag
     assert!(within(Duration::from_secs(1), || producer.send_fast(b"two", NORMAL).is_ok()));
 }
 
+// ---- consumers that are stuck -----------------------------------------------------------------
+
+#[test]
+fn a_wait_whose_time_is_up_looks_behind_all_that_dead_producers_claimed() {
+    use ultrafastring::WaitStrategy::{Park, Spin, SpinThenPark, SpinThenYield};
+    for strategy in [Park, SpinThenPark, SpinThenYield, Spin] {
+        let directory = stage();
+        let ring = at(&directory).capacity(8).create(NAME).unwrap();
+        // Before the deaths: one that comes later finishes what the dead left.
+        let (mut consumer, mut producer) = (ring.consumer().unwrap(), ring.producer().unwrap());
+        consumer.set_wait_strategy(strategy);
+        die_after(|| {
+            let ring = at(&directory).open(NAME).unwrap();
+            [(); 5].map(|()| {
+                let mut producer = ring.producer().unwrap();
+                std::mem::forget(producer.reserve(1, NORMAL).unwrap());
+                producer
+            })
+        });
+        producer.send_fast(b"behind", NORMAL).unwrap();
+        assert_eq!(consumer.wait(Some(Instant::now())), Ok(()), "{strategy:?}");
+        assert_eq!(&*consumer.try_recv().unwrap(), b"behind");
+    }
+}
+
 /// The ring is empty and everything in it was received; its only consumer died, or is busy with
 /// something else, before it granted.
 fn received_and_not_granted(exclusive: bool, dies: bool) {

@@ -64,12 +64,13 @@ impl<S: Mode> Sleeper for Consumer<S> {
                 SlotState::Committed => return Ok(self.may_claim()),
                 SlotState::Abandoned if self.skip().is_err() => return Ok(false),
                 SlotState::Abandoned => {}
-                SlotState::Later if Self::SHARED => {
+                // Where nobody has gone on it is garbage, with as little in it as in an empty slot.
+                SlotState::Later if self.is_behind() => {
                     // Acquire: others have gone on; what they released is behind us.
                     let head = &self.entry.segment().counters().consumer_head;
                     let head = head.load(Ordering::Acquire);
                     // Nor is one believed that no ring can have.
-                    if head <= self.position || self.go_on_at(head).is_err() {
+                    if self.go_on_at(head).is_err() {
                         return Ok(false);
                     }
                 }
@@ -82,7 +83,9 @@ impl<S: Mode> Sleeper for Consumer<S> {
                 _ if self.waiting.ends_deserted && self.is_deserted() => {
                     // They may have sent between our look at the slot and at the table.
                     let state = self.entry.segment().slot(self.position).state(self.position);
-                    if matches!(state, SlotState::Committed | SlotState::Abandoned) {
+                    if matches!(state, SlotState::Committed | SlotState::Abandoned)
+                        || state == SlotState::Later && self.is_behind()
+                    {
                         continue;
                     }
                     return Err(RecvError::Deserted);
@@ -294,6 +297,13 @@ impl<S: Mode> Consumer<S> {
     pub fn end_when_deserted(&mut self, ends: bool) {
         let seen = self.received != 0;
         self.waiting.end_when_deserted(&self.entry, Side::Producer, ends, seen);
+    }
+
+    /// Whether others of a shared side have gone on from where this handle is.
+    fn is_behind(&self) -> bool {
+        // Acquire: whoever goes on there has what they released behind it.
+        let head = &self.entry.segment().counters().consumer_head;
+        Self::SHARED && head.load(Ordering::Acquire) > self.position
     }
 
     fn is_deserted(&mut self) -> bool {

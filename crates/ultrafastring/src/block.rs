@@ -109,8 +109,10 @@ impl<S: Mode> Sleeper for Consumer<S> {
         }
         if self.is_committed(self.position + u64::from(ready)) {
             wait::ring(segment, Side::Consumer);
-        } else if self.stream_has_ended() {
-            // What we take may be the last, and then all are to know.
+        } else if ready && wait::is_closed(segment) || self.stream_has_ended() {
+            // What we take may be the last, and then all are to know: also where the end does not
+            // concern us. With nothing to take, those whom it does not concern would wake each other
+            // for ever.
             wait::ring_all(self.entry.segment(), Side::Consumer);
         }
     }
@@ -671,5 +673,32 @@ fn wait_any_until(handles: &mut [&mut dyn Wait], deadline: Option<Instant>) -> O
         if ready.is_some() || most.is_none() {
             return ready;
         }
+    }
+}
+
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests {
+    use super::*;
+    use crate::UltraFastRing;
+
+    #[test]
+    fn who_takes_the_last_message_of_a_stream_that_it_passed_tells_those_who_wait_for_its_end() {
+        let ring = UltraFastRing::new(8);
+        let segment = ring.segment();
+        let (mut passing, mut producer) = (ring.consumer().unwrap(), ring.producer().unwrap());
+        producer.send_fast(b"last", PriorityClass::Normal).unwrap();
+        producer.close();
+        passing.await_next_stream();
+        let rings = || segment.control().bell(Side::Consumer).rings.load(Ordering::Relaxed);
+        // Another sleeps; one bell was for both, and it woke this one.
+        let before = rings();
+        passing.leave(true);
+        assert_ne!(rings(), before);
+        // Who leaves with nothing wakes nobody: the others would do the same in turn.
+        passing.try_recv().unwrap();
+        passing.await_next_stream();
+        let before = rings();
+        passing.leave(false);
+        assert_eq!(rings(), before);
     }
 }

@@ -174,14 +174,17 @@ impl UltraFastRing {
             repair.to_redeliver += finished.left.map_or(0, |span| span.count);
             locker.unlock(segment, Place::Entry(index));
         }
+        let mut abandoned = 0;
         for position in orphans(segment, &locker) {
             let slot = segment.slot(position);
             let seen = slot.sequence();
             // Once more, and compared with what is replaced: somebody may have settled it since.
             if crate::TimestampedSlot::state_of(seen, position) == SlotState::NotYet {
-                repair.abandoned += u64::from(slot.abandon(seen, position));
+                abandoned += u64::from(slot.abandon(seen, position));
             }
         }
+        recover::tell_of_abandoned(segment, abandoned);
+        repair.abandoned += abandoned;
         if segment.geometry().consumer_sharing == Sharing::Shared {
             recover::raise_release_frontier(segment);
         }

@@ -168,6 +168,14 @@ pub(crate) struct Finished {
     pub(crate) left: Option<Span>,
 }
 
+/// Wakes a consumer that sleeps, if slots were `abandoned` by somebody who does not receive: it may have
+/// waited for the first of them.
+pub(crate) fn tell_of_abandoned(segment: &Segment, abandoned: u64) {
+    if abandoned != 0 && wait::is_alert(segment, Side::Consumer) {
+        wait::ring(segment, Side::Consumer);
+    }
+}
+
 /// Finishes the work of a dead participant, the lock of whose entry the caller has, and frees the
 /// entry if nothing is left that needs a consumer.
 pub(crate) fn finish(segment: &Segment, locker: &Locker, index: usize) -> Finished {
@@ -178,6 +186,7 @@ pub(crate) fn finish(segment: &Segment, locker: &Locker, index: usize) -> Finish
     }
     let (settled, abandoned) = finish_intent(segment, locker, index);
     participant.count(Event::Abandoned, abandoned);
+    tell_of_abandoned(segment, abandoned);
     finished.abandoned = abandoned;
     if !settled {
         return finished;
@@ -218,6 +227,7 @@ const MOST_ASKED_AFTER: usize = 64;
 pub(crate) fn tidy_up(segment: &Segment, locker: &Locker, own: usize) -> Option<usize> {
     let used = segment.entries_used();
     let mut oldest: Option<(u64, usize)> = None;
+    let mut freed = false;
     let others = (1..used).map(|distance| (own + distance) % used);
     let in_use = others.filter(|&index| segment.participant(index).role().is_some());
     for index in in_use.take(MOST_ASKED_AFTER) {
@@ -227,14 +237,19 @@ pub(crate) fn tidy_up(segment: &Segment, locker: &Locker, own: usize) -> Option<
             continue;
         }
         segment.participant(index).note_adopted();
-        let left = finish(segment, locker, index).left;
+        let finished = finish(segment, locker, index);
         locker.unlock(segment, Place::Entry(index));
-        let first = left.map_or(u64::MAX, |span| span.first);
+        freed |= finished.freed;
+        let first = finished.left.map_or(u64::MAX, |span| span.first);
         if segment.geometry().consumer_sharing == Sharing::Shared
             && first < oldest.map_or(u64::MAX, |(first, _)| first)
         {
             oldest = Some((first, index));
         }
+    }
+    if freed && segment.geometry().consumer_sharing == Sharing::Shared {
+        // As in `finish_for_newcomer`.
+        raise_release_frontier(segment);
     }
     oldest.map(|(_, index)| index)
 }
@@ -350,11 +365,13 @@ pub(crate) fn finish_for_newcomer(
     let participant = segment.participant(index);
     let (settled, abandoned) = finish_intent(segment, locker, index);
     participant.count(Event::Abandoned, abandoned);
+    tell_of_abandoned(segment, abandoned);
     if !settled {
         return (false, None);
     }
-    let Some(hold) = participant.shown_hold() else { return (true, None) };
+    let hold = participant.shown_hold();
     if segment.geometry().consumer_sharing == Sharing::Exclusive {
+        let Some(hold) = hold else { return (true, None) };
         if is_behind_its_side(segment, hold) {
             participant.clear_hold();
             return (true, None);
@@ -365,6 +382,8 @@ pub(crate) fn finish_for_newcomer(
     match finish_hold(segment, locker, index, index) {
         Finish::Done { discarded } => {
             participant.count(Event::Discarded, discarded);
+            // Over what it held in vain, or had released and not announced.
+            raise_release_frontier(segment);
             (true, None)
         }
         Finish::Redeliver(adopted) if side == Side::Consumer => (true, Some(adopted)),
@@ -455,6 +474,100 @@ pub(crate) fn raise_release_frontier(segment: &Segment) {
                 return;
             }
             Err(other) => stands = other,
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests {
+    use super::*;
+    use crate::produce::Mode;
+    use crate::{Consumer, PriorityClass, Shared, UltraFastRing};
+
+    const NORMAL: PriorityClass = PriorityClass::Normal;
+
+    fn rings(ring: &UltraFastRing) -> u32 {
+        ring.segment().control().bell(Side::Consumer).rings.load(Ordering::Relaxed)
+    }
+
+    /// A ring in which a producer died that had claimed a position.
+    fn claimed_by_a_dead_producer() -> UltraFastRing {
+        let ring = UltraFastRing::new(8);
+        let mut dead = ring.producer().unwrap();
+        core::mem::forget(dead.reserve(1, NORMAL).unwrap());
+        let entry = &dead.entry;
+        entry.locker().unlock(entry.segment(), Place::Entry(entry.index()));
+        core::mem::forget(dead);
+        ring
+    }
+
+    fn die<S: Mode>(consumer: Consumer<S>) {
+        let entry = &consumer.entry;
+        entry.locker().unlock(entry.segment(), Place::Entry(entry.index()));
+        core::mem::forget(consumer);
+    }
+
+    #[test]
+    fn a_consumer_that_sleeps_is_told_of_slots_that_a_newcomer_or_a_repair_abandons() {
+        let finishes: [fn(&UltraFastRing); 2] = [
+            |ring| assert_eq!(ring.repair().unwrap().abandoned, 1),
+            |ring| core::mem::forget(ring.producer().unwrap()),
+        ];
+        for finish in finishes {
+            let ring = claimed_by_a_dead_producer();
+            wait::arm(ring.segment(), Side::Consumer);
+            let before = rings(&ring);
+            finish(&ring);
+            assert_ne!(rings(&ring), before);
+            // And of nothing else.
+            wait::arm(ring.segment(), Side::Consumer);
+            let before = rings(&ring);
+            finish_again(&ring);
+            assert_eq!(rings(&ring), before);
+        }
+    }
+
+    fn finish_again(ring: &UltraFastRing) {
+        assert_eq!(ring.repair().unwrap().abandoned, 0);
+        core::mem::forget(ring.producer().unwrap());
+    }
+
+    #[test]
+    fn a_consumer_that_sleeps_is_told_of_an_orphan_that_a_repair_abandons() {
+        let ring = claimed_by_a_dead_producer();
+        for index in 0..ring.segment().entries_used() {
+            ring.segment().participant(index).clear_intent();
+        }
+        wait::arm(ring.segment(), Side::Consumer);
+        let before = rings(&ring);
+        assert_eq!(ring.repair().unwrap().abandoned, 1);
+        assert_ne!(rings(&ring), before);
+    }
+
+    #[test]
+    fn a_newcomer_announces_what_a_dead_consumer_had_released_or_held_in_vain() {
+        let leaves: [fn(&mut Consumer<Shared>); 2] = [
+            |consumer| core::mem::forget(consumer.borrow().unwrap()),
+            |consumer| assert!(consumer.try_recv().is_ok()),
+        ];
+        // With entries to spare, and with none but what the dead one left.
+        for (participants, leave) in
+            [(8, leaves[0]), (8, leaves[1]), (2, leaves[0]), (2, leaves[1])]
+        {
+            let builder = UltraFastRing::builder().capacity(64).redelivery(Redelivery::Discard);
+            let ring = builder.participants(participants).heap().unwrap();
+            for _ in 0..2 {
+                ring.send_fast(b"x", NORMAL).unwrap();
+            }
+            let mut dead = ring.consumer().unwrap();
+            dead.try_recv().unwrap();
+            leave(&mut dead);
+            die(dead);
+            // As if it had announced nothing.
+            ring.segment().counters().consumer_tail.store(0, Ordering::Relaxed);
+            core::mem::forget(ring.producer().unwrap());
+            let positions = ring.positions();
+            assert_eq!((positions.consumer_head, positions.consumer_tail), (2, 2));
         }
     }
 }

@@ -9,7 +9,9 @@
 //! successor starts at `consumer_head`, and a hold at that very position says that the message
 //! there may have been seen. Its entry may be another one: then it reads the hold in its
 //! predecessor's, whoever has the lock of that, since the side's lock says that the predecessor is
-//! gone; shows what is marked in its own; and frees the other if it gets the lock.
+//! gone; shows what is marked in its own; and frees the other if it gets the lock. Where its predecessor
+//! held several, its own hold covers all of them that are not released, also when it reads one of them
+//! in place.
 
 use crate::protocol::{Mutation, Protocol, Turn, Ways};
 use crate::shared::{grant, has_credit, look_for_credit, write};
@@ -17,7 +19,13 @@ use crate::state::{At, Fate, NONE, Settled, State};
 
 /// What the one handle of an exclusive side may do.
 pub(crate) fn steps(turn: &mut Turn<'_>) {
-    if turn.protocol.is_producer(turn.who) { produce(turn) } else { consume(turn) }
+    if turn.protocol.is_producer(turn.who) {
+        produce(turn);
+    } else if turn.protocol.shape.span > 1 {
+        consume_spans(turn);
+    } else {
+        consume(turn);
+    }
 }
 
 fn produce(turn: &mut Turn<'_>) {
@@ -37,8 +45,20 @@ fn produce(turn: &mut Turn<'_>) {
     }
 }
 
+/// The first position that the hold of an entry does not mark, of those from `next` on; `next` or less
+/// if it marks nothing.
+fn marks_below(state: &State, entry: usize, next: u8) -> u8 {
+    let shown = state.participants[entry];
+    if shown.word == NONE || shown.end() <= next { 0 } else { shown.end() }
+}
+
 /// What a new exclusive consumer does first that has read `consumer_head`.
-pub(crate) fn begin(protocol: &Protocol, state: &State, me: usize) -> At {
+pub(crate) fn begin(protocol: &Protocol, state: &mut State, me: usize) -> At {
+    if protocol.shape.span > 1 {
+        // It remembers what to mark, too; its entry goes on to show it.
+        let next = state.participants[me].known;
+        state.participants[me].frontier = marks_below(state, me, next);
+    }
     let own = state.participants[me];
     let marked = own.word == own.known && state.settled(own.known) == Settled::Committed;
     match protocol.discard && marked {
@@ -73,7 +93,7 @@ pub(crate) fn succeed(turn: &mut Turn<'_>) {
             });
         }
         At::SucceedHold => turn.step("succeeds: reads its predecessor's hold", |state, me| {
-            let marked = state.participants[other].word == state.participants[me].known;
+            let marked = marks_below(state, other, state.participants[me].known) != 0;
             let unseen = protocol.is(Mutation::HoldReadUnderLock) && state.is_locked(other);
             state.participants[me].at = match marked && !unseen {
                 true => At::SucceedShow,
@@ -81,7 +101,11 @@ pub(crate) fn succeed(turn: &mut Turn<'_>) {
             };
         }),
         At::SucceedShow => turn.step("succeeds: shows what is marked itself", |state, me| {
-            state.participants[me].word = state.participants[me].known;
+            let next = state.participants[me].known;
+            let end = marks_below(state, other, next).max(marks_below(state, me, next));
+            // Nobody has freed the other meanwhile: it marks what is not released.
+            let end = end.max(next + 1);
+            (state.participants[me].word, state.participants[me].count) = (next, end - next);
             state.participants[me].at = At::SucceedClose;
         }),
         At::SucceedClose => turn.step("succeeds: frees the entry if it can", |state, me| {
@@ -209,6 +233,114 @@ fn consume(turn: &mut Turn<'_>) {
         }
         at => unreachable!("an exclusive consumer at {at:?}"),
     }
+}
+
+/// As `consume`, of a handle that borrows several at once, and marks several. Its private `frontier` is
+/// the first position that is not to be marked.
+fn consume_spans(turn: &mut Turn<'_>) {
+    let (protocol, before, me) = (turn.protocol, turn.before, *turn.me());
+    let marked = me.frontier > me.known;
+    match me.at {
+        At::Idle => {
+            match before.settled(me.known) {
+                Settled::Committed => {
+                    if protocol.ways != Ways::Borrow {
+                        turn.goes("sees a message, to copy", At::CopyRead);
+                    }
+                    // What is marked comes alone.
+                    let most = match protocol.ways {
+                        Ways::Copy => 0,
+                        _ if marked => 1,
+                        _ => protocol.shape.span.min(protocol.shape.positions - me.known),
+                    };
+                    for count in 1..=most {
+                        if before.settled(me.known + count - 1) != Settled::Committed {
+                            break;
+                        }
+                        turn.step("sees messages, to borrow", |state, me| {
+                            state.participants[me].scanned = count;
+                            state.participants[me].at = At::ShowHold;
+                        });
+                    }
+                }
+                Settled::Abandoned => turn.goes("sees an abandoned slot", At::Skip),
+                Settled::Later | Settled::NotYet => {}
+            }
+            turn.step("grants: stores the frontier", |state, _| state.grant(state.consumer_head));
+        }
+        At::CopyRead | At::CopyReturn => consume(turn),
+        At::CopyClaim => turn.step("moves the head: releases the copy", |state, me| {
+            let (position, intact) = (state.participants[me].known, state.participants[me].intact);
+            if marked {
+                state.redeliver(position, intact, Fate::Released);
+            } else {
+                state.deliver(position, intact, Fate::Released);
+            }
+            pass_several(state, me, 1);
+            state.participants[me].at = At::CopyReturn;
+        }),
+        At::Skip => turn.step("skips an abandoned slot", |state, me| {
+            state.release(state.participants[me].known);
+            pass_several(state, me, 1);
+            state.participants[me].at = At::Idle;
+        }),
+        At::ShowHold => turn.step("shows its hold, and what is marked", |state, me| {
+            let own = &mut state.participants[me];
+            let mut end = own.known + own.scanned;
+            if !protocol.is(Mutation::MarksNotCovered) {
+                end = end.max(own.frontier);
+            }
+            (own.word, own.count) = (own.known, end - own.known);
+            own.at = if marked { At::ReadMarked } else { At::Read };
+        }),
+        At::Read => turn.step("reads several in place", |state, me| {
+            let own = state.participants[me];
+            for position in own.known..own.known + own.scanned {
+                state.deliver(position, state.is_intact(position), Fate::Seen);
+            }
+            state.participants[me].at = At::Release;
+        }),
+        At::ReadMarked => turn.step("reads in place, marked", |state, me| {
+            let position = state.participants[me].known;
+            state.redeliver(position, state.is_intact(position), Fate::Seen);
+            state.participants[me].at = At::Release;
+        }),
+        At::Release | At::ForgotHold => {
+            if protocol.forgets && me.at == At::Release {
+                turn.goes("forgets its guard", At::ForgotHold);
+            }
+            turn.step("releases several: moves the head", |state, me| {
+                let own = state.participants[me];
+                for position in own.known..own.known + own.scanned {
+                    state.release(position);
+                }
+                pass_several(state, me, own.scanned);
+                state.participants[me].at = At::ClearHold;
+            });
+        }
+        At::ClearHold => {
+            turn.step("shows what is still marked, or clears its hold", |state, me| {
+                let own = &mut state.participants[me];
+                if own.frontier > own.known && !protocol.is(Mutation::MarksClearedWithHold) {
+                    (own.word, own.count) = (own.known, own.frontier - own.known);
+                } else {
+                    own.clear();
+                }
+                own.at = At::Idle;
+            })
+        }
+        at => unreachable!("an exclusive consumer at {at:?}"),
+    }
+}
+
+/// Goes on behind so many positions, and forgets the call, but not what is still to be marked.
+fn pass_several(state: &mut State, me: usize, count: u8) {
+    let own = &mut state.participants[me];
+    let frontier = own.frontier;
+    own.forget();
+    own.known += count;
+    own.frontier = if frontier > own.known { frontier } else { 0 };
+    state.consumer_head = own.known;
 }
 
 /// The next position, for a consumer and for its successors.

@@ -104,6 +104,10 @@ pub enum Mutation {
     ForgottenHoldCleared,
     /// A successor that drops what is marked clears the mark first.
     MarkClearedBeforeDrop,
+    /// A successor that reads one of several marked messages in place shows that one alone.
+    MarksNotCovered,
+    /// A successor that has read one of several marked messages in place clears its hold.
+    MarksClearedWithHold,
 }
 
 /// Ways of receiving.

@@ -84,7 +84,7 @@ pub(crate) fn stand_by(protocol: &Protocol, before: &State, steps: &mut Vec<Step
     let dead = before.participants[entry];
     let released = protocol.is_exclusive(entry)
         && !protocol.is_producer(entry)
-        && (dead.word < before.consumer_head || protocol.is(Mutation::FreedWithItsHold));
+        && (dead.end() <= before.consumer_head || protocol.is(Mutation::FreedWithItsHold));
     step(entry, "the bystander gives the lock back", &|state| {
         state.bystander = NONE;
         if dead.word == NONE || released {

@@ -48,6 +48,7 @@ pub fn cases() -> Vec<Case> {
         shared(1, 1).deaths(3).discarding(),
         Protocol::exclusive().deaths(3).forgetful().discarding(),
         Protocol::exclusive().spare_entry().deaths(2).bystander(),
+        Protocol::exclusive().deaths(3).spans(2).forgetful(),
         shared(1, 1).deaths(2).producers_grant(),
     ];
     let quick = vec![
@@ -69,6 +70,8 @@ pub fn cases() -> Vec<Case> {
         shared(1, 1).deaths(2).spans(3).positions(6),
         shared(2, 1).exclusive_consumer().spare_entry().deaths(1).bystander().forgetful(),
         Protocol::exclusive().spare_entry().deaths(2).bystander().forgetful().discarding(),
+        Protocol::exclusive().deaths(3).spans(3).positions(6).forgetful(),
+        Protocol::exclusive().spare_entry().deaths(2).spans(2).bystander().forgetful(),
         shared(1, 1).deaths(1).changing_roles(),
     ];
     let full = vec![
@@ -147,6 +150,8 @@ pub fn mistakes() -> Vec<Mistake> {
         (FreedWithItsHold, Protocol::exclusive().spare_entry().deaths(1).bystander()),
         (ForgottenHoldCleared, Protocol::exclusive().deaths(1).forgetful()),
         (MarkClearedBeforeDrop, Protocol::exclusive().deaths(2).discarding()),
+        (MarksNotCovered, Protocol::exclusive().deaths(2).spans(2)),
+        (MarksClearedWithHold, Protocol::exclusive().deaths(2).spans(2)),
         (VacatedUnasked, shared(2, 1).deaths(2).changing_roles().staying().positions(2).ways(Ways::Borrow)),
         (RoleChangedUnfinished, shared(1, 1).deaths(1).changing_roles()),
         (ProducerTakesHold, shared(1, 1).deaths(1).changing_roles()),

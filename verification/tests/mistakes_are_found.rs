@@ -46,6 +46,8 @@ fn mistakes_are_found_by_the_promise_that_they_break() {
         Mutation::FreedWithItsHold,
         Mutation::ForgottenHoldCleared,
         Mutation::MarkClearedBeforeDrop,
+        Mutation::MarksNotCovered,
+        Mutation::MarksClearedWithHold,
     ] {
         assert!(breaks(unmarked, Violation::DeliveredTwice), "{unmarked:?}: a mark is lost");
     }

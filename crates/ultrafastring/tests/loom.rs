@@ -196,13 +196,11 @@ fn what_an_exclusive_consumer_reads_in_place_is_not_overwritten() {
 fn two_producers_and_two_consumers_pass_each_message_once() {
     check(|| {
         let ring = two_slots().heap().unwrap();
-        let sending: Vec<_> = (1..=2)
-            .map(|number| {
-                let mut producer = ring.producer().unwrap();
-                spawn(move || send_all(&mut producer, [number]))
-            })
-            .collect();
+        // All are there before anything is sent: what a newcomer looks at is in scenes of its own.
+        let producers = [1, 2].map(|number| (number, ring.producer().unwrap()));
         let (mut first, mut second) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        let sending = producers
+            .map(|(number, mut producer)| spawn(move || send_all(&mut producer, [number])));
         let receiving = spawn(move || receive_some(&mut second, 1));
         let mut seen = receive_some(&mut first, 1);
         let other = receiving.join().unwrap();

@@ -3,7 +3,9 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=native");
-    for peer in ["dpdk", "moodycamel_spsc", "moodycamel_mpmc", "boost_lockfree", "boost_ipc"] {
+    for peer in
+        ["dpdk", "moodycamel_spsc", "moodycamel_mpmc", "boost_lockfree", "boost_ipc", "tables"]
+    {
         println!("cargo:rustc-check-cfg=cfg(has_{peer})");
     }
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
@@ -14,6 +16,25 @@ fn main() {
     }
     #[cfg(feature = "native")]
     native();
+    #[cfg(feature = "c")]
+    own_from_c();
+}
+
+/// The ring's own library for C, as it is installed.
+#[cfg(feature = "c")]
+fn own_from_c() {
+    println!("cargo:rerun-if-env-changed=UFR_C_PREFIX");
+    let Ok(prefix) = std::env::var("UFR_C_PREFIX") else {
+        println!("cargo:warning=the feature `c` needs UFR_C_PREFIX: see `crates/versus/run`");
+        std::process::exit(1);
+    };
+    println!("cargo:rerun-if-changed={prefix}/include/ultrafastring.h");
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(3).include(format!("{prefix}/include"));
+    build.file("native/own_c.cpp").compile("versus_own_c");
+    println!("cargo:rustc-link-search=native={prefix}/lib");
+    println!("cargo:rustc-link-lib=dylib=ultrafastring");
+    println!("cargo:rustc-link-arg-bins=-Wl,-rpath,{prefix}/lib");
 }
 
 #[cfg(feature = "native")]
@@ -40,6 +61,10 @@ fn native() {
         match built {
             Ok(()) => {
                 println!("cargo:rustc-cfg=has_{peer}");
+                if peer != "boost_ipc" {
+                    // At least one of those that have a table: see `src/native/tables.rs`.
+                    println!("cargo:rustc-cfg=has_tables");
+                }
                 for library in libraries {
                     println!("cargo:rustc-link-lib={library}");
                 }
@@ -59,6 +84,7 @@ fn native() {
         match build.file("native/dpdk.cpp").try_compile("versus_dpdk") {
             Ok(()) => {
                 println!("cargo:rustc-cfg=has_dpdk");
+                println!("cargo:rustc-cfg=has_tables");
                 println!("cargo:rustc-link-lib=rte_ring");
                 println!("cargo:rustc-link-lib=rte_eal");
             }

@@ -7,12 +7,14 @@
 //! | [`during`] | the same while another thread changes it, in the midst of the calls |
 //! | [`sequences`] | sequences of all calls, those included that wait, by handles that come, leave and die; beside a peer that writes garbage, or beside none |
 //!
-//! None of them says what must come out of a segment that others write garbage into: nothing read from
-//! it means anything. They say that every call comes back, that nothing panics (with overflow checks),
-//! and that the address sanitizer sees no access out of bounds. Where nobody writes garbage,
-//! `sequences` says of each call what it must have come to.
+//! None of them says what must come out of a segment that others write garbage into: nothing read
+//! from it means anything. They say that every call comes back, that nothing panics (with overflow
+//! checks), and that the address sanitizer sees no access out of bounds. Where nobody writes
+//! garbage, `sequences` says of each call what it must have come to.
 
 mod sequences;
+#[path = "../../crates/ultrafastring/tests/common/shapes.rs"]
+mod shapes;
 
 pub use sequences::sequences;
 
@@ -24,11 +26,12 @@ use std::sync::mpsc::{Receiver as Results, Sender as Orders, channel};
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
+use shapes::{NAMES, Shape, of_each_shape};
 use tempfile::TempDir;
 use ultrafastring::layout::LAYOUT_VERSION;
 use ultrafastring::{
-    Builder, Consumer, Exclusive, INLINE_SIZE, Page, PriorityClass, Producer, Redelivery, Shared,
-    Sharing, Timestamps, UltraFastRing,
+    Builder, Consumer, INLINE_SIZE, Page, PriorityClass, Producer, Redelivery, Slow, Start,
+    Timestamps, UltraFastRing,
 };
 
 /// The most calls in one input.
@@ -40,16 +43,27 @@ const LARGEST: usize = 300;
 
 /// How a ring is made.
 #[derive(Arbitrary, Debug, Clone, Copy)]
-struct Shape {
+struct Making {
     capacity: u8,
     participants: u8,
-    exclusive: [bool; 2],
+    shape: [u8; 2],
     timestamps: u8,
     discard: bool,
     credit: u8,
 }
 
-impl Shape {
+/// Where an input says of which shape its ring is.
+const SHAPE_AT: usize = 2;
+
+/// Has an input speak of a ring of the shape with this name.
+pub fn choose(input: &mut [u8], shape: &str) {
+    let place = NAMES.iter().position(|it| *it == shape).expect("a shape of the list") as u8;
+    // The reverse of `Making::of`.
+    let sides = !(place % 4);
+    input[SHAPE_AT..][..2].copy_from_slice(&[(sides >> 1) & 1 | (place / 4) << 1, sides & 1]);
+}
+
+impl Making {
     fn capacity(self) -> usize {
         1 << (self.capacity % 4)
     }
@@ -58,16 +72,21 @@ impl Shape {
         u64::from(self.credit) % self.capacity() as u64 + 1
     }
 
-    fn builder(self) -> Builder {
+    /// Of a function of each shape, that of the shape that this is about: by a bit for each of the
+    /// first four's sides, and the others, with groups, beyond.
+    fn of<F: Copy>(self, functions: [F; NAMES.len()]) -> F {
+        let [producers, consumers] = self.shape.map(usize::from);
+        let sides = 2 * (!producers & 1) + (!consumers & 1);
+        functions[(sides + 4 * (producers >> 1)) % NAMES.len()]
+    }
+
+    fn builder<S: Shape>(self) -> Builder {
         let capacity = self.capacity();
-        let sharing = |exclusive| if exclusive { Sharing::Exclusive } else { Sharing::Shared };
-        Builder::new()
+        S::builder()
             // A name from the command line is looked for with each handle.
             .participant_name("fuzz")
             .capacity(capacity)
             .participants(usize::from(self.participants % 5) + 1)
-            .producer_side(sharing(self.exclusive[0]))
-            .consumer_side(sharing(self.exclusive[1]))
             .timestamps(
                 [Timestamps::Every, Timestamps::Off, Timestamps::OneIn(2)]
                     [usize::from(self.timestamps % 3)],
@@ -77,8 +96,8 @@ impl Shape {
             .max_message(if self.has_side_buffers() { LARGEST } else { INLINE_SIZE })
     }
 
-    /// Said by a bit that is free elsewhere, so that inputs from before there were side buffers mean
-    /// what they did.
+    /// Said by a bit that is free elsewhere, so that inputs from before there were side buffers
+    /// mean what they did.
     fn has_side_buffers(self) -> bool {
         self.participants & 0x80 != 0
     }
@@ -127,7 +146,7 @@ impl Word {
 /// Where garbage is written.
 #[derive(Arbitrary, Debug, Clone, Copy)]
 enum Spot {
-    /// One of the four counters.
+    /// One of the four counters; where there are groups, of those of two, or their gates.
     Counter(u8),
     /// Entries used, side locks, and what lies beside them.
     Control(u8),
@@ -140,24 +159,65 @@ enum Spot {
 }
 
 impl Spot {
-    /// Number of the word in a segment of `words` words and `slots` slots, which lie at its end.
-    fn place(self, words: usize, slots: usize) -> usize {
-        const LEADING: [usize; 8] = [0, 1, 16, 24, 0, 1, 16, 24];
+    /// Number of the word in such a segment.
+    fn place(self, places: Places) -> usize {
+        // State, lock, group, intent and hold.
+        const LEADING: [usize; 8] = [0, 1, 16, 24, 0, 6, 16, 24];
         let place = match self {
-            Self::Counter(which) => 512 + 16 * usize::from(which % 4),
+            Self::Counter(which) => {
+                let which = usize::from(which) % if places.joinable { 12 } else { 4 };
+                match which {
+                    // A lane's counters, and a cursor's.
+                    0 | 1 => 512 + 16 * which,
+                    2 | 3 => places.cursors + 16 * (which - 2),
+                    // The second cursor, the window, and of two rows the gates and the settings.
+                    4 | 5 => places.cursors + 32 + 16 * (which - 4),
+                    6 | 7 => 512 + 32,
+                    _ => places.groups + 64 * (which % 2) + 8 * ((which - 8) / 2),
+                }
+            }
             Self::Control(which) => 576 + usize::from(which % 8),
             Self::Entry(entry, word) => {
                 let word = usize::from(word);
-                1024 + 128 * usize::from(entry % 5)
+                places.entries
+                    + 128 * usize::from(entry % 5)
                     + if word < 128 { LEADING[word % 8] } else { word % 128 }
             }
             Self::Slot(slot, word) => {
-                // Slots begin on a page, and fill less than one with their side buffers.
-                words - 512 + 8 * (usize::from(slot) % slots) + usize::from(word % 8)
+                places.slots + 8 * (usize::from(slot) % places.capacity) + usize::from(word % 8)
             }
             Self::Any(word) => word.into(),
         };
-        place % words
+        place % places.words
+    }
+}
+
+/// Where in a segment what lies, in words.
+#[derive(Clone, Copy)]
+struct Places {
+    words: usize,
+    groups: usize,
+    cursors: usize,
+    entries: usize,
+    slots: usize,
+    capacity: usize,
+    joinable: bool,
+}
+
+impl Places {
+    fn of(ring: &UltraFastRing, words: usize) -> Self {
+        let of = |name: &str| {
+            ring.areas().find(|area| area.name == name).expect("each ring has it").offset / 8
+        };
+        Self {
+            words,
+            groups: of("groups"),
+            cursors: of("cursors"),
+            entries: of("participants"),
+            slots: of("slots"),
+            capacity: ring.capacity(),
+            joinable: ring.settings().groups != 0,
+        }
     }
 }
 
@@ -184,64 +244,62 @@ enum Step {
     RingReceive,
 }
 
-enum Sender {
-    Shared(Producer<Shared>),
-    Exclusive(Producer<Exclusive>),
-}
-
-enum Receiver {
-    Shared(Consumer<Shared>),
-    Exclusive(Consumer<Exclusive>),
-}
-
-/// Calls `$work` with the handle, whatever its kind.
-macro_rules! with {
-    ($kind:ident, $handle:expr, $name:ident => $work:expr) => {
-        match $handle {
-            Some($kind::Shared($name)) => $work,
-            Some($kind::Exclusive($name)) => $work,
-            None => {}
-        }
-    };
-}
-
 /// A ring, and handles of an honest process.
-struct Stage {
-    ring: UltraFastRing,
-    senders: [Option<Sender>; 2],
-    receivers: [Option<Receiver>; 2],
+struct Stage<'a, S: Shape> {
+    ring: &'a UltraFastRing,
+    senders: [Option<Producer<S::Producers>>; 2],
+    receivers: [Option<Consumer<S::Consumers>>; 2],
+    /// Members of a second group, and of one that may be evicted.
+    others: [Option<Consumer>; 2],
 }
 
-impl Stage {
-    fn new(ring: UltraFastRing) -> Self {
-        let mut stage = Self { ring, senders: [None, None], receivers: [None, None] };
+impl<'a, S: Shape> Stage<'a, S> {
+    fn new(ring: &'a UltraFastRing) -> Self {
+        let (senders, receivers, others) = ([None, None], [None, None], [None, None]);
+        let mut stage = Self { ring, senders, receivers, others };
         stage.change(0);
         stage.change(2);
         stage
-    }
-
-    fn sender(ring: &UltraFastRing) -> Option<Sender> {
-        match ring.producer_side() {
-            Sharing::Shared => ring.producer().ok().map(Sender::Shared),
-            Sharing::Exclusive => ring.exclusive_producer().ok().map(Sender::Exclusive),
-        }
-    }
-
-    fn receiver(ring: &UltraFastRing) -> Option<Receiver> {
-        match ring.consumer_side() {
-            Sharing::Shared => ring.consumer().ok().map(Receiver::Shared),
-            Sharing::Exclusive => ring.exclusive_consumer().ok().map(Receiver::Exclusive),
-        }
     }
 
     fn change(&mut self, which: u8) {
         let which = usize::from(which % 4);
         if which < 2 {
             let sender = &mut self.senders[which];
-            *sender = if sender.is_some() { None } else { Self::sender(&self.ring) };
+            *sender = if sender.is_some() { None } else { S::try_producer(self.ring) };
         } else {
             let receiver = &mut self.receivers[which - 2];
-            *receiver = if receiver.is_some() { None } else { Self::receiver(&self.ring) };
+            *receiver = if receiver.is_some() { None } else { S::try_consumer(self.ring) };
+            self.change_other(which - 2);
+        }
+    }
+
+    /// The same of a member of another group.
+    fn change_other(&mut self, which: usize) {
+        if S::groups().is_empty() {
+            return;
+        }
+        let other = &mut self.others[which];
+        *other = match (other.take(), which) {
+            (Some(_), _) => None,
+            (None, 0) => S::groups().get(1).and_then(|name| self.ring.join(name).consumer().ok()),
+            (None, _) => {
+                let slow = Slow::Evict { after: Duration::ZERO };
+                self.ring.join("evicted").start(Start::Oldest).slow(slow).consumer().ok()
+            }
+        };
+    }
+
+    /// They receive as the step before did.
+    fn call_others(&mut self, room: u8) {
+        for other in self.others.iter_mut().flatten() {
+            let mut vec = Vec::new();
+            if let Ok(about) = other.try_recv_into(&mut vec) {
+                assert_eq!(about.size, vec.len());
+            }
+            if room.is_multiple_of(3) {
+                drop(other.try_borrow());
+            }
         }
     }
 
@@ -255,35 +313,39 @@ impl Stage {
         };
         let mut buffer = [0; 48];
         match step {
-            Step::Send(which, of, size) => with!(Sender, &mut self.senders[usize::from(which)],
-                it => drop(it.send_fast(&data[..size_of(size)], class(of)))),
+            Step::Send(which, of, size) => {
+                if let Some(it) = &mut self.senders[usize::from(which)] {
+                    let _ = it.send_fast(&data[..size_of(size)], class(of));
+                }
+            }
             Step::SendBatch(which, count) => {
-                with!(Sender, &mut self.senders[usize::from(which)], it => {
+                if let Some(it) = &mut self.senders[usize::from(which)] {
                     let mut messages = [&data[..7]; 16];
                     if max > INLINE_SIZE && count % 3 == 0 {
                         // A header may say any size.
                         messages[1] = &data[..max.min(data.len())];
                     }
                     let _ = it.send_batch(&messages[..usize::from(count % 17)], class(count));
-                });
+                }
             }
             Step::Reserve(which, what, size) => {
-                with!(Sender, &mut self.senders[usize::from(which)], it => {
-                    if let Ok(mut guard) = it.reserve(size_of(size), class(what)) {
-                        guard.write_at(0, &data[..guard.len()]);
-                        match what % 3 {
-                            0 => guard.commit(),
-                            1 => guard.cancel(),
-                            _ => std::mem::forget(guard),
-                        }
+                if let Some(it) = &mut self.senders[usize::from(which)]
+                    && let Ok(mut guard) = it.try_reserve(size_of(size), class(what))
+                {
+                    guard.write_at(0, &data[..guard.len()]);
+                    match what % 3 {
+                        0 => guard.commit(),
+                        1 => guard.cancel(),
+                        _ => std::mem::forget(guard),
                     }
-                });
+                }
             }
             Step::Receive(which, room) => {
-                with!(Receiver, &mut self.receivers[usize::from(which)], it => {
+                self.call_others(room);
+                if let Some(it) = &mut self.receivers[usize::from(which)] {
                     if max > INLINE_SIZE && room % 2 == 0 {
                         let mut vec = Vec::new();
-                        if let Ok(about) = it.recv_into(&mut vec) {
+                        if let Ok(about) = it.try_recv_into(&mut vec) {
                             assert!(about.size == vec.len() && vec.len() <= max);
                         }
                         return;
@@ -292,38 +354,42 @@ impl Stage {
                     if let Ok((size, ..)) = it.recv_fast(&mut buffer[..room]) {
                         assert!(size <= room && size <= max, "{size} bytes in {room}");
                     }
-                });
+                }
             }
             Step::ReceiveBatch(which, count) => {
-                with!(Receiver, &mut self.receivers[usize::from(which)], it => {
+                if let Some(it) = &mut self.receivers[usize::from(which)] {
                     let mut buffers = [[0; 24]; 16];
                     let buffers = &mut buffers[..usize::from(count % 17)];
                     let most = buffers.len();
                     if let Ok(batch) = it.recv_batch(buffers) {
                         assert!(batch.len() <= most && batch.iter().all(|about| about.size <= 24));
                     }
-                });
+                }
             }
             Step::Borrow(which, forget) => {
-                with!(Receiver, &mut self.receivers[usize::from(which)], it => {
-                    if let Ok(guard) = it.borrow() {
-                        assert!(guard.len() <= max);
-                        assert_eq!(guard.to_vec().len(), guard.len());
-                        if forget {
-                            std::mem::forget(guard);
-                        }
+                if let Some(it) = &mut self.receivers[usize::from(which)]
+                    && let Ok(guard) = it.try_borrow()
+                {
+                    assert!(guard.len() <= max);
+                    assert_eq!(guard.to_vec().len(), guard.len());
+                    if forget {
+                        std::mem::forget(guard);
                     }
-                });
+                }
             }
             Step::Flush(which) if which % 4 < 2 => {
-                with!(Sender, &mut self.senders[usize::from(which % 2)], it => it.flush());
+                if let Some(it) = &mut self.senders[usize::from(which % 2)] {
+                    it.flush();
+                }
             }
             Step::Flush(which) => {
-                with!(Receiver, &mut self.receivers[usize::from(which % 2)], it => it.flush());
+                if let Some(it) = &mut self.receivers[usize::from(which % 2)] {
+                    it.flush();
+                }
             }
             Step::Change(which) => self.change(which),
             Step::Wait(which) => {
-                with!(Receiver, &mut self.receivers[usize::from(which)], it => {
+                if let Some(it) = &mut self.receivers[usize::from(which)] {
                     for _ in 0..4 * 8 {
                         if it.try_recv().is_ok() {
                             break;
@@ -334,18 +400,24 @@ impl Stage {
                             std::thread::sleep(std::time::Duration::from_micros(10));
                         }
                     }
-                });
+                }
             }
             Step::Look => {
                 let _ = (self.ring.stats(), self.ring.len(), self.ring.positions());
                 self.ring.participants().for_each(|it| {
                     assert!(!it.name.as_str().contains(char::is_control));
                 });
+                for group in self.ring.groups() {
+                    assert!(!group.name.as_str().contains(char::is_control));
+                }
                 if let Ok(findings) = self.ring.examine() {
                     findings.iter().for_each(|finding| drop(finding.to_string()));
                 }
             }
-            Step::Repair => drop(self.ring.repair()),
+            Step::Repair => {
+                drop(self.ring.repair());
+                let _ = self.ring.remove_group("evicted");
+            }
             Step::RingSend => {
                 let _ = self.ring.send_fast(&data[..max.min(41) - 1], class(step_number(step)));
             }
@@ -373,22 +445,25 @@ enum Write {
 #[derive(Clone, Copy)]
 struct Memory {
     words: &'static [AtomicU64],
-    slots: usize,
+    places: Places,
 }
 
 impl Memory {
     fn write(self, write: Write) {
         match write {
             Write::Word(spot, word) => {
-                let there = &self.words[spot.place(self.words.len(), self.slots)];
+                let there = &self.words[spot.place(self.places)];
                 there.store(word.value(there.load(Ordering::Relaxed)), Ordering::Relaxed);
             }
             Write::Chase(abandoned) => {
-                let place = |spot: Spot| spot.place(self.words.len(), self.slots);
+                let place = |spot: Spot| spot.place(self.places);
                 let head = self.words[place(Spot::Counter(2))].load(Ordering::Relaxed);
-                for ahead in 0..self.slots as u64 {
+                // A group's says its generation too.
+                let head = if self.places.joinable { head % (1 << 57) } else { head };
+                let slots = self.places.capacity as u64;
+                for ahead in 0..slots {
                     let position = head.wrapping_add(ahead);
-                    let slot = place(Spot::Slot((position % self.slots as u64) as u8, 0));
+                    let slot = place(Spot::Slot((position % slots) as u8, 0));
                     let sequence = position.wrapping_add(1) | u64::from(abandoned) << 63;
                     self.words[slot].store(sequence, Ordering::Relaxed);
                 }
@@ -398,7 +473,12 @@ impl Memory {
 
     /// Gives the lock of an entry back, as the kernel does for a process that is gone.
     fn unlock_entry(self, entry: usize) {
-        self.words[1024 + 128 * entry + 1].store(0, Ordering::Relaxed);
+        self.words[self.places.entries + 128 * entry + 1].store(0, Ordering::Relaxed);
+    }
+
+    /// The same of the only member of the first group.
+    fn unlock_member(self) {
+        self.words[self.places.groups + 11].store(0, Ordering::Relaxed);
     }
 
     /// The same of an exclusive side's.
@@ -410,8 +490,10 @@ impl Memory {
 thread_local! {
     /// Pages that one ring after the other is made in.
     static PAGES: Cell<*mut [Page]> = Cell::new(std::ptr::from_mut(vec![Page::ZERO; 16].leak()));
-    /// Pages of rings that threads may still look at for a moment, and since when they are done with.
-    static RESTING: RefCell<VecDeque<(Instant, *mut [Page])>> = const { RefCell::new(VecDeque::new()) };
+    /// Pages of rings that threads may still look at for a moment, and since when they are done
+    /// with.
+    static RESTING: RefCell<VecDeque<(Instant, *mut [Page])>> =
+        const { RefCell::new(VecDeque::new()) };
 }
 
 /// How long pages rest: longer than anybody sleeps.
@@ -441,21 +523,26 @@ fn lay_to_rest(pages: *mut [Page]) {
 
 fn lend_in(builder: &Builder, memory: *mut [Page]) -> Option<(UltraFastRing, Memory)> {
     let pages = builder.pages();
-    // SAFETY: leaked by the callers, and the ring that was made in it before is gone with its handles.
+    // SAFETY: leaked by the callers, and the ring that was made in it before is gone with its
+    // handles.
     let ring = builder.lent(unsafe { &mut (&mut *memory)[..pages] }).ok()?;
     // SAFETY: as long as the pages, and aligned as they are. The ring has turned its reference
     // into shared atomics, and so are these.
     let words = unsafe { std::slice::from_raw_parts(memory.cast::<AtomicU64>(), pages * 512) };
-    let slots = ring.capacity();
-    Some((ring, Memory { words, slots }))
+    let places = Places::of(&ring, words.len());
+    Some((ring, Memory { words, places }))
 }
 
 /// Calls over a segment that is changed between them.
 pub fn calls(bytes: &[u8]) {
     let mut input = Unstructured::new(bytes);
-    let Ok(shape) = Shape::arbitrary(&mut input) else { return };
-    let Some((ring, memory)) = lend(&shape.builder()) else { return };
-    let mut stage = Stage::new(ring);
+    let Ok(making) = Making::arbitrary(&mut input) else { return };
+    making.of(of_each_shape!(calls_on))(making, input);
+}
+
+fn calls_on<S: Shape>(making: Making, mut input: Unstructured<'_>) {
+    let Some((ring, memory)) = lend(&making.builder::<S>()) else { return };
+    let mut stage = Stage::<S>::new(&ring);
     for _ in 0..MOST_STEPS {
         if input.is_empty() {
             break;
@@ -529,8 +616,12 @@ impl Scribbler {
 /// Calls while another thread changes the segment in their midst.
 pub fn during(bytes: &[u8]) {
     let mut input = Unstructured::new(bytes);
-    let Ok(shape) = Shape::arbitrary(&mut input) else { return };
-    let Some((ring, memory)) = lend(&shape.builder()) else { return };
+    let Ok(making) = Making::arbitrary(&mut input) else { return };
+    making.of(of_each_shape!(during_on))(making, input);
+}
+
+fn during_on<S: Shape>(making: Making, mut input: Unstructured<'_>) {
+    let Some((ring, memory)) = lend(&making.builder::<S>()) else { return };
     let (mut steps, mut writes) = (Vec::new(), Vec::new());
     for _ in 0..MOST_STEPS {
         if input.is_empty() {
@@ -544,7 +635,7 @@ pub fn during(bytes: &[u8]) {
     }
     SCRIBBLER.with(|scribbler| {
         scribbler.during(memory, writes, || {
-            let mut stage = Stage::new(ring);
+            let mut stage = Stage::<S>::new(&ring);
             for _ in 0..4 {
                 steps.iter().for_each(|&step| stage.call(step));
             }
@@ -558,13 +649,13 @@ enum Contents<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
     /// A ring's file with words of its header, or of the rest, changed.
-    Ring(Shape, Vec<(bool, Spot, u8, Word)>, Option<i16>),
+    Ring(Making, Vec<(bool, Spot, u8, Word)>, Option<i16>),
 }
 
 /// Puts the lock file beside a file of these bytes that it names, if it is long enough to name one:
 /// without it a file is refused for that alone.
 fn write_lock_file(directory: &std::path::Path, bytes: &[u8]) {
-    let Some(identity) = bytes.get(8 * 25..).and_then(<[u8]>::first_chunk) else { return };
+    let Some(identity) = bytes.get(8 * 4..).and_then(<[u8]>::first_chunk) else { return };
     let identity = u64::from_ne_bytes(*identity);
     let words = [u64::from_le_bytes(*b"UFRlock\0"), LAYOUT_VERSION.into(), identity, 0];
     let path = directory.join(format!(".ufr-x.lock-{identity:016x}"));
@@ -596,19 +687,25 @@ pub fn open(bytes: &[u8]) {
                 std::fs::write(&path, bytes).expect("a file");
                 write_lock_file(directory.path(), bytes);
             }
-            Contents::Ring(shape, changes, longer) => {
-                let Ok(ring) = shape.builder().directory(directory.path()).create("x") else {
-                    return;
-                };
-                let slots = ring.capacity();
-                drop(ring);
+            Contents::Ring(making, changes, longer) => {
+                let like = making.of(of_each_shape!(builder_of))(making);
+                let Ok(ring) = like.directory(directory.path()).create("x") else { return };
                 let mut bytes = std::fs::read(&path).expect("the ring's file");
-                let words = bytes.len() / 8;
+                let places = Places::of(&ring, bytes.len() / 8);
+                drop(ring);
                 for (in_header, spot, place, word) in changes {
-                    let place =
-                        if in_header { usize::from(place % 32) } else { spot.place(words, slots) };
+                    let aligned = in_header && place >= 128;
+                    let place = match usize::from(place % 80) {
+                        _ if !in_header => spot.place(places),
+                        // The terms of the lane.
+                        place @ 64.. => 560 + (place - 64),
+                        place => place,
+                    };
                     let bytes = bytes[8 * place..].first_chunk_mut().expect("within the file");
-                    *bytes = word.value(u64::from_le_bytes(*bytes)).to_le_bytes();
+                    let value = word.value(u64::from_le_bytes(*bytes));
+                    // Else hardly any area would lie elsewhere and be sound.
+                    let value = if aligned { value % 512 * 128 } else { value };
+                    *bytes = value.to_le_bytes();
                 }
                 if let Some(longer) = longer {
                     bytes.resize(bytes.len().saturating_add_signed(longer.into()), 0);
@@ -617,18 +714,53 @@ pub fn open(bytes: &[u8]) {
             }
         }
         if let Ok(ring) = builder.open("x") {
-            let mut stage = Stage::new(ring);
-            for step in [
-                Step::Send(false, 2, 8),
-                Step::Receive(false, 40),
-                Step::Wait(false),
-                Step::Borrow(false, false),
-                Step::SendBatch(false, 9),
-                Step::Look,
-                Step::Repair,
-            ] {
-                stage.call(step);
+            // Of whatever shape it is by now, if of any.
+            let is_of_one = of_each_shape!(use_if_of).into_iter().any(|use_if_of| use_if_of(&ring));
+            if !is_of_one {
+                let _ = (ring.examine(), ring.repair());
             }
         }
     });
+}
+
+fn builder_of<S: Shape>(making: Making) -> Builder {
+    making.builder::<S>()
+}
+
+/// Calls of several kinds, if handles can be had as of this shape; says whether they can.
+fn use_if_of<S: Shape>(ring: &UltraFastRing) -> bool {
+    let mut stage = Stage::<S>::new(ring);
+    let is_of_it = stage.senders[0].is_some() || stage.receivers[0].is_some();
+    if is_of_it {
+        for step in [
+            Step::Send(false, 2, 8),
+            Step::Receive(false, 40),
+            Step::Wait(false),
+            Step::Borrow(false, false),
+            Step::SendBatch(false, 9),
+            Step::Look,
+            Step::Repair,
+        ] {
+            stage.call(step);
+        }
+    }
+    is_of_it
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_speaks_of_the_shape_that_was_chosen_for_it() {
+        fn name_of<S: Shape>() -> &'static str {
+            S::NAME
+        }
+        for name in NAMES {
+            let mut input = [0xa5; 64];
+            choose(&mut input, name);
+            let making = Making::arbitrary(&mut Unstructured::new(&input)).unwrap();
+            assert_eq!(making.of(of_each_shape!(name_of))(), *name);
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! Sequences of calls, those included that wait, by handles that come, leave and die.
 //!
 //! In honest company nobody writes garbage, and a plain queue ([`Model`]) says what each call must
-//! have come to: nothing lost, nothing twice but marked, all in order, no wait over before its time, and
-//! after a death everything that was committed still there. Otherwise a peer writes garbage between
-//! the calls or in their midst, and calls must do no more than come back: the fuzzer's build counts how
-//! often each looks at the segment, and one that does so too often is a finding.
+//! have come to: nothing lost, nothing twice but marked, all in order, no wait over before its
+//! time, and after a death everything that was committed still there. Otherwise a peer writes
+//! garbage between the calls or in their midst, and calls must do no more than come back: the
+//! fuzzer's build counts how often each looks at the segment, and one that does so too often is a
+//! finding.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,32 +14,33 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use ultrafastring::{
-    AsyncConsumer, AsyncProducer, Builder, INLINE_SIZE, PriorityClass, Readiness, Received,
-    RecvError, Redelivery, SendError, Sharing, UltraFastRing, Wait, WaitStrategy, wait_any,
+    AsyncConsumer, AsyncProducer, Consumer, INLINE_SIZE, PriorityClass, Producer, Readiness,
+    Received, RecvError, Redelivery, SendError, UltraFastRing, Wait, WaitStrategy, wait_any,
 };
 
-use crate::{LARGEST, MOST_STEPS, Memory, Receiver, SCRIBBLER, Sender, Shape, Spot, Word, Write};
+use crate::shapes::{Shape, of_each_shape};
+use crate::{LARGEST, MOST_STEPS, Making, Memory, SCRIBBLER, Spot, Word, Write};
 
 /// Handles of each side at a time.
 const HANDLES: usize = 2;
 
-/// Entries of the table in honest company: for all handles, those of the calls on the ring, those at
-/// the end, and some of the dead.
+/// Entries of the table in honest company: for all handles, those of the calls on the ring, those
+/// at the end, and some of the dead.
 const ENTRIES: usize = 12;
 
 /// Bytes of a message that say which it is.
 const NUMBER: usize = 8;
 
-/// Looks that any call may take, whatever a peer does. A call may be led elsewhere a few thousand times
-/// and look a few dozen times in each; one that begins again and again takes more than ten times as
-/// many.
+/// Looks that any call may take, whatever a peer does. A call may be led elsewhere a few thousand
+/// times and look a few dozen times in each; one that begins again and again takes more than ten
+/// times as many.
 const MOST_LOOKS: u64 = 400_000;
 
 /// And more for each microsecond that it was told to wait.
 const LOOKS_PER_MICROSECOND: u64 = 500;
 
-/// How often something is tried that must come to be in the end. Elsewhere than in the fuzzer's build a
-/// handle has to be stuck for 100 microseconds before it looks around.
+/// How often something is tried that must come to be in the end. Elsewhere than in the fuzzer's
+/// build a handle has to be stuck for 100 microseconds before it looks around.
 const TRIES: u32 = if cfg!(fuzzing) { 256 } else { 1 << 15 };
 
 /// Who is there beside the handles.
@@ -150,37 +152,19 @@ impl Act {
     }
 }
 
-/// Calls `$work` with the handle, whatever its kind.
-macro_rules! on {
-    ($kind:ident, $handle:expr, $name:ident => $work:expr) => {
-        match $handle {
-            $kind::Shared($name) => $work,
-            $kind::Exclusive($name) => $work,
-        }
-    };
-}
-
-/// As `on`, for what takes the handle and gives it back.
-macro_rules! through {
-    ($kind:ident, $handle:expr, $name:ident => $work:expr) => {
-        match $handle {
-            $kind::Shared($name) => {
-                let (handle, outcome) = $work;
-                (handle.map($kind::Shared), outcome)
-            }
-            $kind::Exclusive($name) => {
-                let (handle, outcome) = $work;
-                (handle.map($kind::Exclusive), outcome)
-            }
-        }
-    };
-}
-
 /// A handle, and what it is woken by.
 struct Taken<H> {
     handle: H,
     entry: usize,
     readiness: Option<Readiness>,
+    /// The number of the last wait for several handles whose looks began with this one; 0: none.
+    began: u64,
+}
+
+impl<H> Taken<H> {
+    fn new(handle: H, entry: usize) -> Self {
+        Self { handle, entry, readiness: None, began: 0 }
+    }
 }
 
 /// A message received.
@@ -208,6 +192,13 @@ enum State {
     Lost,
     Abandoned,
     Committed,
+}
+
+impl State {
+    /// Whether that living sender has claimed it, and perhaps taken it back.
+    fn is_claim_of(self, sender: usize) -> bool {
+        matches!(self, Self::Claimed(by) | Self::Perhaps(by) if by == sender)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -265,13 +256,13 @@ fn class_of(number: u8) -> PriorityClass {
 }
 
 impl Model {
-    fn new(ring: &UltraFastRing) -> Self {
-        let sides = [ring.producer_side(), ring.consumer_side()];
+    fn new<S: Shape>(ring: &UltraFastRing) -> Self {
         Self {
-            limit: ring.credit_limit(),
-            reserved: ring.reserves()[0],
-            exclusive: sides.map(|side| side == Sharing::Exclusive),
-            discards: ring.redelivery() == Redelivery::Discard,
+            limit: ring.settings().credit_limit,
+            reserved: ring.settings().reserves[0],
+            // The member of an exclusive group claims as others do.
+            exclusive: [!S::producers_share(), !S::consumers_claim()],
+            discards: ring.settings().redelivery == Redelivery::Discard,
             queue: VecDeque::new(),
             head: 0,
             tail: 0,
@@ -291,7 +282,8 @@ impl Model {
         self.tail += 1;
     }
 
-    /// Messages of `class` for which there is room; `certainly`: whoever has to be found dead first.
+    /// Messages of `class` for which there is room; `certainly`: whoever has to be found dead
+    /// first.
     fn room(&self, class: PriorityClass, certainly: bool) -> u64 {
         let dead = self.dead.iter().filter(|_| certainly || !self.discards);
         let held = self.lent.iter().flatten().chain(dead);
@@ -316,7 +308,7 @@ impl Model {
     /// Any call of a sender takes back what it has forgotten.
     fn called_by_sender(&mut self, which: usize, becomes: State) {
         for item in &mut self.queue {
-            if matches!(item.state, State::Claimed(by) | State::Perhaps(by) if by == which) {
+            if item.state.is_claim_of(which) {
                 item.state = becomes;
             }
         }
@@ -431,12 +423,36 @@ impl Model {
 }
 
 /// A ring, its handles, and what is known of it.
-struct Play {
+struct Play<S: Shape> {
     ring: UltraFastRing,
     memory: Memory,
-    senders: [Option<Taken<Sender>>; HANDLES],
-    receivers: [Option<Taken<Receiver>>; HANDLES],
+    senders: [Option<Taken<Producer<S::Producers>>>; HANDLES],
+    receivers: [Option<Taken<Consumer<S::Consumers>>>; HANDLES],
     model: Option<Model>,
+    /// In honest company a member of the second group, if there is one, which takes all at once:
+    /// what holds producers back is the first.
+    second: Option<Second>,
+    /// Waits for several handles.
+    waits: u64,
+}
+
+/// The member of a second group, and how many messages it has received: all, once and in order.
+struct Second {
+    member: Consumer,
+    received: u64,
+}
+
+impl Second {
+    fn receive_all(&mut self) {
+        let mut bytes = Vec::new();
+        // Some things that are in its way it has to be stuck at first; producers look for them too.
+        while let Ok(about) = self.member.try_recv_into(&mut bytes) {
+            assert!(!about.redelivered, "nobody of this group has died");
+            assert_eq!(bytes, contents(self.received, bytes.len()), "to the second group");
+            self.received += 1;
+        }
+        self.member.flush();
+    }
 }
 
 /// Lets a call look so often as one may that waits for so long.
@@ -484,7 +500,7 @@ fn runtime<T>(work: impl FnOnce(&tokio::runtime::Runtime) -> T) -> T {
     RUNTIME.with(work)
 }
 
-impl Play {
+impl<S: Shape> Play<S> {
     fn sizes(&self, size: u8, count: usize) -> Vec<usize> {
         let max = self.ring.max_message();
         let least = if self.model.is_some() { NUMBER } else { 0 };
@@ -513,18 +529,18 @@ impl Play {
         }
         match who {
             Who::Sender(which) => {
-                let Some(handle) = crate::Stage::sender(&self.ring) else { return };
-                let entry = on!(Sender, &handle, it => it.participant());
-                self.senders[usize::from(which)] = Some(Taken { handle, entry, readiness: None });
+                let Some(handle) = S::try_producer(&self.ring) else { return };
+                let entry = handle.participant();
+                self.senders[usize::from(which)] = Some(Taken::new(handle, entry));
                 if let Some(model) = &mut self.model {
                     model.closed = false;
                     model.noticed = [false; HANDLES];
                 }
             }
             Who::Receiver(which) => {
-                let Some(handle) = crate::Stage::receiver(&self.ring) else { return };
-                let entry = on!(Receiver, &handle, it => it.participant());
-                self.receivers[usize::from(which)] = Some(Taken { handle, entry, readiness: None });
+                let Some(handle) = S::try_consumer(&self.ring) else { return };
+                let entry = handle.participant();
+                self.receivers[usize::from(which)] = Some(Taken::new(handle, entry));
             }
         }
     }
@@ -551,7 +567,7 @@ impl Play {
                 let Some(taken) = self.senders[which].take() else { return };
                 std::mem::forget(taken.handle);
                 self.memory.unlock_entry(taken.entry);
-                if self.ring.producer_side() == Sharing::Exclusive {
+                if !S::producers_share() {
                     self.memory.unlock_side(0);
                 }
                 if let Some(model) = &mut self.model {
@@ -575,8 +591,10 @@ impl Play {
                 }
                 std::mem::forget(taken.handle);
                 self.memory.unlock_entry(taken.entry);
-                if self.ring.consumer_side() == Sharing::Exclusive {
-                    self.memory.unlock_side(1);
+                match (S::consumers_share(), S::groups().is_empty()) {
+                    (true, _) => {}
+                    (false, true) => self.memory.unlock_side(1),
+                    (false, false) => self.memory.unlock_member(),
                 }
                 if let Some(model) = &mut self.model {
                     model.receiver_died(which);
@@ -604,7 +622,7 @@ impl Play {
         class: PriorityClass,
         size: u8,
         time: Duration,
-        send: impl Fn(&mut Sender, &[u8]) -> Result<(), SendError>,
+        send: impl Fn(&mut Producer<S::Producers>, &[u8]) -> Result<(), SendError>,
     ) {
         let sizes = self.sizes(size, 1);
         let message = self.messages(&sizes).remove(0);
@@ -637,7 +655,7 @@ impl Play {
         let messages = self.messages(&sizes);
         let which = usize::from(which);
         let Some(taken) = &mut self.senders[which] else { return };
-        let outcome = on!(Sender, &mut taken.handle, it => it.send_batch(&messages, class));
+        let outcome = taken.handle.send_batch(&messages, class);
         if let Ok(sent) = outcome {
             assert!((1..=count).contains(&sent));
         }
@@ -654,15 +672,13 @@ impl Play {
         let message = self.messages(&sizes).remove(0);
         let which = usize::from(which);
         let Some(taken) = &mut self.senders[which] else { return };
-        let outcome = on!(Sender, &mut taken.handle, it => {
-            it.reserve(sizes[0], class).map(|mut guard| {
-                guard.copy_from_slice(&message);
-                match fate {
-                    Fate::Commit => guard.commit(),
-                    Fate::Cancel => guard.cancel(),
-                    Fate::Forget => std::mem::forget(guard),
-                }
-            })
+        let outcome = taken.handle.try_reserve(sizes[0], class).map(|mut guard| {
+            guard.copy_from_slice(&message);
+            match fate {
+                Fate::Commit => guard.commit(),
+                Fate::Cancel => guard.cancel(),
+                Fate::Forget => std::mem::forget(guard),
+            }
         });
         let Some(model) = &mut self.model else { return };
         model.called_by_sender(which, State::Abandoned);
@@ -715,7 +731,8 @@ impl Play {
         let max = self.ring.max_message();
         let Some(taken) = &mut self.receivers[which] else { return };
         let (mut room, mut keeps) = (max, false);
-        let outcome = on!(Receiver, &mut taken.handle, it => match way {
+        let it = &mut taken.handle;
+        let outcome = match way {
             // It does not say whether a message comes again.
             Way::Fast | Way::Message => {
                 room = INLINE_SIZE;
@@ -723,16 +740,16 @@ impl Play {
             }
             Way::Vector => {
                 let mut bytes = Vec::new();
-                it.recv_into(&mut bytes).map(|about| Got::new(bytes, &about))
+                it.try_recv_into(&mut bytes).map(|about| Got::new(bytes, &about))
             }
-            Way::Borrow => it.borrow().map(|guard| Got::new(guard.to_vec(), &guard.about())),
-            Way::BorrowAndForget => it.borrow().map(|guard| {
+            Way::Borrow => it.try_borrow().map(|guard| Got::new(guard.to_vec(), &guard.about())),
+            Way::BorrowAndForget => it.try_borrow().map(|guard| {
                 let it = Got::new(guard.to_vec(), &guard.about());
                 keeps = true;
                 std::mem::forget(guard);
                 it
             }),
-        });
+        };
         self.received(Some(which), outcome, room, keeps);
     }
 
@@ -741,10 +758,11 @@ impl Play {
         let Some(taken) = &mut self.receivers[which] else { return };
         allow(time.length());
         let begun = Instant::now();
-        let outcome = on!(Receiver, &mut taken.handle, it => match by_deadline {
+        let it = &mut taken.handle;
+        let outcome = match by_deadline {
             true => it.recv_deadline(time.deadline(begun)),
             false => it.recv_timeout(time.length()),
-        });
+        };
         if matches!(outcome, Err(RecvError::TimedOut)) {
             assert!(begun.elapsed() >= time.length(), "a time-out before its time");
         }
@@ -758,7 +776,7 @@ impl Play {
         let Some(taken) = &mut self.receivers[which] else { return };
         let mut buffers = [[0; ROOM]; 8];
         let buffers = &mut buffers[..count];
-        let outcome = on!(Receiver, &mut taken.handle, it => it.recv_batch(buffers));
+        let outcome = taken.handle.recv_batch(buffers);
         match outcome {
             Ok(batch) => {
                 assert!((1..=count).contains(&batch.len()));
@@ -819,7 +837,7 @@ impl Play {
             Who::Sender(which) => {
                 let which = usize::from(which);
                 let Some(taken) = &mut self.senders[which] else { return };
-                let outcome = on!(Sender, &mut taken.handle, it => it.wait(class, deadline));
+                let outcome = taken.handle.wait(class, deadline);
                 let outcome = match outcome {
                     Err(SendError::TimedOut) => {
                         in_time();
@@ -832,7 +850,7 @@ impl Play {
             Who::Receiver(which) => {
                 let which = usize::from(which);
                 let Some(taken) = &mut self.receivers[which] else { return };
-                let outcome = on!(Receiver, &mut taken.handle, it => it.wait(deadline));
+                let outcome = taken.handle.wait(deadline);
                 let outcome = match outcome {
                     Err(RecvError::TimedOut) => {
                         in_time();
@@ -850,12 +868,11 @@ impl Play {
             Who::Sender(which) => {
                 let which = usize::from(which);
                 let Some(taken) = &mut self.senders[which] else { return };
-                let outcome = on!(Sender, &mut taken.handle, it => {
-                    if taken.readiness.is_none() {
-                        taken.readiness = it.readiness().ok();
-                    }
-                    taken.readiness.as_ref().map(|readiness| it.arm(class, readiness))
-                });
+                if taken.readiness.is_none() {
+                    taken.readiness = taken.handle.readiness().ok();
+                }
+                let outcome =
+                    taken.readiness.as_ref().map(|readiness| taken.handle.arm(class, readiness));
                 if let Some(outcome) = outcome {
                     self.sender_waited(which, class, outcome);
                 }
@@ -863,12 +880,10 @@ impl Play {
             Who::Receiver(which) => {
                 let which = usize::from(which);
                 let Some(taken) = &mut self.receivers[which] else { return };
-                let outcome = on!(Receiver, &mut taken.handle, it => {
-                    if taken.readiness.is_none() {
-                        taken.readiness = it.readiness().ok();
-                    }
-                    taken.readiness.as_ref().map(|readiness| it.arm(readiness))
-                });
+                if taken.readiness.is_none() {
+                    taken.readiness = taken.handle.readiness().ok();
+                }
+                let outcome = taken.readiness.as_ref().map(|readiness| taken.handle.arm(readiness));
                 if let Some(outcome) = outcome {
                     self.receiver_waited(which, outcome);
                 }
@@ -876,62 +891,78 @@ impl Play {
         }
     }
 
-    /// Waits for some of the handles. Of those that have forgotten something, and take it back by being
-    /// asked, only if they are asked for certain: the first is.
-    fn wait_any(&mut self, mask: u8, time: Time) {
-        let forgetful: Vec<bool> = match &self.model {
-            Some(model) => {
-                let claims = |which| {
-                    model.queue.iter().any(|item| {
-                        matches!(item.state, State::Claimed(by) | State::Perhaps(by) if by == which)
-                    })
-                };
-                let lent = model.lent.iter().map(Option::is_some);
-                (0..HANDLES).map(claims).chain(lent).collect()
-            }
-            None => vec![false; 2 * HANDLES],
-        };
-        let wanted = |place: usize| mask & (1 << place) != 0;
-        let mut order: Vec<usize> =
-            (0..2 * HANDLES).filter(|&place| wanted(place) && !forgetful[place]).collect();
-        if let Some(first) = (0..2 * HANDLES).find(|&place| wanted(place) && forgetful[place]) {
-            order.insert(0, first);
+    /// Whether the handle there has forgotten something that it takes back when it is asked.
+    fn is_forgetful(&self, place: usize) -> bool {
+        let Some(model) = &self.model else { return false };
+        match place.checked_sub(HANDLES) {
+            Some(receiver) => model.lent[receiver].is_some(),
+            None => model.queue.iter().any(|item| item.state.is_claim_of(place)),
         }
-        let mut places = Vec::new();
+    }
+
+    /// When looks at several last began with the handle there, if there is one.
+    fn began(&mut self, place: usize) -> Option<&mut u64> {
+        match place.checked_sub(HANDLES) {
+            Some(receiver) => self.receivers[receiver].as_mut().map(|taken| &mut taken.began),
+            None => self.senders[place].as_mut().map(|taken| &mut taken.began),
+        }
+    }
+
+    /// The handles to wait for, in their order in the call, with when looks last began with each.
+    /// Of those that have forgotten something there is one at most. It is the first to be looked
+    /// at, so that it is known to have been asked: whose turn comes before it stays away.
+    fn waited_for(&mut self, mask: u8) -> Vec<(usize, u64)> {
+        let mut wanted = Vec::new();
+        for place in (0..2 * HANDLES).filter(|place| mask & (1 << place) != 0) {
+            wanted.extend(self.began(place).map(|&mut began| (place, began)));
+        }
+        let first = wanted.iter().copied().find(|&(place, _)| self.is_forgetful(place));
+        wanted.retain(|&(place, began)| {
+            !self.is_forgetful(place) && first.is_none_or(|(_, first)| first <= began)
+        });
+        wanted.splice(0..0, first);
+        wanted
+    }
+
+    /// Waits for some of the handles.
+    fn wait_any(&mut self, mask: u8, time: Time) {
+        let wanted = self.waited_for(mask);
+        // The look begins with the one with which none has begun for longest, and goes round.
+        let from = (0..wanted.len()).min_by_key(|&nth| wanted[nth].1);
+        let Some(from) = from else { return };
+        self.waits += 1;
+        let waits = self.waits;
+        if let Some(began) = self.began(wanted[from].0) {
+            *began = waits;
+        }
         let mut handles: Vec<(usize, &mut dyn Wait)> = Vec::new();
         for (place, taken) in self.senders.iter_mut().enumerate() {
             if let Some(taken) = taken {
-                on!(Sender, &mut taken.handle, it => handles.push((place, it)));
+                handles.push((place, &mut taken.handle));
             }
         }
         for (place, taken) in self.receivers.iter_mut().enumerate() {
             if let Some(taken) = taken {
-                on!(Receiver, &mut taken.handle, it => handles.push((HANDLES + place, it)));
+                handles.push((HANDLES + place, &mut taken.handle));
             }
         }
-        handles.retain(|(place, _)| order.contains(place));
-        handles.sort_by_key(|(place, _)| order.iter().position(|it| it == place));
-        let mut asked: Vec<&mut dyn Wait> = handles
-            .into_iter()
-            .map(|(place, handle)| {
-                places.push(place);
-                handle
-            })
-            .collect();
-        if asked.is_empty() {
-            return;
-        }
+        let nth_of = |place: usize| wanted.iter().position(|&(it, _)| it == place);
+        handles.retain(|&(place, _)| nth_of(place).is_some());
+        handles.sort_by_key(|&(place, _)| nth_of(place));
+        let mut handles: Vec<&mut dyn Wait> =
+            handles.into_iter().map(|(_, handle)| handle).collect();
         allow(time.length());
         let begun = Instant::now();
-        let ready = wait_any(&mut asked, Some(time.deadline(begun)));
+        let ready = wait_any(&mut handles, Some(time.deadline(begun)));
         if ready.is_none() {
             assert!(begun.elapsed() >= time.length(), "a time-out before its time");
         }
-        // Who was asked at all: all up to the first that was ready.
-        let asked = ready.map_or(places.len(), |ready| ready + 1);
+        let round = (from..wanted.len()).chain(0..from);
+        // Those up to the one that was ready were asked; the others perhaps, in an earlier round.
+        let last = round.clone().position(|nth| Some(nth) == ready).unwrap_or(wanted.len());
         let senders = self.living_senders();
-        for (nth, &place) in places[..asked].iter().enumerate() {
-            let is_ready = Some(nth) == ready;
+        for nth in round.take(last + 1) {
+            let (place, is_ready) = (wanted[nth].0, Some(nth) == ready);
             let closed = self.model.as_ref().is_some_and(|model| model.closed);
             let deserted = senders == 0;
             if place < HANDLES {
@@ -962,21 +993,21 @@ impl Play {
                 let class = class_of(class);
                 let which = usize::from(which);
                 let Some(taken) = self.senders[which].take() else { return };
-                let (handle, outcome) = through!(Sender, taken.handle, it => {
-                    match runtime(|runtime| {
-                        let _inside = runtime.enter();
-                        AsyncProducer::new(it)
-                    }) {
-                        Ok(mut it) => {
-                            let outcome = polled(times, |cx| it.poll_send(cx, &message, class));
-                            (Some(it.into_inner()), outcome)
-                        }
-                        Err(_) => (None, None),
+                let Taken { handle, entry, readiness, began } = taken;
+                let (handle, outcome) = match runtime(|runtime| {
+                    let _inside = runtime.enter();
+                    AsyncProducer::new(handle)
+                }) {
+                    Ok(mut it) => {
+                        let outcome = polled(times, |cx| it.poll_send(cx, &message, class));
+                        (Some(it.into_inner()), outcome)
                     }
-                });
+                    Err(_) => (None, None),
+                };
                 // Without a descriptor for it, it is gone.
                 let gone = handle.is_none();
-                self.senders[which] = handle.map(|handle| Taken { handle, ..taken });
+                self.senders[which] =
+                    handle.map(|handle| Taken { handle, entry, readiness, began });
                 match outcome {
                     None if gone => self.note_sender(which),
                     None => self.sender_waited(which, class, Ok(false)),
@@ -992,20 +1023,20 @@ impl Play {
             Who::Receiver(which) => {
                 let which = usize::from(which);
                 let Some(taken) = self.receivers[which].take() else { return };
-                let (handle, outcome) = through!(Receiver, taken.handle, it => {
-                    match runtime(|runtime| {
-                        let _inside = runtime.enter();
-                        AsyncConsumer::new(it)
-                    }) {
-                        Ok(mut it) => {
-                            let outcome = polled(times, |cx| it.poll_recv(cx));
-                            (Some(it.into_inner()), outcome)
-                        }
-                        Err(_) => (None, None),
+                let Taken { handle, entry, readiness, began } = taken;
+                let (handle, outcome) = match runtime(|runtime| {
+                    let _inside = runtime.enter();
+                    AsyncConsumer::new(handle)
+                }) {
+                    Ok(mut it) => {
+                        let outcome = polled(times, |cx| it.poll_recv(cx));
+                        (Some(it.into_inner()), outcome)
                     }
-                });
+                    Err(_) => (None, None),
+                };
                 let gone = handle.is_none();
-                self.receivers[which] = handle.map(|handle| Taken { handle, ..taken });
+                self.receivers[which] =
+                    handle.map(|handle| Taken { handle, entry, readiness, began });
                 match outcome {
                     None if gone => self.note_receiver(which),
                     None => self.receiver_waited(which, Ok(false)),
@@ -1023,13 +1054,13 @@ impl Play {
         match who {
             Who::Sender(which) => {
                 if let Some(taken) = &mut self.senders[usize::from(which)] {
-                    on!(Sender, &mut taken.handle, it => it.flush());
+                    taken.handle.flush();
                     self.note_sender(usize::from(which));
                 }
             }
             Who::Receiver(which) => {
                 if let Some(taken) = &mut self.receivers[usize::from(which)] {
-                    on!(Receiver, &mut taken.handle, it => it.flush());
+                    taken.handle.flush();
                     self.note_receiver(usize::from(which));
                 }
             }
@@ -1041,7 +1072,7 @@ impl Play {
             None => self.ring.close(),
             Some(Who::Sender(which)) => {
                 let Some(taken) = &mut self.senders[usize::from(which)] else { return };
-                on!(Sender, &mut taken.handle, it => it.close());
+                taken.handle.close();
                 self.note_sender(usize::from(which));
                 if let Some(model) = &mut self.model {
                     model.noticed[usize::from(which)] = true;
@@ -1049,7 +1080,7 @@ impl Play {
             }
             Some(Who::Receiver(which)) => {
                 let Some(taken) = &mut self.receivers[usize::from(which)] else { return };
-                on!(Receiver, &mut taken.handle, it => it.close());
+                taken.handle.close();
                 self.note_receiver(usize::from(which));
             }
         }
@@ -1068,12 +1099,12 @@ impl Play {
         match who {
             Who::Sender(which) => {
                 if let Some(taken) = &mut self.senders[usize::from(which)] {
-                    on!(Sender, &mut taken.handle, it => it.set_wait_strategy(strategy));
+                    taken.handle.set_wait_strategy(strategy);
                 }
             }
             Who::Receiver(which) => {
                 if let Some(taken) = &mut self.receivers[usize::from(which)] {
-                    on!(Receiver, &mut taken.handle, it => it.set_wait_strategy(strategy));
+                    taken.handle.set_wait_strategy(strategy);
                 }
             }
         }
@@ -1106,21 +1137,15 @@ impl Play {
             Act::Write(..) | Act::Chase(_) | Act::Beyond(..) => {}
             Act::Send(which, class, size) => {
                 let class = class_of(class);
-                self.sends(
-                    which,
-                    class,
-                    size,
-                    Duration::ZERO,
-                    |sender, message| on!(Sender, sender, it => it.send_fast(message, class)),
-                );
+                self.sends(which, class, size, Duration::ZERO, |sender, message| {
+                    sender.send_fast(message, class)
+                });
             }
             Act::SendTimed(which, class, size, time, by_deadline) => {
                 let (class, length) = (class_of(class), time.length());
-                self.sends(which, class, size, length, |sender, message| {
-                    on!(Sender, sender, it => match by_deadline {
-                        true => it.send_deadline(message, class, time.deadline(Instant::now())),
-                        false => it.send_timeout(message, class, length),
-                    })
+                self.sends(which, class, size, length, |sender, message| match by_deadline {
+                    true => sender.send_deadline(message, class, time.deadline(Instant::now())),
+                    false => sender.send_timeout(message, class, length),
                 });
             }
             Act::SendBatch(which, class, count) => {
@@ -1176,10 +1201,14 @@ impl Play {
             }
             Act::EndWhenDeserted(which, ends) => {
                 if let Some(taken) = &mut self.receivers[usize::from(which)] {
-                    on!(Receiver, &mut taken.handle, it => it.end_when_deserted(ends));
+                    taken.handle.end_when_deserted(ends);
                 }
             }
             Act::Strategy(who, which) => self.strategy(who, which),
+        }
+        if let Some(second) = &mut self.second {
+            allow(Duration::ZERO);
+            second.receive_all();
         }
         self.follow();
         #[cfg(fuzzing)]
@@ -1191,12 +1220,14 @@ impl Play {
     /// Looks what consumers have passed over.
     fn follow(&mut self) {
         if let Some(model) = &mut self.model {
-            model.follow(self.ring.positions().consumer_head);
+            let first = self.ring.groups().find(|it| it.name.as_str() == S::groups()[0]);
+            let head = first.map(|it| it.consumer_head);
+            model.follow(head.unwrap_or_else(|| self.ring.positions().consumer_head));
         }
     }
 
-    /// Everything that was committed comes in the end, to a newcomer, while a producer is there; and
-    /// the ring goes on.
+    /// Everything that was committed comes in the end, to a newcomer, while a producer is there;
+    /// and the ring goes on.
     fn end(mut self) {
         for who in
             [Who::Sender(false), Who::Sender(true), Who::Receiver(false), Who::Receiver(true)]
@@ -1239,6 +1270,9 @@ impl Play {
             });
             assert!(came.is_some(), "nothing can be received any more");
         }
+        if let (Some(second), Some(model)) = (&self.second, &self.model) {
+            assert_eq!(second.received, model.sent, "the second group has not got all");
+        }
         self.ring.close();
     }
 }
@@ -1246,7 +1280,7 @@ impl Play {
 /// Calls by handles that come, leave, wait and die.
 pub fn sequences(bytes: &[u8]) {
     let mut input = Unstructured::new(bytes);
-    let Ok(shape) = Shape::arbitrary(&mut input) else { return };
+    let Ok(making) = Making::arbitrary(&mut input) else { return };
     let Ok(company) = Company::arbitrary(&mut input) else { return };
     let Ok(reserved) = u8::arbitrary(&mut input) else { return };
     let (mut acts, mut writes) = (Vec::new(), Vec::new());
@@ -1264,40 +1298,49 @@ pub fn sequences(bytes: &[u8]) {
     }
     if std::env::var_os("UFR_SHOW").is_some() {
         eprintln!(
-            "{company:?}, {shape:?}, {reserved} reserved, {} words written meanwhile",
+            "{company:?}, {making:?}, {reserved} reserved, {} words written meanwhile",
             writes.len()
         );
     }
     // Credits that only the most urgent class may spend.
-    let reserved = u64::from(reserved % 4).min(shape.credit_limit() - 1);
-    let builder = shape.builder().reserve(PriorityClass::RealTime, reserved);
-    play(&builder, company, &acts, writes);
+    let reserved = u64::from(reserved % 4).min(making.credit_limit() - 1);
+    making.of(of_each_shape!(play))(making, reserved, company, &acts, writes);
 }
 
-fn play(builder: &Builder, company: Company, acts: &[Act], writes: Vec<Write>) {
+fn play<S: Shape>(
+    making: Making,
+    reserved: u64,
+    company: Company,
+    acts: &[Act],
+    writes: Vec<Write>,
+) {
+    let builder = making.builder::<S>().reserve(PriorityClass::RealTime, reserved);
     let builder = match company {
-        Company::Honest => builder.clone().participants(ENTRIES),
-        _ => builder.clone(),
+        Company::Honest => builder.participants(ENTRIES),
+        _ => builder,
     };
     // Handles of event loops leave threads behind that sleep on.
     if acts.iter().any(|act| matches!(act, Act::Arm(..) | Act::Poll(..))) {
         let Some((ring, memory, pages)) = crate::lend_rested(&builder) else { return };
-        play_on(ring, memory, company, acts, writes);
+        play_on::<S>(ring, memory, company, acts, writes);
         crate::lay_to_rest(pages);
     } else if let Some((ring, memory)) = crate::lend(&builder) {
-        play_on(ring, memory, company, acts, writes);
+        play_on::<S>(ring, memory, company, acts, writes);
     }
 }
 
-fn play_on(
+fn play_on<S: Shape>(
     ring: UltraFastRing,
     memory: Memory,
     company: Company,
     acts: &[Act],
     writes: Vec<Write>,
 ) {
-    let model = (company == Company::Honest).then(|| Model::new(&ring));
-    let mut play = Play { ring, memory, senders: [None, None], receivers: [None, None], model };
+    let model = (company == Company::Honest).then(|| Model::new::<S>(&ring));
+    let member = model.as_ref().and_then(|_| S::second(&ring));
+    let second = member.map(|member| Second { member, received: 0 });
+    let (senders, receivers) = ([None, None], [None, None]);
+    let mut play = Play::<S> { ring, memory, senders, receivers, model, second, waits: 0 };
     play.come(Who::Sender(false));
     play.come(Who::Receiver(false));
     if company == Company::During {

@@ -9,13 +9,14 @@
 //! successor starts at `consumer_head`, and a hold at that very position says that the message
 //! there may have been seen. Its entry may be another one: then it reads the hold in its
 //! predecessor's, whoever has the lock of that, since the side's lock says that the predecessor is
-//! gone; shows what is marked in its own; and frees the other if it gets the lock. Where its predecessor
-//! held several, its own hold covers all of them that are not released, also when it reads one of them
-//! in place.
+//! gone; shows what is marked in its own; and frees the other if it gets the lock. Where its
+//! predecessor held several, its own hold covers all of them that are not released, also when it
+//! reads one of them in place.
 
 use crate::protocol::{Mutation, Protocol, Turn, Ways};
 use crate::shared::{grant, has_credit, look_for_credit, write};
-use crate::state::{At, Fate, NONE, Settled, State};
+use crate::slot::Settled;
+use crate::state::{At, Fate, NONE, State};
 
 /// What the one handle of an exclusive side may do.
 pub(crate) fn steps(turn: &mut Turn<'_>) {
@@ -45,8 +46,8 @@ fn produce(turn: &mut Turn<'_>) {
     }
 }
 
-/// The first position that the hold of an entry does not mark, of those from `next` on; `next` or less
-/// if it marks nothing.
+/// The first position that the hold of an entry does not mark, of those from `next` on; `next` or
+/// less if it marks nothing.
 fn marks_below(state: &State, entry: usize, next: u8) -> u8 {
     let shown = state.participants[entry];
     if shown.word == NONE || shown.end() <= next { 0 } else { shown.end() }
@@ -235,8 +236,8 @@ fn consume(turn: &mut Turn<'_>) {
     }
 }
 
-/// As `consume`, of a handle that borrows several at once, and marks several. Its private `frontier` is
-/// the first position that is not to be marked.
+/// As `consume`, of a handle that borrows several at once, and marks several. Its private
+/// `frontier` is the first position that is not to be marked.
 fn consume_spans(turn: &mut Turn<'_>) {
     let (protocol, before, me) = (turn.protocol, turn.before, *turn.me());
     let marked = me.frontier > me.known;

@@ -7,23 +7,85 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::invariant::Violation;
-use crate::protocol::{Protocol, Step};
+/// What the search has to know of a protocol.
+pub trait Model {
+    /// Everything that a state of the world is made of.
+    type State: Copy;
+    /// The same in few bits, without loss.
+    type Packed: Packed;
+    /// What can go wrong in a step.
+    type Violation: Copy + fmt::Debug + PartialEq;
+
+    /// Where everything begins.
+    fn initial(&self) -> Self::State;
+
+    /// All steps from a state, into `steps`.
+    fn steps(&self, state: &Self::State, steps: &mut Vec<Step<Self::State>>);
+
+    /// The packed state; of states that are equal but for names, the same one.
+    fn canonical(&self, state: &Self::State) -> Self::Packed;
+
+    /// The state that was packed.
+    fn unpack(&self, packed: Self::Packed) -> Self::State;
+
+    /// The promise that the step to a state has broken.
+    fn violation(&self, state: &Self::State) -> Option<Self::Violation>;
+
+    /// That promise in words.
+    fn promise(violation: Self::Violation) -> &'static str;
+
+    /// Whether all is done, and nobody in anybody's way.
+    fn is_done(&self, state: &Self::State) -> bool;
+
+    /// A step and what it leaves, in one line of a trace.
+    fn describe(&self, step: &Step<Self::State>) -> String;
+}
+
+/// A packed state.
+pub trait Packed: Copy + Eq {
+    /// Spreads states over a table.
+    fn hash(self) -> u64;
+}
+
+impl Packed for u128 {
+    #[inline]
+    fn hash(self) -> u64 {
+        mix(self as u64, (self >> 64) as u64)
+    }
+}
+
+impl<const WORDS: usize> Packed for [u64; WORDS] {
+    #[inline]
+    fn hash(self) -> u64 {
+        self.into_iter().fold(0, mix)
+    }
+}
+
+/// A step from a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step<S> {
+    /// Who takes it: producers are counted first.
+    pub who: usize,
+    /// What it is.
+    pub what: &'static str,
+    /// Where it leads.
+    pub after: S,
+}
 
 /// How a search ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Outcome<S, V> {
     /// Every promise is kept, and everything can finish.
     Holds,
     /// A promise is broken by the last of these steps; no shorter way breaks one.
-    Broken(Violation, Vec<Step>),
+    Broken(V, Vec<Step<S>>),
     /// After these steps nothing can finish any more; no shorter way leads to such a state.
-    Stuck(Vec<Step>),
+    Stuck(Vec<Step<S>>),
 }
 
-impl Outcome {
+impl<S, V> Outcome<S, V> {
     /// The steps that lead there, if something is wrong.
-    pub fn trace(&self) -> Option<&[Step]> {
+    pub fn trace(&self) -> Option<&[Step<S>]> {
         match self {
             Outcome::Holds => None,
             Outcome::Broken(_, trace) | Outcome::Stuck(trace) => Some(trace),
@@ -31,23 +93,8 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Outcome::Holds => f.write_str("holds"),
-            Outcome::Broken(violation, trace) => {
-                write!(f, "{} steps break: {}", trace.len(), violation.promise())
-            }
-            Outcome::Stuck(trace) => {
-                write!(f, "{} steps break: everything can finish", trace.len())
-            }
-        }
-    }
-}
-
 /// What a search found.
-#[derive(Clone, Debug)]
-pub struct Report {
+pub struct Report<M: Model> {
     /// States generated: one for each step from each state, and the first.
     pub states: u64,
     /// States that differ.
@@ -59,12 +106,26 @@ pub struct Report {
     /// How long it took.
     pub elapsed: Duration,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: Outcome<M::State, M::Violation>,
+}
+
+impl<M: Model> fmt::Display for Report<M> {
+    /// How it ended, in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            Outcome::Holds => f.write_str("holds"),
+            Outcome::Broken(violation, trace) => {
+                write!(f, "{} steps break: {}", trace.len(), M::promise(*violation))
+            }
+            Outcome::Stuck(trace) => {
+                write!(f, "{} steps break: everything can finish", trace.len())
+            }
+        }
+    }
 }
 
 /// Visits every state of a protocol.
-pub fn explore(protocol: &Protocol) -> Report {
-    assert!(protocol.shape.bits() <= 128, "a state does not fit 128 bits");
+pub fn explore<M: Model>(protocol: &M) -> Report<M> {
     let begun = Instant::now();
     let mut graph = Graph::new(protocol);
     let broken = graph.grow(protocol);
@@ -86,8 +147,8 @@ pub fn explore(protocol: &Protocol) -> Report {
 }
 
 /// The states found so far, in the order in which they were found, and the steps between them.
-struct Graph {
-    states: Vec<u128>,
+struct Graph<M: Model> {
+    states: Vec<M::Packed>,
     /// From which state each was found first.
     parents: Vec<u32>,
     /// Steps from each state.
@@ -102,8 +163,8 @@ struct Graph {
     depth: usize,
 }
 
-impl Graph {
-    fn new(protocol: &Protocol) -> Self {
+impl<M: Model> Graph<M> {
+    fn new(protocol: &M) -> Self {
         let mut graph = Self {
             states: Vec::new(),
             parents: Vec::new(),
@@ -119,7 +180,7 @@ impl Graph {
     }
 
     /// Finds all states, up to the first in which a promise is broken.
-    fn grow(&mut self, protocol: &Protocol) -> Option<(u32, Violation)> {
+    fn grow(&mut self, protocol: &M) -> Option<(u32, M::Violation)> {
         let mut steps = Vec::new();
         let (mut next, mut level_end) = (0, 1);
         while next < self.states.len() {
@@ -127,7 +188,7 @@ impl Graph {
                 level_end = self.states.len();
                 self.depth += 1;
             }
-            let state = protocol.shape.unpack(self.states[next]);
+            let state = protocol.unpack(self.states[next]);
             if next % 64 == 0 {
                 self.done.push(0);
             }
@@ -137,7 +198,7 @@ impl Graph {
             let first_edge = self.edges.len();
             for step in &steps {
                 let index = self.index_of(protocol.canonical(&step.after), next as u32);
-                if let Some(violation) = step.after.violation {
+                if let Some(violation) = protocol.violation(&step.after) {
                     self.depth += 1;
                     return Some((index, violation));
                 }
@@ -152,12 +213,12 @@ impl Graph {
     }
 
     /// The index of a state, which is new if it was not found before.
-    fn index_of(&mut self, state: u128, parent: u32) -> u32 {
+    fn index_of(&mut self, state: M::Packed, parent: u32) -> u32 {
         if self.states.len() * 3 >= self.table.len() * 2 {
             self.rehash();
         }
         let mask = self.table.len() - 1;
-        let mut at = hash(state) & mask;
+        let mut at = state.hash() as usize & mask;
         loop {
             match self.table[at] {
                 0 => break,
@@ -178,7 +239,7 @@ impl Graph {
         self.table = Vec::new();
         self.table = vec![0; size];
         for (index, &state) in self.states.iter().enumerate() {
-            let mut at = hash(state) & (size - 1);
+            let mut at = state.hash() as usize & (size - 1);
             while self.table[at] != 0 {
                 at = (at + 1) & (size - 1);
             }
@@ -212,7 +273,7 @@ impl Graph {
     }
 
     /// The steps to a state, with everybody under one name all the way.
-    fn trace(&self, protocol: &Protocol, mut index: u32) -> Vec<Step> {
+    fn trace(&self, protocol: &M, mut index: u32) -> Vec<Step<M::State>> {
         let mut path = Vec::new();
         while index != 0 {
             path.push(self.states[index as usize]);
@@ -234,35 +295,19 @@ impl Graph {
     }
 }
 
-fn hash(state: u128) -> usize {
-    let (low, high) = (state as u64, (state >> 64) as u64);
+#[inline]
+fn mix(low: u64, high: u64) -> u64 {
     let product = u128::from(low ^ 0x9e37_79b9_7f4a_7c15)
         * u128::from(high.rotate_left(29) ^ low ^ 0xd1b5_4a32_d192_ed03);
     let folded = (product as u64 ^ (product >> 64) as u64).wrapping_mul(0xa24b_aed4_963e_e407);
-    (folded ^ folded >> 32) as usize
+    folded ^ folded >> 32
 }
 
 /// A trace, one step a line.
-pub fn describe(protocol: &Protocol, trace: &[Step]) -> String {
+pub fn describe<M: Model>(protocol: &M, trace: &[Step<M::State>]) -> String {
     let mut text = String::new();
     for (number, step) in trace.iter().enumerate() {
-        let (letter, index) = if protocol.is_producer(step.who) {
-            ('P', step.who)
-        } else {
-            ('C', step.who - protocol.shape.producers)
-        };
-        let me = step.after.participants[step.who];
-        let word = if me.word == crate::state::NONE { "-".into() } else { me.word.to_string() };
-        text += &format!(
-            "{:>4}  {letter}{index} {:<52} knows {} shows {word}   heads {} {} tails {} {}\n",
-            number + 1,
-            step.what,
-            me.known,
-            step.after.producer_head,
-            step.after.consumer_head,
-            step.after.producer_tail,
-            step.after.consumer_tail,
-        );
+        text += &format!("{:>4}  {}\n", number + 1, protocol.describe(step));
     }
     text
 }

@@ -17,7 +17,8 @@
 //!   reached in which all is drained and nobody is in anybody's way ([`is_done`]).
 
 use crate::protocol::Protocol;
-use crate::state::{At, Fate, NONE, Participant, Settled, State};
+use crate::slot::Settled;
+use crate::state::{At, Fate, NONE, Participant, State};
 
 /// A promise broken by a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,8 +103,8 @@ impl State {
         self.participants.iter().any(|peer| peer.at.has_borrowed() && peer.shows(position))
     }
 
-    /// What a dead consumer held is dropped, as the ring's policy says. A living one that has it, since
-    /// the dead one had lost it, keeps it.
+    /// What a dead consumer held is dropped, as the ring's policy says. A living one that has it,
+    /// since the dead one had lost it, keeps it.
     pub(crate) fn drop_held(&mut self, position: u8) {
         let open = matches!(self.fates[position as usize], Fate::Unseen | Fate::Seen);
         if open && !self.is_borrowed(position) {

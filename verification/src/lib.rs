@@ -16,6 +16,9 @@
 //! | [`protocol`] | configurations, mutations, and all steps from a state |
 //! | [`explore`] | the search: shortest counterexamples, and "everything can still finish" |
 //! | [`suite`] | which configurations are checked, which mutations must be found where |
+//! | [`slot`] | a slot, as both models have it |
+//! | [`groups`] | a second model: groups that read one lane, and tail readers |
+//! | [`lanes`] | small models of what is new in rings of several lanes |
 //!
 //! `tests/second_opinion.rs` gives the same transition system to the `stateright` checker.
 //!
@@ -28,9 +31,12 @@
 
 pub mod exclusive;
 pub mod explore;
+pub mod groups;
 pub mod invariant;
+pub mod lanes;
 pub mod protocol;
 pub mod recover;
 pub mod shared;
+pub mod slot;
 pub mod state;
 pub mod suite;

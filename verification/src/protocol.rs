@@ -1,7 +1,9 @@
 //! Configurations, mutations, and all steps that are possible from a state.
 
-use crate::invariant::is_done;
-use crate::state::{At, MAX_PARTICIPANTS, NONE, Participant, Settled, Shape, State};
+use crate::explore::Model;
+use crate::invariant::{Violation, is_done};
+use crate::slot::Settled;
+use crate::state::{At, MAX_PARTICIPANTS, NONE, Participant, Shape, State};
 use crate::{exclusive, recover, shared};
 
 /// A mistake made on purpose, for the model to find.
@@ -166,15 +168,7 @@ pub struct Protocol {
 }
 
 /// A step from a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// Who takes it: producers are counted first.
-    pub who: usize,
-    /// What it is.
-    pub what: &'static str,
-    /// Where it leads.
-    pub after: State,
-}
+pub type Step = crate::explore::Step<State>;
 
 impl Protocol {
     /// A ring with shared sides, two laps over two slots, newcomers, and no deaths.
@@ -267,7 +261,8 @@ impl Protocol {
         Self { leaves: true, ..self.named() }
     }
 
-    /// The same with owners who leave by dying alone: less to search, and not everything can finish.
+    /// The same with owners who leave by dying alone: less to search, and not everything can
+    /// finish.
     pub fn staying(self) -> Self {
         Self { leaves: false, ..self }
     }
@@ -282,8 +277,7 @@ impl Protocol {
         Self { forgets: true, ..self }
     }
 
-    /// An empty ring.
-    pub fn initial(&self) -> State {
+    fn empty(&self) -> State {
         let mut state = State::initial(self.shape.capacity);
         let producers = &mut state.participants[..self.shape.producers];
         producers.iter_mut().for_each(|producer| producer.produces = true);
@@ -350,8 +344,8 @@ impl Protocol {
         if self.is_producer(index) { self.producers_exclusive } else { self.consumers_exclusive }
     }
 
-    /// The `nth` entry of the same side as `entry`, leaving out `entry` and `me`. Where entries change
-    /// sides, of all.
+    /// The `nth` entry of the same side as `entry`, leaving out `entry` and `me`. Where entries
+    /// change sides, of all.
     pub fn other(&self, entry: usize, me: usize, nth: u8) -> Option<usize> {
         let side = if self.shape.roles {
             self.everybody()
@@ -371,14 +365,20 @@ impl Protocol {
             self.other(me, me, nth)
         }
     }
+}
 
-    /// Whether all is drained and nobody in anybody's way.
-    pub fn is_done(&self, state: &State) -> bool {
-        is_done(self, state)
+impl Model for Protocol {
+    type State = State;
+    type Packed = u128;
+    type Violation = Violation;
+
+    /// An empty ring.
+    fn initial(&self) -> State {
+        assert!(self.shape.bits() <= 128, "a state does not fit 128 bits");
+        self.empty()
     }
 
-    /// The packed state; of states that are equal but for names, the same one.
-    pub fn canonical(&self, state: &State) -> u128 {
+    fn canonical(&self, state: &State) -> u128 {
         let Shape { producers, consumers, .. } = self.shape;
         let mut least = self.shape.pack(state);
         if !self.symmetry {
@@ -400,8 +400,7 @@ impl Protocol {
         least
     }
 
-    /// All steps from a state, into `steps`.
-    pub fn steps(&self, state: &State, steps: &mut Vec<Step>) {
+    fn steps(&self, state: &State, steps: &mut Vec<Step>) {
         steps.clear();
         if state.violation.is_some() {
             return;
@@ -416,6 +415,41 @@ impl Protocol {
         }
         // A step that changes nothing is none.
         steps.retain(|step| step.after != *state);
+    }
+
+    fn unpack(&self, packed: u128) -> State {
+        self.shape.unpack(packed)
+    }
+
+    fn violation(&self, state: &State) -> Option<Violation> {
+        state.violation
+    }
+
+    fn promise(violation: Violation) -> &'static str {
+        violation.promise()
+    }
+
+    fn is_done(&self, state: &State) -> bool {
+        is_done(self, state)
+    }
+
+    fn describe(&self, step: &Step) -> String {
+        let (letter, index) = if self.is_producer(step.who) {
+            ('P', step.who)
+        } else {
+            ('C', step.who - self.shape.producers)
+        };
+        let me = step.after.participants[step.who];
+        let word = if me.word == NONE { "-".into() } else { me.word.to_string() };
+        format!(
+            "{letter}{index} {:<52} knows {} shows {word}   heads {} {} tails {} {}",
+            step.what,
+            me.known,
+            step.after.producer_head,
+            step.after.consumer_head,
+            step.after.producer_tail,
+            step.after.consumer_tail,
+        )
     }
 }
 

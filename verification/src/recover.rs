@@ -18,7 +18,8 @@
 
 use crate::exclusive;
 use crate::protocol::{Adopts, Mutation, Protocol, Step, Turn};
-use crate::state::{At, Fate, NONE, Participant, Settled, State};
+use crate::slot::Settled;
+use crate::state::{At, Fate, NONE, Participant, State};
 
 /// Where the work on a dead consumer's entry begins.
 pub(crate) fn begin_redelivery(protocol: &Protocol) -> At {
@@ -94,8 +95,8 @@ pub(crate) fn stand_by(protocol: &Protocol, before: &State, steps: &mut Vec<Step
     });
 }
 
-/// Tries the lock of the entry whose intent was in the way. By now it may be another's, who has died
-/// as well, of the other side even.
+/// Tries the lock of the entry whose intent was in the way. By now it may be another's, who has
+/// died as well, of the other side even.
 fn try_lock(turn: &mut Turn<'_>) {
     let (protocol, before) = (turn.protocol, turn.before);
     let entry = usize::from(turn.me().frontier);
@@ -249,7 +250,8 @@ pub(crate) fn steps(turn: &mut Turn<'_>) {
                 .any(|&mutation| protocol.is(mutation));
             state.participants[me].scanned = 0;
             let others = protocol.other(entry, who, 0).is_some();
-            // A claim moves the head over all of it at once. (The word of a mistaken adopter is gone.)
+            // A claim moves the head over all of it at once. (The word of a mistaken adopter is
+            // gone.)
             let end = if dead.word == NONE { word + 1 } else { dead.end() };
             let part = protocol.is(Mutation::PartOfAHoldWon) && word < state.consumer_head;
             state.participants[me].at = if end > state.consumer_head && !part {

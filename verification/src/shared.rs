@@ -11,13 +11,14 @@
 //! an older value would have allowed, since it only grows. Where the head was last seen is kept,
 //! since an old one makes a participant show an old position.
 //!
-//! Several positions are claimed at once, by one word and one compare-and-swap; they are written and
-//! read one by one and released together. Who has forgotten a guard is in no call, and its next call
-//! begins by giving up, or releasing, what the guard had.
+//! Several positions are claimed at once, by one word and one compare-and-swap; they are written
+//! and read one by one and released together. Who has forgotten a guard is in no call, and its next
+//! call begins by giving up, or releasing, what the guard had.
 
 use crate::invariant::Violation;
 use crate::protocol::{Mutation, Turn, Ways};
-use crate::state::{At, Fate, NONE, Settled};
+use crate::slot::Settled;
+use crate::state::{At, Fate, NONE};
 
 /// What a shared producer may do.
 pub(crate) fn produce(turn: &mut Turn<'_>) {
@@ -164,8 +165,8 @@ pub(crate) fn look_for_credit(turn: &mut Turn<'_>) {
     }
 }
 
-/// Whether a producer may write so many messages from the position on that it knows. What an exclusive
-/// consumer has released is free, announced or not.
+/// Whether a producer may write so many messages from the position on that it knows. What an
+/// exclusive consumer has released is free, announced or not.
 pub(crate) fn has_credit(turn: &Turn<'_>, count: u8) -> bool {
     let more = u8::from(turn.protocol.is(Mutation::CreditOffByOne));
     let released = match turn.protocol.consumers_exclusive {

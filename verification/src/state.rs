@@ -6,6 +6,7 @@
 //! loss, so the search compares states exactly and never by a hash alone.
 
 use crate::invariant::Violation;
+use crate::slot::{Settled, Slot};
 
 /// Slots in the ring at most; `Shape::capacity` says how many there are.
 pub const MAX_CAPACITY: usize = 4;
@@ -156,9 +157,11 @@ impl At {
         use At::*;
         [
             Idle, Quiet, Dead, Vacant, Join, Credit, ShowIntent, Claim, LateIntent, Begin, Fill,
-            Commit, ClearIntent, ForgotReservation, Look, Reload, CopyRead, CopyClaim, CopyReturn, Skip, ShowHold,
+            Commit, ClearIntent, ForgotReservation, Look, Reload, CopyRead, CopyClaim,
+            CopyReturn, Skip, ShowHold,
             BorrowClaim, LateHold, Read, ReadMarked, Release, ClearHold, ForgotHold, GrantHold,
-            GrantHead, GrantRaise, AdoptLock, AbandonHead, AbandonSequence, AbandonOther, AbandonAlive, Abandon,
+            GrantHead, GrantRaise, AdoptLock, AbandonHead, AbandonSequence, AbandonOther,
+            AbandonAlive, Abandon,
             MoveShow, MoveClear, RedeliverTail, RedeliverHead, RedeliverOther, RedeliverAlive,
             RedeliverCopy, RedeliverLook, Advance, Finish, SucceedTail, SucceedHead, SucceedScan,
             SucceedHold, SucceedShow, SucceedClose, DropMarked, ClearMark,
@@ -271,28 +274,6 @@ impl Default for Participant {
     }
 }
 
-/// A slot: its sequence word and its payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Slot {
-    /// 0: never settled; `1 + 2 * lap`: committed there; `2 + 2 * lap`: abandoned there.
-    pub sequence: u8,
-    /// 0: nobody's, or half-written; `1 + lap`: wholly that lap's.
-    pub payload: u8,
-}
-
-/// What a slot's sequence says about one position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// Neither committed nor abandoned.
-    NotYet,
-    /// Committed.
-    Committed,
-    /// Abandoned.
-    Abandoned,
-    /// The slot has gone on to a later lap.
-    Later,
-}
-
 /// What became of the message at a position; only the checker knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -365,15 +346,7 @@ impl State {
 
     /// What the sequence of its slot says about a position.
     pub fn settled(&self, position: u8) -> Settled {
-        let (sequence, lap) =
-            (self.slots[(position % self.capacity) as usize].sequence, self.lap(position));
-        match sequence {
-            0 => Settled::NotYet,
-            _ if (sequence - 1) / 2 < lap => Settled::NotYet,
-            _ if (sequence - 1) / 2 > lap => Settled::Later,
-            _ if sequence % 2 == 1 => Settled::Committed,
-            _ => Settled::Abandoned,
-        }
+        self.slots[(position % self.capacity) as usize].settled(self.lap(position))
     }
 
     /// Whether the slot holds exactly what was committed at a position.

@@ -6,9 +6,9 @@ use crate::protocol::{Mutation, Protocol, Ways};
 
 /// A configuration that must hold.
 #[derive(Clone, Copy, Debug)]
-pub struct Case {
+pub struct Case<P = Protocol> {
     /// The protocol, without a mistake.
-    pub protocol: Protocol,
+    pub protocol: P,
     /// How long it takes.
     pub size: Size,
 }
@@ -26,11 +26,11 @@ pub enum Size {
 
 /// A mistake, and the smallest configuration that shows it.
 #[derive(Clone, Copy, Debug)]
-pub struct Mistake {
+pub struct Mistake<M = Mutation, P = Protocol> {
     /// The mistake.
-    pub mutation: Mutation,
+    pub mutation: M,
     /// The configuration, with the mistake.
-    pub protocol: Protocol,
+    pub protocol: P,
 }
 
 /// The configurations that must hold, smallest first.
@@ -152,7 +152,10 @@ pub fn mistakes() -> Vec<Mistake> {
         (MarkClearedBeforeDrop, Protocol::exclusive().deaths(2).discarding()),
         (MarksNotCovered, Protocol::exclusive().deaths(2).spans(2)),
         (MarksClearedWithHold, Protocol::exclusive().deaths(2).spans(2)),
-        (VacatedUnasked, shared(2, 1).deaths(2).changing_roles().staying().positions(2).ways(Ways::Borrow)),
+        (
+            VacatedUnasked,
+            shared(2, 1).deaths(2).changing_roles().staying().positions(2).ways(Ways::Borrow),
+        ),
         (RoleChangedUnfinished, shared(1, 1).deaths(1).changing_roles()),
         (ProducerTakesHold, shared(1, 1).deaths(1).changing_roles()),
     ]

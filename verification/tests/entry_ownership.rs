@@ -2,15 +2,15 @@
 //!
 //! The kernel closes the files of a killed process last: before that it writes the core and takes
 //! the memory down, which takes seconds for large processes. From the first moment on `/proc` shows
-//! that none of its threads will run again. So an entry has two locks. *Life* ends when the holder's
-//! files are closed. *Claim* is held by whoever takes an entry, so that of several who see that the
-//! holder is dying one takes over.
+//! that none of its threads will run again. So an entry has two locks. The *life lock* ends when
+//! the holder's files are closed. The *work lock* is held by whoever takes an entry, so that of
+//! several who see that the holder is dying one takes over.
 //!
 //! | who | takes |
 //! |---|---|
-//! | newcomer | both locks at once; writes who it is; gives the claim back |
+//! | newcomer | both locks at once; writes who it is; gives the work lock back |
 //! | adopter of the dead | both locks at once, and keeps both |
-//! | adopter of the dying | the claim; reads who the holder is; asks whether that process is dying; keeps the claim |
+//! | adopter of the dying | the work lock; reads who the holder is; asks whether that process is dying; keeps it |
 
 use stateright::{Checker, Model, Property};
 
@@ -23,10 +23,10 @@ enum At {
     Introducing,
     /// It is the entry's holder.
     Using,
-    /// The locks were refused: it goes on to the claim alone.
+    /// The locks were refused: it goes on to the work lock alone.
     Refused,
-    /// It has the claim, and reads who the holder is.
-    Claimed,
+    /// It has the work lock, and reads who the holder is.
+    Working,
     /// It asks whether that process is dying.
     Judging(usize),
     /// It does the work of a dead or dying holder.
@@ -46,23 +46,23 @@ enum Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Mistake {
     None,
-    /// Adopters of the dying do not take the claim.
-    NoClaim,
+    /// Adopters of the dying do not take the work lock.
+    NoWorkLock,
     /// Newcomers ask for the life lock alone.
-    NewcomerWithoutClaim,
-    /// Newcomers give the claim back before they write who they are.
-    ClaimBackBeforeName,
-    /// Adopters of the dead give the claim back while they work.
-    AdopterGivesClaimBack,
-    /// Adopters read who the holder is before they take the claim.
-    NameBeforeClaim,
+    NewcomerWithoutWorkLock,
+    /// Newcomers give the work lock back before they write who they are.
+    WorkLockBackBeforeName,
+    /// Adopters of the dead give the work lock back while they work.
+    AdopterGivesWorkLockBack,
+    /// Adopters read who the holder is before they take the work lock.
+    NameBeforeWorkLock,
 }
 
 const PROCESSES: usize = 3;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Entry {
-    claim: Option<usize>,
+    work: Option<usize>,
     life: Option<usize>,
     /// Who the entry says its holder is.
     name: usize,
@@ -84,11 +84,11 @@ struct Table(Mistake);
 
 impl Table {
     fn take_both(&self, entry: &mut Entry, who: usize, life_alone: bool) -> bool {
-        let free = (life_alone || entry.claim.is_none()) && entry.life.is_none();
+        let free = (life_alone || entry.work.is_none()) && entry.life.is_none();
         if free {
             entry.life = Some(who);
             if !life_alone {
-                entry.claim = Some(who);
+                entry.work = Some(who);
             }
         }
         free
@@ -109,7 +109,7 @@ impl Model for Table {
         let mut at = [At::Idle; PROCESSES];
         at[0] = At::Using;
         let fate = [Fate::Alive; PROCESSES];
-        vec![Entry { claim: None, life: Some(0), name: 0, at, fate }]
+        vec![Entry { work: None, life: Some(0), name: 0, at, fate }]
     }
 
     fn actions(&self, entry: &Entry, actions: &mut Vec<Act>) {
@@ -135,26 +135,26 @@ impl Model for Table {
             Act::Die(who) => entry.fate[who] = Fate::Dying,
             Act::Close(who) => {
                 entry.fate[who] = Fate::Closed;
-                give_back(&mut entry.claim, who);
+                give_back(&mut entry.work, who);
                 give_back(&mut entry.life, who);
             }
             Act::Arrive(who) => {
-                let alone = self.0 == Mistake::NewcomerWithoutClaim;
+                let alone = self.0 == Mistake::NewcomerWithoutWorkLock;
                 if !self.take_both(&mut entry, who, alone) {
                     return None;
                 }
                 entry.at[who] = At::Introducing;
-                if self.0 == Mistake::ClaimBackBeforeName {
-                    give_back(&mut entry.claim, who);
+                if self.0 == Mistake::WorkLockBackBeforeName {
+                    give_back(&mut entry.work, who);
                 }
             }
             Act::Adopt(who) => {
                 entry.at[who] = if self.take_both(&mut entry, who, false) {
-                    if self.0 == Mistake::AdopterGivesClaimBack {
-                        give_back(&mut entry.claim, who);
+                    if self.0 == Mistake::AdopterGivesWorkLockBack {
+                        give_back(&mut entry.work, who);
                     }
                     At::Adopting
-                } else if self.0 == Mistake::NameBeforeClaim {
+                } else if self.0 == Mistake::NameBeforeWorkLock {
                     At::Judging(entry.name)
                 } else {
                     At::Refused
@@ -164,33 +164,33 @@ impl Model for Table {
                 At::Idle => return None,
                 At::Introducing => {
                     entry.name = who;
-                    give_back(&mut entry.claim, who);
+                    give_back(&mut entry.work, who);
                     entry.at[who] = At::Using;
                 }
-                At::Refused if self.0 == Mistake::NoClaim => entry.at[who] = At::Claimed,
+                At::Refused if self.0 == Mistake::NoWorkLock => entry.at[who] = At::Working,
                 At::Refused => {
-                    let free = entry.claim.is_none();
+                    let free = entry.work.is_none();
                     if free {
-                        entry.claim = Some(who);
+                        entry.work = Some(who);
                     }
-                    entry.at[who] = if free { At::Claimed } else { At::Idle };
+                    entry.at[who] = if free { At::Working } else { At::Idle };
                 }
-                At::Claimed => entry.at[who] = At::Judging(entry.name),
+                At::Working => entry.at[who] = At::Judging(entry.name),
                 At::Judging(holder) => {
                     let mut dying = entry.fate[holder] != Fate::Alive;
-                    if self.0 == Mistake::NameBeforeClaim {
-                        dying &= entry.claim.is_none();
+                    if self.0 == Mistake::NameBeforeWorkLock {
+                        dying &= entry.work.is_none();
                         if dying {
-                            entry.claim = Some(who);
+                            entry.work = Some(who);
                         }
                     } else if !dying {
-                        give_back(&mut entry.claim, who);
+                        give_back(&mut entry.work, who);
                     }
                     entry.at[who] = if dying { At::Adopting } else { At::Idle };
                 }
                 At::Using | At::Adopting => {
                     give_back(&mut entry.life, who);
-                    give_back(&mut entry.claim, who);
+                    give_back(&mut entry.work, who);
                     entry.at[who] = At::Idle;
                 }
             },
@@ -229,11 +229,11 @@ fn an_entry_has_one_owner_while_its_holder_takes_long_to_die() {
 #[test]
 fn each_mistake_gives_an_entry_two_owners() {
     for mistake in [
-        Mistake::NoClaim,
-        Mistake::NewcomerWithoutClaim,
-        Mistake::ClaimBackBeforeName,
-        Mistake::AdopterGivesClaimBack,
-        Mistake::NameBeforeClaim,
+        Mistake::NoWorkLock,
+        Mistake::NewcomerWithoutWorkLock,
+        Mistake::WorkLockBackBeforeName,
+        Mistake::AdopterGivesWorkLockBack,
+        Mistake::NameBeforeWorkLock,
     ] {
         let checked = Table(mistake).checker().spawn_bfs().join();
         assert!(checked.discovery("one owner").is_some(), "{mistake:?} is not found");

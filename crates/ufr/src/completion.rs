@@ -12,21 +12,22 @@ use ultrafastring::{Builder, PriorityClass};
 
 use crate::output;
 
-/// Names the variable by which the scripts ask.
+/// The environment variable by which the scripts ask for completions.
 const VARIABLE: &str = "UFR_COMPLETE";
 
 /// Print a script that completes commands, options, their values and the names of rings.
 ///
-/// The script asks ufr itself, and belongs to this version of it. So have your shell run it
-/// whenever it starts, instead of keeping a copy:
+/// The script calls `ufr` for its answers and fits this version only. So do not keep a copy, but
+/// let your shell run it at each start.
 #[derive(Args)]
 #[command(after_long_help = "\
+To have your shell run it:
     bash    echo 'source <(ufr completions bash)' >> ~/.bashrc
     zsh     echo 'source <(ufr completions zsh)' >> ~/.zshrc
     fish    echo 'ufr completions fish | source' > ~/.config/fish/completions/ufr.fish
 
-The names are those of the rings in --directory, as given on the line that is completed, in
-UFR_DIRECTORY, or in /dev/shm.")]
+Names of rings are completed from the --directory that you typed, from UFR_DIRECTORY, or from
+/dev/shm.")]
 pub(crate) struct Completions {
     /// The shell to complete for.
     #[arg(value_parser = shells())]
@@ -41,7 +42,7 @@ impl Completions {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let shells = Shells::builtins();
         let Some(shell) = shells.completer(&self.shell) else {
-            anyhow::bail!("no script is known for {}", self.shell);
+            anyhow::bail!("there is no script for {}", self.shell);
         };
         // As this process was called: by its name, or by a path, which the script needs whole.
         let called = PathBuf::from(std::env::args_os().next().unwrap_or_else(|| "ufr".into()));
@@ -57,12 +58,23 @@ impl Completions {
             &completer.to_string_lossy(),
             &mut script,
         )?;
+        if self.shell == "zsh" {
+            script.extend(ZSH_AUTOLOAD.as_bytes());
+        }
         output::say(script)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Answers a shell that asks by one of the scripts, if one does. To be called before anything else.
+/// For a script that is the file `_ufr` of a directory in `fpath`: zsh runs it as a function when
+/// it first completes, and expects to be told at once.
+const ZSH_AUTOLOAD: &str = "\
+if [ \"$funcstack[1]\" = _ufr ]; then
+    _clap_dynamic_completer_ufr \"$@\"
+fi
+";
+
+/// Answers a completion script, if one asks. Call it before anything else.
 pub(crate) fn answer() -> Option<ExitCode> {
     let here = std::env::current_dir().ok();
     let asked = CompleteEnv::with_factory(crate::Cli::command)
@@ -89,7 +101,33 @@ pub(crate) fn rings() -> ArgValueCompleter {
     })
 }
 
-/// The directory that the line in the making says, else the environment.
+/// Completes the name of a group of the ring that the line names.
+pub(crate) fn groups() -> ArgValueCompleter {
+    ArgValueCompleter::new(|begun: &OsStr| {
+        let begun = begun.to_string_lossy();
+        let directory = directory_of(std::env::args_os());
+        let builder = directory.into_iter().fold(Builder::new(), Builder::directory);
+        let rings = builder.list().unwrap_or_default();
+        let mut words = std::env::args_os();
+        let ring = words.find_map(|word| rings.iter().find(|name| word == name.as_str()));
+        let Some(Ok(ring)) = ring.map(|name| builder.observe(name)) else { return Vec::new() };
+        let names = ring.groups().map(|it| it.name);
+        let names = names.filter(|name| name.as_str().starts_with(&*begun));
+        names.map(|name| candidate(name.as_str())).collect()
+    })
+}
+
+/// Completes where to start.
+pub(crate) fn starts() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| ["latest", "oldest", "resume"].into_iter().map(candidate).collect())
+}
+
+/// The same for `tail`.
+pub(crate) fn starts_of_tail() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| ["latest", "oldest"].into_iter().map(candidate).collect())
+}
+
+/// The directory that the unfinished line names, or else the environment.
 fn directory_of(words: impl Iterator<Item = OsString>) -> Option<PathBuf> {
     let mut words = words.peekable();
     let mut said = None;
@@ -110,11 +148,17 @@ fn candidate(value: impl Into<OsString>) -> CompletionCandidate {
     CompletionCandidate::new(value)
 }
 
-/// Completes `CLASS=CREDITS` up to the number.
+/// Completes `CLASS=NUMBER` up to the number.
 pub(crate) fn reserves() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         PriorityClass::ALL.iter().map(|class| candidate(format!("{}=", class.name()))).collect()
     })
+}
+
+/// Completes what `--lanes` takes, up to the number.
+pub(crate) fn lanes() -> ArgValueCandidates {
+    let words = ["one", "by-class", "by-producer:"];
+    ArgValueCandidates::new(move || words.into_iter().map(candidate).collect())
 }
 
 /// Completes what `--timestamps` takes.

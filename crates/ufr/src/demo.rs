@@ -9,6 +9,8 @@
 //! meets all of them; before and after each, two threads on the same two cores measure how long a
 //! cache line takes there and back.
 
+mod child;
+mod cores;
 mod machine;
 mod part;
 mod report;
@@ -16,9 +18,9 @@ mod report;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{ChildStdout, ExitCode, Stdio};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::Value;
 use ultrafastring::{Builder, UltraFastRing};
@@ -27,30 +29,32 @@ pub(crate) use part::Part;
 
 use crate::wait::Stop;
 use crate::{or_usage, output};
+use child::{Process, this_program};
 use part::{Over, Pace};
+use report::{Measured, Reached};
 
-/// Rounds that the messages are spread over.
+/// Number of rounds; each has an equal part of the messages.
 const ROUNDS: u64 = 5;
 
-/// A pipe or a socket carries this part of the messages that the ring does: they take that much
-/// longer.
+/// A pipe or a socket gets this fraction of the ring's messages, since it takes that much longer.
 const SLOWER: u64 = 20;
 
-/// Stream messages between two processes on two cores, and show what it costs.
+/// Stream messages between two processes on two cores, and show the time for each.
 ///
-/// Two processes, each kept on its core, exchange messages of 40 bytes through a ring with
-/// exclusive sides and everything on: a timestamp in each message, five classes, credits,
-/// coalescing, statistics. The consumer checks the order, class and content of each. The same
-/// messages then go through a pipe and through a Unix socket, one write and one read a message.
+/// Two processes, each bound to one core, exchange messages of 40 bytes through a ring with
+/// exclusive sides. All features are on: a timestamp in each message, five classes, credits,
+/// coalescing, statistics. The consumer checks the order, class and content of each message. The
+/// same messages then go through a pipe and a Unix socket, each with one write and one read.
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// Messages to stream through the ring; a pipe and a socket get a twentieth each.
-    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    /// Messages to stream through the ring; the pipe and the socket get a twentieth each.
+    #[arg(long, default_value_t = 5_000_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1_000..))]
     messages: u64,
-    /// Slots of the ring, a power of two.
+    /// Number of slots, a power of two.
     #[arg(long, default_value_t = ultrafastring::DEFAULT_CAPACITY)]
     capacity: usize,
-    /// Cores of the producer and the consumer [default: two that share the least].
+    /// Cores of the producer and the consumer [default: two that share as little as possible].
     #[arg(long, value_name = "P,C", value_parser = machine::two_cores)]
     cores: Option<(usize, usize)>,
     /// Print one JSON object.
@@ -58,28 +62,7 @@ pub(crate) struct Demo {
     json: bool,
 }
 
-/// What one way of sending reached, a number a round.
-#[derive(Default)]
-struct Reached {
-    /// Ticks a message, when messages follow each other as fast as they can.
-    stream: Vec<f64>,
-    /// Latencies in ticks of messages that come at a pace: for each of `part::QUANTILES`.
-    paced: Vec<Vec<f64>>,
-    /// The same of the stream: time spent in queues, mostly.
-    queued: Vec<Vec<f64>>,
-}
-
-/// All that was measured.
-struct Measured {
-    cores: (usize, usize),
-    messages: u64,
-    checked: u64,
-    reached: Vec<(Over, Reached)>,
-    /// Ticks for a cache line there and back, by every reading.
-    line: Vec<f64>,
-}
-
-/// The demo's ring, whose name goes with it.
+/// The demo's ring; dropping it removes its name.
 struct OwnRing<'a> {
     builder: &'a Builder,
     name: String,
@@ -116,7 +99,8 @@ impl Demo {
     fn measure(&self, ring: &OwnRing<'_>, stop: &Stop) -> anyhow::Result<Option<Measured>> {
         let cores = match self.cores {
             Some(cores) => cores,
-            None => machine::cores_apart()?,
+            // With a single core the two take turns.
+            None => cores::two_apart().map(|(one, other)| (one, other.unwrap_or(one)))?,
         };
         let mut measured = Measured {
             cores,
@@ -183,83 +167,47 @@ impl Work<'_> {
                 (OwnedFd::from(a).into(), OwnedFd::from(b).into())
             }
         };
-        let mut consumer =
-            Process::start(self.part("consume", self.cores.1), input, Stdio::piped())?;
-        consumer.ready(self.stop)?;
-        let producer = Process::start(self.part("produce", self.cores.0), Stdio::null(), output)?;
-        let result = consumer.result(self.stop)?;
-        producer.end("producer")?;
-        consumer.end("consumer")?;
-        Ok(result)
-    }
-
-    fn part(&self, side: &str, core: usize) -> anyhow::Result<Command> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let directory = self.ring.ring.path().and_then(|path| path.parent());
-        command
-            .arg(Part::NAME)
-            .arg(directory.context("the demo's ring has no file")?)
-            .args([side, self.over.name(), self.pace.name(), &self.ring.name])
-            .arg(self.messages.to_string())
-            .arg(core.to_string());
-        Ok(command)
-    }
-}
-
-/// A child that ends when this does.
-struct Process {
-    child: Child,
-    said: Option<BufReader<ChildStdout>>,
-}
-
-impl Process {
-    fn start(
-        command: anyhow::Result<Command>,
-        input: Stdio,
-        output: Stdio,
-    ) -> anyhow::Result<Self> {
-        let mut child =
-            command?.stdin(input).stdout(output).spawn().context("cannot start a process")?;
-        let said = child.stdout.take().map(BufReader::new);
-        Ok(Self { child, said })
-    }
-
-    /// Waits until it says something, and gives the line.
-    fn line(&mut self, stop: &Stop) -> anyhow::Result<String> {
-        let mut line = String::new();
-        if let Some(said) = &mut self.said {
-            ensure!(!said.buffer().is_empty() || stop.or_readable(said.get_ref())?, "interrupted");
-            said.read_line(&mut line)?;
+        let mut consumer = self.start("consume", self.cores.1, input, Stdio::piped())?;
+        let said = consumer.stdout.take().context("the consumer has no output")?;
+        let mut said = BufReader::new(said);
+        ensure!(self.line(&mut said)? == "ready\n", "a part of the demo did not start");
+        let mut producer = self.start("produce", self.cores.0, Stdio::null(), output)?;
+        let result = self.line(&mut said)?;
+        let result: Value = serde_json::from_str(&result).context("the consumer gave no result")?;
+        for (who, process) in [("producer", &mut producer), ("consumer", &mut consumer)] {
+            let status = process.wait()?;
+            ensure!(status.success(), "the {who} ended with {status}");
         }
-        Ok(line)
-    }
-
-    fn ready(&mut self, stop: &Stop) -> anyhow::Result<()> {
-        ensure!(self.line(stop)? == "ready\n", "a part of the demo did not start");
-        Ok(())
-    }
-
-    fn result(&mut self, stop: &Stop) -> anyhow::Result<(f64, Vec<f64>)> {
-        let result: Value =
-            serde_json::from_str(&self.line(stop)?).context("the consumer gave no result")?;
         let ticks = result["ticks"].as_f64().context("the consumer gave no time")?;
         let latency = result["latency"].as_array().into_iter().flatten();
         Ok((ticks, latency.filter_map(Value::as_f64).collect()))
     }
 
-    fn end(mut self, who: &str) -> anyhow::Result<()> {
-        let status = self.child.wait()?;
-        if !status.success() {
-            bail!("the {who} ended with {status}");
-        }
-        Ok(())
+    fn start(
+        &self,
+        side: &str,
+        core: usize,
+        input: Stdio,
+        output: Stdio,
+    ) -> anyhow::Result<Process> {
+        let directory = self.ring.ring.path().and_then(|path| path.parent());
+        let mut command = this_program()?;
+        command
+            .arg(Part::NAME)
+            .arg(directory.context("the demo's ring has no file")?)
+            .args([side, self.over.name(), self.pace.name(), &self.ring.name])
+            .arg(self.messages.to_string())
+            .arg(core.to_string())
+            .stdin(input)
+            .stdout(output);
+        Process::start(&mut command)
     }
-}
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // No effect on one that has ended and was waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// The next line that a part says.
+    fn line(&self, said: &mut BufReader<ChildStdout>) -> anyhow::Result<String> {
+        let mut line = String::new();
+        ensure!(!said.buffer().is_empty() || self.stop.or_readable(said.get_ref())?, "interrupted");
+        said.read_line(&mut line)?;
+        Ok(line)
     }
 }

@@ -1,37 +1,48 @@
 //! `ufr`: make, feed, read and look into rings from the command line.
 //!
-//! Exit codes: 0 done, 1 what was asked could not be done (the reason is on standard error), 2 a
-//! usage error, 128 + n ended by signal n with the ring left in order. 141, as if by SIGPIPE: whoever
-//! reads our output has had enough.
+//! Exit codes: 0 done; 1 not done, with the reason on standard error; 2 wrong usage; 128 + n ended
+//! by signal n, with the ring in order; 141, as if by SIGPIPE, if nobody reads standard output.
 
 mod completion;
 mod demo;
+mod doctor;
 mod explain;
+mod group;
 mod look;
 mod make;
+mod man;
+mod metrics;
 mod output;
 mod recv;
 mod send;
+mod stat;
+mod tail;
+mod top;
 mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use ultrafastring::{Builder, RingError, Trust};
 
-/// A message ring in shared memory: faster than a pipe, with no daemon.
+/// Message rings in shared memory, from a shell.
 #[derive(Parser)]
 #[command(
     name = "ufr",
     version,
     after_long_help = "\
-Exit codes: 0 done; 1 it could not be done, the reason is on standard error; 2 usage, numbers out of
-range included; 128 + n ended by signal n, with the ring left in order: 130 Ctrl-C, 143 SIGTERM, 141
-(as if by SIGPIPE) when nobody is left to read standard output.
+Exit codes:
+  0         done
+  1         not done; the reason is on standard error
+  2         wrong usage, also a number out of range
+  130, 143  ended by Ctrl-C or SIGTERM; the ring is in order
+  141       nobody is left to read standard output
 
-A ring is a file, ufr-NAME in /dev/shm or in --directory, and a small hidden one beside it with its
+A ring is a file, ufr-NAME in /dev/shm or in --directory. Beside it is a small hidden file with its
 locks."
 )]
 struct Cli {
@@ -43,35 +54,53 @@ struct Cli {
 
 #[derive(Args)]
 struct Common {
-    /// Directory of the rings' files, instead of /dev/shm.
+    /// Directory with the rings' files [default: /dev/shm].
     #[arg(long, global = true, env = "UFR_DIRECTORY", value_name = "DIR")]
     #[arg(value_hint = ValueHint::DirPath)]
     directory: Option<PathBuf>,
-    /// Whose rings are opened, and who may open a new one.
+    /// Whose rings to open, and for whom to make a ring: you, your group, or anyone.
     #[arg(long, global = true, value_name = "WHOM", default_value = "own-user")]
-    #[arg(value_parser = PossibleValuesParser::new(["own-user", "group", "anyone"]).map(trust))]
+    #[arg(value_parser = word(Trust::ALL, Trust::name))]
     trust: Trust,
 }
 
-// What each does is said by its own type: clap would show what is said here in its place.
+// Each subcommand's type has its help. A comment here would replace it.
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Demo),
     Create(make::Create),
     Send(send::Send),
     Recv(recv::Recv),
+    Tail(tail::Tail),
     Ls(look::List),
-    Stat(look::Stat),
-    Doctor(look::Doctor),
+    Group(group::Group),
+    Stat(stat::Stat),
+    Doctor(doctor::Doctor),
+    Top(top::Top),
+    Metrics(metrics::Metrics),
     Rm(make::Remove),
     Completions(completion::Completions),
+    Man(man::Man),
 }
 
-fn trust(text: String) -> Trust {
-    match &*text {
-        "group" => Trust::Group,
-        "anyone" => Trust::Anyone,
-        _ => Trust::OwnUser,
+/// Parses one of the library's words, which the help lists.
+fn word<T, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.map(name)).try_map(|word| word.parse())
+}
+
+/// A time between two looks: what `--interval` takes.
+fn interval(text: &str) -> Result<Duration, String> {
+    /// More often, looking would cost more than it shows.
+    const LEAST: Duration = Duration::from_millis(100);
+    match humantime::parse_duration(text) {
+        Ok(time) if time < LEAST => Err("the least is 100ms".to_string()),
+        time => time.map_err(|error| error.to_string()),
     }
 }
 
@@ -83,7 +112,7 @@ impl Common {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
-    // Not a subcommand of the command line: nobody but the demo calls it.
+    // Not a subcommand, since only the demo calls it.
     let part = std::env::args_os().nth(1).is_some_and(|word| word == demo::Part::NAME);
     if part {
         let part = demo::Part::parse_from(std::env::args_os().skip(1));
@@ -107,11 +136,16 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Create(create) => create.run(builder),
         Command::Send(send) => send.run(&builder),
         Command::Recv(recv) => recv.run(&builder),
+        Command::Tail(tail) => tail.run(&builder),
         Command::Ls(list) => list.run(&builder),
+        Command::Group(group) => group.run(&builder),
         Command::Stat(stat) => stat.run(&builder),
         Command::Doctor(doctor) => doctor.run(&builder),
+        Command::Top(top) => top.run(&builder),
+        Command::Metrics(metrics) => metrics.run(&builder),
         Command::Rm(remove) => remove.run(&builder),
         Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     }
 }
 
@@ -121,7 +155,7 @@ fn main() -> ExitCode {
     }
     run().unwrap_or_else(|error| {
         if let Some(usage) = error.downcast_ref::<clap::Error>() {
-            // Nothing is left to do for one who does not listen.
+            // If standard error is closed, there is nobody to tell.
             let _ = usage.print();
             return ExitCode::from(2);
         }
@@ -134,7 +168,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// What the library says of a number, as a usage error.
+/// Turns the library's refusal of a number into a usage error.
 fn or_usage<T>(subcommand: &str, outcome: Result<T, RingError>) -> anyhow::Result<T> {
     outcome.map_err(|error| match error {
         RingError::Invalid(invalid) => explain::usage(subcommand, invalid),

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::process::Signal;
 
-/// What of descriptors 0 and 1 cannot be used, a bit each, as it was before the runtime began.
+/// Which of descriptors 0 and 1 cannot be used, one bit each, as found before Rust's runtime began.
 ///
-/// Rust opens `/dev/null` in the place of a descriptor that is closed, before `main`: everything
-/// written there would be lost, and every write succeed.
+/// The runtime opens `/dev/null` in place of a closed descriptor before `main`. Then every write
+/// would succeed and be lost.
 static UNUSABLE: AtomicU8 = AtomicU8::new(0);
 
 #[used]
@@ -33,7 +33,7 @@ extern "C" fn note_unusable() {
     UNUSABLE.store(unusable, Ordering::Relaxed);
 }
 
-/// Something about a standard descriptor that could not be done.
+/// An operation on a standard descriptor that failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     which: &'static str,
@@ -55,7 +55,7 @@ impl Failure {
     }
 }
 
-/// What a process that SIGPIPE ends is seen to end with in a shell.
+/// The exit code that a shell shows for a process ended by SIGPIPE.
 pub(crate) const CLOSED_PIPE: u8 = 128 + Signal::PIPE.as_raw() as u8;
 
 fn check(descriptor: u8, which: &'static str) -> Result<(), Failure> {
@@ -86,7 +86,7 @@ impl Output {
         file.map(|file| Self(file.into())).map_err(output_failed)
     }
 
-    /// Writes all of `bytes`, or says of how many it is certain and why not more.
+    /// Writes all of `bytes`. An error says how many are certainly written, and why not more.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), (usize, Failure)> {
         let mut written = 0;
         while written < bytes.len() {
@@ -119,6 +119,19 @@ pub(crate) fn progress(text: impl AsRef<[u8]>) -> Result<(), Failure> {
             Err(Failure { which: "error", reason })
         }
         _ => Ok(()),
+    }
+}
+
+/// A time for people: three digits or four, in the unit that fits.
+pub(crate) fn duration(nanoseconds: f64) -> String {
+    let units = [(1e9, "s"), (1e6, "ms"), (1e3, "us")];
+    match units.into_iter().find(|(unit, _)| nanoseconds >= *unit) {
+        Some((unit, name)) => {
+            let value = nanoseconds / unit;
+            let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+            format!("{value:.digits$} {name}")
+        }
+        None => format!("{nanoseconds:.0} ns"),
     }
 }
 

@@ -1,68 +1,82 @@
-//! What comes out of a ring, to standard output.
+//! Writes messages of a ring to standard output.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use ultrafastring::{BorrowedBatch, Builder, Consumer, MAX_BATCH, Mode, RecvError, Sharing};
+use ultrafastring::{BorrowedBatch, Builder, Consumer, Lanes, MAX_BATCH, Mode, RecvError, Sharing};
 
 use crate::completion;
-use crate::output::{Failure, Output};
+use crate::group::Membership;
+use crate::output::{Failure, Output, complain};
 use crate::wait::{Stop, a_while};
 
-/// Bytes that one write brings, about, where messages are large.
+/// About how many bytes one write has, if messages are large.
 const BYTES_A_WRITE: usize = 1 << 16;
 
-/// Write what is received to standard output, a line a message.
+/// Receive messages and write each to standard output as a line.
 ///
-/// Waits for a producer first, if there is none, and ends when the ring is empty and all producers have
-/// left, whether or not they sent anything, or when a program closed the ring. What producers left who
-/// had gone before is received, too. Where they left nothing, or closed the ring, that is not the end:
-/// it waits for the next. So `send` and `recv` may be started in either order, again and again; with
-/// --drain it waits for nobody.
+/// `recv` ends when the ring is empty and all producers have left, even if they sent nothing. It
+/// also ends when a program closes the ring. If there is nothing to receive and no producer yet, or
+/// if the ring was closed before, it waits for the next producer; with --drain it does not. So
+/// `send` and `recv` may be started in either order, again and again. Each message goes to one
+/// `recv` only; several share the work.
 ///
-/// A message leaves the ring when it has been written. Up to 64 are taken at a time and written by one
-/// write. What could not be written stays in the ring for the next `recv`, so a kill, a closed pipe or
-/// a full disk loses nothing. After a kill the next `recv` may write up to 64 messages a second time;
-/// with --unbuffered, at most one. What is in a pipe counts as written: `ufr recv NAME | head -1` prints
-/// one line, and the other lines in the pipe are lost.
+/// A message leaves the ring after it has been written. `recv` takes up to 64 messages and writes
+/// them with one system call. What could not be written stays in the ring for the next `recv`.
+/// So a kill, a closed pipe or a full disk loses nothing. After a kill the next `recv` may write up
+/// to 64 messages a second time; with --unbuffered, at most one. What is in a pipe counts as
+/// written: `ufr recv NAME | head -1` prints one line, and the other lines in the pipe are lost.
 ///
-/// The next `recv` that is started receives first what an earlier one left. A `recv` that was already
-/// running receives it later, out of order. An exclusive consumer side always keeps the order.
+/// A new `recv` first receives what an earlier one left. A `recv` that was already running receives
+/// it later, out of order. An exclusive consumer side always keeps the order.
 #[derive(Args)]
 #[command(after_long_help = "\
-Exit codes: 0 all was received, or as many as asked for; 1 it could not be written or received, the
-reason is on standard error; 2 usage; 141, with nothing said, when nobody is left to read standard
-output; 130, 143 ended by Ctrl-C or SIGTERM, with all written that was taken.")]
+Exit codes:
+  0         all messages were received, or as many as --count says
+  1         a message could not be received or written; the reason is on standard error
+  2         wrong usage
+  130, 143  ended by Ctrl-C or SIGTERM; every message that was taken is written
+  141       nobody is left to read standard output; no error is printed")]
 pub(crate) struct Recv {
-    /// Name of the ring; it is made, with the defaults of `create`, if there is none.
+    /// Name of the ring. If there is none, it is made with the defaults of `create`.
     #[arg(add = completion::rings())]
     name: String,
-    /// Write messages one after the other, with no line ends between.
+    /// Write messages without newlines between them.
     #[arg(long)]
     raw: bool,
-    /// Go on when the last producer has left, or the ring is closed.
+    /// Go on after the last producer has left or the ring is closed.
     #[arg(short, long)]
     follow: bool,
     /// Write what is in the ring and end, without waiting for a producer.
     #[arg(short, long, conflicts_with = "follow")]
     drain: bool,
-    /// Take one message at a time, and write each by itself.
+    /// Take and write one message at a time.
     #[arg(short, long)]
     unbuffered: bool,
-    /// End after so many messages.
+    /// End after this many messages.
     #[arg(short = 'n', long, value_name = "MESSAGES")]
     count: Option<u64>,
+    #[command(flatten)]
+    membership: Membership,
 }
 
 impl Recv {
     pub(crate) fn run(self, builder: &Builder) -> anyhow::Result<ExitCode> {
-        // Before anything is taken.
+        // Before a message is taken.
         let output = Output::open()?;
         let stop = Stop::on_signals()?;
+        if let Some(group) = self.membership.name() {
+            let ring = self.membership.ring(builder, &self.name)?;
+            let consumer = self.membership.join(&ring, group)?;
+            return self.receive(consumer, output, &stop);
+        }
         let ring = builder.open_or_create(&self.name)?;
-        match ring.consumer_side() {
-            Sharing::Shared => self.receive(ring.consumer()?, output, &stop),
+        match ring.settings().consumer_side {
+            _ if ring.settings().lanes != Lanes::One => {
+                self.receive(ring.consumer()?, output, &stop)
+            }
+            Sharing::Shared => self.receive(ring.shared_consumer()?, output, &stop),
             Sharing::Exclusive => self.receive(ring.exclusive_consumer()?, output, &stop),
         }
     }
@@ -91,7 +105,7 @@ impl Recv {
         // What an earlier run has closed is not the end of this one.
         consumer.await_next_stream();
         consumer.end_when_deserted(!self.follow);
-        let mut page = Page { raw: self.raw, bytes: Vec::new(), ends: Vec::new() };
+        let mut page = Page { raw: self.raw, ..Page::default() };
         let at_once = match self.unbuffered {
             true => 1,
             false => (BYTES_A_WRITE / consumer.max_message()).clamp(1, MAX_BATCH),
@@ -101,13 +115,21 @@ impl Recv {
             if let Some(code) = stop.asked() {
                 return Ok(code);
             }
-            match consumer.borrow_batch(at_once.min(left.try_into().unwrap_or(at_once))) {
-                Ok(messages) => {
-                    left -= page.write(messages, &mut output)?;
+            let most = at_once.min(left.try_into().unwrap_or(at_once));
+            let (count, end) = page.pass_on(consumer, most, &mut output)?;
+            left -= count;
+            match end {
+                None => continue,
+                Some(RecvError::NotInPlace) => {
+                    page.copies = true;
                     continue;
                 }
-                Err(RecvError::Empty | RecvError::Closed) => {}
-                Err(error) => return Err(error.into()),
+                Some(evicted @ RecvError::Evicted { .. }) => {
+                    complain(evicted);
+                    continue;
+                }
+                Some(RecvError::Empty | RecvError::Closed) => {}
+                Some(error) => return Err(error.into()),
             }
             // Also one that is over by now looks at everything, what the dead left too.
             match consumer.wait(if self.drain { Some(Instant::now()) } else { a_while() }) {
@@ -116,6 +138,7 @@ impl Recv {
                 Err(RecvError::TimedOut) => {}
                 Err(RecvError::Closed) if self.follow => consumer.await_next_stream(),
                 Err(RecvError::Closed | RecvError::Deserted) => break,
+                Err(evicted @ RecvError::Evicted { .. }) => complain(evicted),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -124,14 +147,59 @@ impl Recv {
 }
 
 /// What is written at a time.
+#[derive(Default)]
 struct Page {
     raw: bool,
     bytes: Vec<u8>,
     /// For each message where it ends among the bytes.
     ends: Vec<usize>,
+    /// Whether messages are copied, since they cannot be read in place.
+    copies: bool,
+    /// One that is copied.
+    message: Vec<u8>,
 }
 
 impl Page {
+    /// Receives at most so many messages and writes them. Says how many there were, and why there
+    /// are no more.
+    fn pass_on<S: Mode>(
+        &mut self,
+        consumer: &mut Consumer<S>,
+        most: usize,
+        output: &mut Output,
+    ) -> anyhow::Result<(u64, Option<RecvError>)> {
+        if self.copies {
+            return self.copy(consumer, most, output);
+        }
+        match consumer.try_borrow_many(most) {
+            Ok(messages) => Ok((self.write(messages, output)?, None)),
+            Err(error) => Ok((0, Some(error))),
+        }
+    }
+
+    /// As [`pass_on`](Self::pass_on), for messages that cannot be held: they are copied first.
+    fn copy<S: Mode>(
+        &mut self,
+        consumer: &mut Consumer<S>,
+        most: usize,
+        output: &mut Output,
+    ) -> anyhow::Result<(u64, Option<RecvError>)> {
+        self.bytes.clear();
+        let (mut count, mut end) = (0, None);
+        while count < most as u64 && end.is_none() {
+            match consumer.try_recv_into(&mut self.message) {
+                Ok(_) => {
+                    self.bytes.extend_from_slice(&self.message);
+                    self.bytes.extend((!self.raw).then_some(b'\n'));
+                    count += 1;
+                }
+                Err(error) => end = Some(error),
+            }
+        }
+        output.write(&self.bytes).map_err(|(_, failure)| failure)?;
+        Ok((count, end))
+    }
+
     /// Writes messages and releases those that were written whole; says how many there were. After
     /// an error the others are held still.
     fn write<S: Mode>(

@@ -5,50 +5,52 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use ultrafastring::{Builder, Mode, PriorityClass, Producer, SendError, Sharing};
+use ultrafastring::{Builder, Lanes, Mode, PriorityClass, Producer, SendError, Sharing};
 
 use crate::wait::{Input, Stop, a_while};
-use crate::{completion, output};
+use crate::{completion, output, word};
 
-/// Send standard input, a line a message; waits while the ring is full.
+/// Send standard input, each line as a message; wait while the ring is full.
 ///
-/// A message is a line without its end, and holds 40 bytes, or what the ring was made for. A line
-/// that is longer ends the command with its number; the lines before it were sent, and nothing of it
-/// was. A last line without an end is a message like any other.
+/// A message is a line without its newline. It has up to 40 bytes, or as many as the ring was made
+/// for. If a line is longer, `send` fails and names the line. The lines before it have been sent,
+/// but no part of the long line. A last line without a newline is sent too.
 ///
-/// Ends with standard input. What was sent stays in the ring until it is received, whether or not
-/// somebody receives just now; while the ring is full, it waits for a consumer, as long as it takes
-/// unless --end-when-deserted is given. The ring is not closed, since others may be sending.
+/// `send` ends at the end of standard input. Messages stay in the ring until they are received.
+/// While the ring is full, `send` waits for a consumer as long as it takes, unless
+/// --end-when-deserted is given. It does not close the ring, since others may be sending.
 #[derive(Args)]
 #[command(after_long_help = "\
-Exit codes: 0 all was sent; 1 it could not be, the reason is on standard error; 2 usage; 130, 143
-ended by Ctrl-C or SIGTERM: what was sent stays in the ring, what was read and not yet sent (up to
-64 KiB and a message) is lost.")]
+Exit codes:
+  0         everything was sent
+  1         not everything was sent; the reason is on standard error
+  2         wrong usage
+  130, 143  ended by Ctrl-C or SIGTERM. Messages that were sent stay in the ring. Input that was
+            read and not yet sent is lost: up to 64 KiB and one message")]
 pub(crate) struct Send {
-    /// Name of the ring; it is made, with the defaults of `create`, if there is none.
+    /// Name of the ring. If there is none, it is made with the defaults of `create`.
     #[arg(add = completion::rings())]
     name: String,
-    /// Send bytes instead of lines, as they come.
+    /// Send bytes as they come, instead of lines.
     ///
-    /// A message is full (40 bytes, or what the ring was made for), or shorter where the input ends or
-    /// nothing more can be read without waiting. So what is typed, or written to a pipe, is sent at
-    /// once. Where one message ends and the next begins says nothing about the input; `recv --raw`
-    /// joins them again.
+    /// A message is as long as it can be (40 bytes, or what the ring was made for). It is shorter
+    /// if the input ends, or if no more can be read without waiting. So what is typed, or written
+    /// to a pipe, is sent at once. Where a message ends says nothing about the input. `recv --raw`
+    /// joins the messages again.
     #[arg(long)]
     raw: bool,
-    /// End, with exit code 1, when the ring is full and the last consumer has left, instead of waiting
-    /// for another one. Where none has been yet, it is waited for.
+    /// If the ring is full and the last consumer has left, end with exit code 1 instead of waiting
+    /// for another. If there has been no consumer yet, wait for the first.
     #[arg(short, long)]
     end_when_deserted: bool,
-    /// How urgent the messages are.
-    #[arg(long, default_value = "normal", value_parser = class())]
+    /// Priority class of the messages.
+    ///
+    /// In a ring with lanes by class (`ufr create --lanes by-class`) urgent messages overtake
+    /// others. In another ring the class is a label, with its own reserve of credit and its own row
+    /// in `ufr stat`: an urgent message does not overtake those before it.
+    #[arg(long, default_value = "normal")]
+    #[arg(value_parser = word(PriorityClass::ALL, PriorityClass::name))]
     class: PriorityClass,
-}
-
-fn class() -> impl TypedValueParser<Value = PriorityClass> {
-    PossibleValuesParser::new(PriorityClass::ALL.map(PriorityClass::name))
-        .try_map(|name| name.parse::<PriorityClass>())
 }
 
 impl Send {
@@ -56,21 +58,28 @@ impl Send {
         output::check_input()?;
         let stop = Stop::on_signals()?;
         let ring = builder.open_or_create(&self.name)?;
-        match ring.producer_side() {
-            Sharing::Shared => self.feed(ring.producer()?, &stop),
-            Sharing::Exclusive => self.feed(ring.exclusive_producer()?, &stop),
+        let settings = *ring.settings();
+        let most = settings.max_message_of(self.class);
+        match settings.producer_side {
+            _ if settings.lanes != Lanes::One => self.feed(ring.producer()?, most, &stop),
+            Sharing::Shared => self.feed(ring.shared_producer()?, most, &stop),
+            Sharing::Exclusive => self.feed(ring.exclusive_producer()?, most, &stop),
         }
     }
 
-    fn feed<S: Mode>(&self, mut producer: Producer<S>, stop: &Stop) -> anyhow::Result<ExitCode> {
+    fn feed<S: Mode>(
+        &self,
+        mut producer: Producer<S>,
+        most: usize,
+        stop: &Stop,
+    ) -> anyhow::Result<ExitCode> {
         let mut input =
             BufReader::with_capacity(1 << 16, Input { stdin: io::stdin().lock(), stop });
         producer.end_when_deserted(self.end_when_deserted);
-        let most = producer.max_message();
         let mut message = Vec::new();
         for number in 1u64.. {
             message.clear();
-            // What cannot be sent whole is recognised before anything of it is sent.
+            // Nothing of a line is sent before it is known to fit.
             let read = if self.raw {
                 fill(&mut input, &mut message, most)
             } else {
@@ -86,8 +95,8 @@ impl Send {
             if message.len() > most {
                 bail!(
                     "line {number} has more than {most} bytes, which is all that a message of this \
-                     ring holds; nothing of it was sent. Shorten it, send bytes with --raw, or make \
-                     the ring with a larger --max-message"
+                     ring holds; nothing of it was sent. Shorten it, send bytes with --raw, or \
+                     make the ring with a larger --max-message"
                 );
             }
             if let Some(code) = send(&mut producer, &message, self.class, stop)? {
@@ -98,7 +107,8 @@ impl Send {
     }
 }
 
-/// Reads until a message is full, the input ends, or more would have to be waited for. Says how much.
+/// Reads until a message is full, the input ends, or more would have to be waited for. Says how
+/// much.
 fn fill(input: &mut BufReader<Input<'_>>, message: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     while message.len() < most {
         let waits = input.buffer().is_empty() && !input.get_ref().is_readable()?;

@@ -52,6 +52,33 @@ impl Stop {
         }
     }
 
+    /// Sleeps for a time, or until a signal comes.
+    pub(crate) fn or_after(&self, time: Duration) -> io::Result<()> {
+        let time = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+        let mut one = [PollFd::new(&self.woken, PollFlags::IN)];
+        match poll(&mut one, Some(&time)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until there is something to read, for no longer than `time`; `false` if there is
+    /// nothing, or if a signal came first.
+    pub(crate) fn or_readable_within(
+        &self,
+        source: &impl AsFd,
+        time: Option<Duration>,
+    ) -> io::Result<bool> {
+        let time = time.and_then(|time| Timespec::try_from(time).ok());
+        let mut both =
+            [PollFd::new(source, PollFlags::IN), PollFd::new(&self.woken, PollFlags::IN)];
+        match poll(&mut both, time.as_ref()) {
+            Ok(_) => Ok(self.asked().is_none() && !both[0].revents().is_empty()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Waits until there is something to read; `false` if a signal came first.
     pub(crate) fn or_readable(&self, source: &impl AsFd) -> io::Result<bool> {
         while self.asked().is_none() {

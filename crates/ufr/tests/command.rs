@@ -197,7 +197,12 @@ fn a_ring_is_two_files_named_after_it_made_once_and_removed() {
     assert!(files.iter().all(|file| file.to_str().unwrap().contains("quotes")));
     let again = place.run(&["create", "quotes"]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(error_of(&again).contains("quotes"), "{again:?}");
+    let error = error_of(&again);
+    assert!(error.contains("quotes") && error.contains("exists already"), "{error}");
+    let other = ["create", "quotes", "--capacity", "256", "--max-message", "40"];
+    let error = error_of(&place.run(&[&other[..], &["--redelivery", "discard"]].concat()));
+    let differences = ": capacity is 1024 and not 256, redelivery is redeliver and not discard;";
+    assert!(error.contains("quotes") && error.contains(differences), "{error}");
     let list = place.say(&["ls"]);
     assert!(list.starts_with("quotes") && list.contains("0 of 1024"), "{list}");
     place.say(&["rm", "quotes"]);
@@ -206,6 +211,44 @@ fn a_ring_is_two_files_named_after_it_made_once_and_removed() {
     assert_eq!(gone.status.code(), Some(1));
     let error = error_of(&gone);
     assert!(error.contains("quotes") && error.contains("other"), "{error}");
+}
+
+/// Writes a ring's file as it is written down in the library's golden files.
+fn write_down(place: &Place, ring: &str, golden: &str) {
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ultrafastring/tests/golden");
+    let text = fs::read_to_string(goldens.join(golden)).unwrap();
+    let words = text.lines().map(|line| {
+        let mut parts = line.split_whitespace();
+        let place: usize = parts.next().unwrap().parse().unwrap();
+        let value = parts.nth(1).unwrap().strip_prefix("0x").unwrap();
+        (place, u64::from_str_radix(value, 16).unwrap())
+    });
+    let words: std::collections::BTreeMap<_, _> = words.collect();
+    // The third word is the size.
+    let mut bytes = vec![0; words[&2] as usize];
+    for (place, word) in words {
+        bytes[8 * place..][..8].copy_from_slice(&word.to_le_bytes());
+    }
+    let path = place.path().join(format!("ufr-{ring}"));
+    fs::write(&path, bytes).unwrap();
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn rings_of_older_layouts_are_refused_naming_both_versions_and_removed() {
+    let place = Place::new();
+    for version in [1, 2] {
+        write_down(&place, "old", &format!("version-{version}.txt"));
+        for refused in [&["stat", "old"][..], &["recv", "old"], &["doctor", "old"]] {
+            let output = place.run(refused);
+            assert_eq!(output.status.code(), Some(1), "{refused:?}");
+            let error = error_of(&output);
+            let both = format!("layout version {version}, and this program knows version 3;");
+            assert!(error.contains(&both) && error.contains("`ufr rm old`"), "{error}");
+        }
+        place.say(&["rm", "old"]);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
 }
 
 #[test]
@@ -275,8 +318,8 @@ fn stat_counts_by_class_and_shows_who_is_there() {
     until("the sender is there", || !stat()["participants"].as_array().unwrap().is_empty());
     let seen = stat();
     assert_eq!(seen["sent"], 3);
-    assert_eq!(seen["lanes"]["real-time"]["sent"], 2);
-    assert_eq!(seen["lanes"]["bulk"]["sent"], 1);
+    assert_eq!(seen["classes"]["real-time"]["sent"], 2);
+    assert_eq!(seen["classes"]["bulk"]["sent"], 1);
     assert_eq!(seen["in_flight"], 3);
     let participant = &seen["participants"][0];
     assert_eq!(participant["pid"], sender.id());
@@ -287,6 +330,25 @@ fn stat_counts_by_class_and_shows_who_is_there() {
     drop(sender.stdin.take());
     succeed(sender);
     assert_eq!(stat()["participants"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn stat_says_when_little_credit_is_left() {
+    let place = Place::new();
+    place.say(&["create", "r", "--capacity", "16"]);
+    let pressure = || {
+        let stat = place.stat("r");
+        assert_eq!(stat["credit_limit"], 16);
+        let text = place.say(&["stat", "r"]);
+        assert!(text.contains(&format!("{} of 16 spent", stat["credits_spent"])), "{text}");
+        assert_eq!(text.contains("under pressure"), stat["under_pressure"] == true, "{text}");
+        stat["under_pressure"] == true
+    };
+    assert!(!pressure());
+    assert!(place.send_bytes(&["r"], "x\n".repeat(14).as_bytes()).status.success());
+    assert!(pressure());
+    assert_eq!(place.say(&["recv", "r", "-n", "10"]), "x\n".repeat(10));
+    assert!(!pressure());
 }
 
 #[test]
@@ -421,7 +483,7 @@ fn a_second_exclusive_sender_is_told_who_is_there() {
     let place = Place::new();
     place.say(&["create", "r", "--exclusive-producer"]);
     let first = place.ufr(&["send", "r"]).stdin(Stdio::piped()).spawn().unwrap();
-    until("it is there", || place.say(&["ls"]).contains("live"));
+    until("it has its handle", || place.stat("r")["participants"][0]["alive"] == true);
     let second = place.send_bytes(&["r"], b"");
     assert_eq!(second.status.code(), Some(1));
     assert!(error_of(&second).contains(&first.id().to_string()), "{second:?}");
@@ -429,11 +491,48 @@ fn a_second_exclusive_sender_is_told_who_is_there() {
     ends_interrupted(first);
 }
 
+const COMMANDS: [&str; 14] = [
+    "demo",
+    "create",
+    "send",
+    "recv",
+    "tail",
+    "ls",
+    "group",
+    "stat",
+    "doctor",
+    "top",
+    "metrics",
+    "rm",
+    "completions",
+    "man",
+];
+
+#[test]
+fn the_manual_has_a_page_for_each_command_and_no_other() {
+    let place = Place::new();
+    let manual = place.path().join("share/man");
+    assert_eq!(place.say(&["man", manual.to_str().unwrap()]), "");
+    let pages = fs::read_dir(manual.join("man1")).unwrap().map(|it| it.unwrap());
+    let mut names: Vec<_> = pages.map(|it| it.file_name().into_string().unwrap()).collect();
+    names.sort();
+    let mut expected: Vec<_> = COMMANDS.map(|it| format!("ufr-{it}.1")).into();
+    expected.extend(["ufr.1", "ufr-group-ls.1", "ufr-group-rm.1"].map(String::from));
+    expected.sort();
+    assert_eq!(names, expected);
+    // What the help says, the page says; its dashes are escaped for roff.
+    let page = fs::read_to_string(manual.join("man1/ufr-send.1")).unwrap().replace('\\', "");
+    assert!(page.contains("--end-when-deserted") && page.contains("Exit codes"), "{page}");
+    let refused = place.run(&["man", "/dev/null"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(error_of(&refused).contains("cannot write man pages to /dev/null/man1"), "{refused:?}");
+}
+
 #[test]
 fn help_version_and_completions_are_there() {
     let place = Place::new();
     let help = place.say(&["--help"]);
-    for command in ["create", "send", "recv", "ls", "stat", "rm", "demo", "doctor", "completions"] {
+    for command in COMMANDS {
         assert!(help.contains(command), "{command}");
         assert!(place.say(&[command, "--help"]).contains("Usage"));
     }
@@ -489,7 +588,7 @@ fn the_doctor_finishes_what_a_killed_process_left_and_refuses_a_damaged_ring() {
     assert!(place.send_bytes(&["r"], b"kept\n").status.success());
     assert_eq!(place.say(&["doctor", "r"]), "r: all is well\n");
     let mut sender = place.ufr(&["send", "r"]).stdin(Stdio::piped()).spawn().unwrap();
-    until("it is there", || place.say(&["ls"]).contains("live"));
+    until("it has a handle", || place.say(&["stat", "r"]).contains("alive"));
     assert_eq!(place.say(&["doctor", "r"]), "r: all is well\n");
     sender.kill().unwrap();
     sender.wait().unwrap();
@@ -556,7 +655,7 @@ fn a_ring_whose_file_is_made_shorter_ends_its_users_with_the_reason() {
         .unwrap();
     let output = receiver.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(error_of(&output).contains("made shorter"), "{output:?}");
+    assert!(error_of(&output).contains("truncated"), "{output:?}");
 }
 
 #[test]
@@ -628,9 +727,9 @@ fn help_says_when_recv_and_send_end_what_is_lost_and_with_what_code() {
                 "order",
             ][..],
         ),
-        ("send", &["that is longer", "Exit codes", "without waiting", "130"]),
-        ("create", &["none that turns the direction of text"]),
-        ("doctor", &["Exit code 1 if the ring is damaged", "Check, and finish nothing"]),
+        ("send", &["a line is longer", "Exit codes", "without waiting", "130"]),
+        ("create", &["characters that change the direction of text"]),
+        ("doctor", &["exit code is 1 if the ring is damaged", "Only check; repair nothing"]),
         ("demo", &["checks the order"]),
         ("ls", &["stale"]),
         ("rm", &["Refuses what is not a ring"]),

@@ -267,7 +267,7 @@ fn killed_senders_neither_spoil_the_counters_nor_stay_in_the_table() {
     until("all is received", || place.stat("r")["in_flight"] == 0);
     let stat = place.stat("r");
     assert_eq!(stat["sent"], stat["received"]);
-    let lane = |key: &str| stat["lanes"]["normal"][key].as_u64().unwrap();
+    let lane = |key: &str| stat["classes"]["normal"][key].as_u64().unwrap();
     assert!(lane("sent") >= lane("received"), "{stat:#}");
     let shown = place.say(&["stat", "r"]);
     assert!(!shown.contains("intent"), "{shown}");

@@ -1,5 +1,13 @@
-//! How a ring is to be: chosen once, when it is made.
+//! The choices for a new ring, and making and opening one.
 
+mod groups;
+#[cfg(feature = "alloc")]
+mod lanes;
+mod sides;
+mod statistics;
+
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use std::os::fd::AsFd;
 #[cfg(feature = "std")]
@@ -7,23 +15,30 @@ use std::os::unix::net::UnixStream;
 #[cfg(feature = "std")]
 use std::path::{Path, PathBuf};
 #[cfg(feature = "std")]
-use std::{string::String, vec::Vec};
+use std::string::String;
 
-use crate::layout::{Geometry, Redelivery, Sharing, SideMemory, Timestamps};
-use crate::participant::ParticipantName;
-use crate::segment::Segment;
-use crate::wait;
-use crate::{INLINE_SIZE, PriorityClass, RingError, UltraFastRing};
 #[cfg(feature = "std")]
-use crate::{Observer, Trust, segment::file::Rights};
+use crate::error::FileError;
+use crate::error::RingError;
+use crate::layout::header::Geometry;
+use crate::name::ParticipantName;
+#[cfg(feature = "std")]
+use crate::observe::Observer;
+use crate::priority::PriorityClass;
+use crate::ring::UltraFastRing;
+use crate::segment::Segment;
+#[cfg(feature = "std")]
+use crate::segment::file::Making;
+#[cfg(feature = "std")]
+use crate::segment::mapping::Rights;
+#[cfg(feature = "std")]
+use crate::settings::Difference;
+use crate::settings::{Choices, INLINE_SIZE, Redelivery, Settings, SideMemory, Timestamps};
+#[cfg(feature = "std")]
+use crate::trust::Trust;
+use crate::waiting::bell;
 
-/// Slots of a ring whose capacity nobody chose.
-pub const DEFAULT_CAPACITY: usize = 256;
-
-/// Entries of a participant table whose size nobody chose.
-pub const DEFAULT_PARTICIPANTS: usize = 64;
-
-/// Chooses how a ring is to be, and makes or opens it.
+/// Chooses the settings of a ring, and makes or opens it.
 ///
 /// ```
 /// # #[cfg(feature = "alloc")] {
@@ -42,22 +57,25 @@ pub const DEFAULT_PARTICIPANTS: usize = 64;
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "it makes nothing by itself"]
 #[derive(Clone, Debug)]
 pub struct Builder {
-    capacity: usize,
-    participants: usize,
-    max_message: usize,
+    chosen: Choices,
+    #[cfg(feature = "std")]
+    accept_existing: bool,
     side_memory: SideMemory,
+    /// Whether there is room for others than the groups that it is made with.
+    joinable: bool,
+    /// The groups that it is made with.
+    #[cfg(feature = "alloc")]
+    groups: Vec<ParticipantName>,
+    /// Whether one of their names cannot be one.
+    #[cfg(feature = "alloc")]
+    bad_group: bool,
     #[cfg(feature = "std")]
     huge_pages: bool,
     #[cfg(feature = "std")]
     trust_peers: bool,
-    producer_sharing: Sharing,
-    consumer_sharing: Sharing,
-    timestamps: Timestamps,
-    redelivery: Redelivery,
-    credit_limit: Option<u64>,
-    reserves: [u64; PriorityClass::COUNT],
     name: ParticipantName,
     fences: bool,
     #[cfg(feature = "std")]
@@ -73,50 +91,48 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// 256 slots, messages up to 40 bytes, both sides shared, a timestamp on every message, credit for the whole ring,
-    /// nothing reserved, 64 participants, redelivery, in `/dev/shm`, for the own user alone.
+    /// The defaults of [`Settings`], in `/dev/shm`, for this process's user only.
     pub fn new() -> Self {
         Self {
-            capacity: DEFAULT_CAPACITY,
-            participants: DEFAULT_PARTICIPANTS,
-            max_message: INLINE_SIZE,
+            chosen: Choices::default(),
+            #[cfg(feature = "std")]
+            accept_existing: false,
             side_memory: SideMemory::OnDemand,
+            joinable: false,
+            #[cfg(feature = "alloc")]
+            groups: Vec::new(),
+            #[cfg(feature = "alloc")]
+            bad_group: false,
             #[cfg(feature = "std")]
             huge_pages: false,
             #[cfg(feature = "std")]
             trust_peers: false,
-            producer_sharing: Sharing::Shared,
-            consumer_sharing: Sharing::Shared,
-            timestamps: Timestamps::Every,
-            redelivery: Redelivery::Redeliver,
-            credit_limit: None,
-            reserves: [0; PriorityClass::COUNT],
             name: ParticipantName::default(),
             fences: false,
             #[cfg(feature = "std")]
-            directory: crate::segment::file::DEFAULT_DIRECTORY.into(),
+            directory: crate::segment::named::DEFAULT_DIRECTORY.into(),
             #[cfg(feature = "std")]
             trust: Trust::OwnUser,
         }
     }
 
-    /// Slots: a power of two up to [`MAX_CAPACITY`](crate::layout::MAX_CAPACITY).
+    /// Slots: a power of two up to [`MAX_CAPACITY`](crate::limits::MAX_CAPACITY).
     pub fn capacity(mut self, slots: usize) -> Self {
-        self.capacity = slots;
+        self.chosen.capacity = Some(slots);
         self
     }
 
-    /// Entries of the participant table: how many handles there can be at a time.
+    /// Entries of the participant table, which limits how many handles can exist at once.
     pub fn participants(mut self, entries: usize) -> Self {
-        self.participants = entries;
+        self.chosen.participants = Some(entries);
         self
     }
 
-    /// Bytes of the largest message, up to [`MAX_MESSAGE`](crate::layout::MAX_MESSAGE): 40 at
-    /// first, and never less, since a slot holds as many. More than 40 give each slot a side buffer of
-    /// this size, in which larger messages travel; smaller ones stay in the slot. What is never touched
-    /// costs no memory, see [`side_memory`](Self::side_memory); [`pages`](Self::pages) says how much
-    /// there can be.
+    /// Bytes of the largest message, up to [`MAX_MESSAGE`](crate::limits::MAX_MESSAGE). The default
+    /// is 40, which a slot holds; smaller values count as 40. More than 40 gives each slot a side
+    /// buffer of this size, for messages of more than 40 bytes. Parts of side buffers that are
+    /// never touched take no memory; see [`side_memory`](Self::side_memory).
+    /// [`pages`](Self::pages) says how much they can take.
     ///
     /// ```
     /// # #[cfg(feature = "alloc")] {
@@ -126,13 +142,13 @@ impl Builder {
     /// let image = vec![7; 300_000];
     /// ring.send_fast(&image, PriorityClass::Normal)?;
     /// let mut received = Vec::new();
-    /// ring.recv_into(&mut received)?;
+    /// ring.try_recv_into(&mut received)?;
     /// assert_eq!(received, image);
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
+        self.chosen.max_message = Some(bytes.max(INLINE_SIZE));
         self
     }
 
@@ -142,70 +158,50 @@ impl Builder {
         self
     }
 
-    /// How many producers there may be at a time.
-    pub fn producer_side(mut self, sharing: Sharing) -> Self {
-        self.producer_sharing = sharing;
-        self
-    }
-
-    /// How many consumers there may be at a time.
-    pub fn consumer_side(mut self, sharing: Sharing) -> Self {
-        self.consumer_sharing = sharing;
-        self
-    }
-
-    /// One producer at a time.
-    pub fn exclusive_producer(self) -> Self {
-        self.producer_side(Sharing::Exclusive)
-    }
-
-    /// One consumer at a time.
-    pub fn exclusive_consumer(self) -> Self {
-        self.consumer_side(Sharing::Exclusive)
-    }
-
     /// Which messages carry a timestamp.
     pub fn timestamps(mut self, timestamps: Timestamps) -> Self {
-        self.timestamps = timestamps;
+        self.chosen.timestamps = Some(timestamps);
         self
     }
 
-    /// What becomes of messages that a consumer held when it died.
+    /// What happens to messages that a consumer held when it died.
     pub fn redelivery(mut self, redelivery: Redelivery) -> Self {
-        self.redelivery = redelivery;
+        self.chosen.redelivery = Some(redelivery);
         self
     }
 
-    /// How many messages may be in flight: 1 to the capacity, which is also what holds if nobody
-    /// chooses.
+    /// How many messages may be in flight: 1 to the capacity. The default is the capacity.
     pub fn credit_limit(mut self, messages: u64) -> Self {
-        self.credit_limit = Some(messages);
+        self.chosen.credit_limit = Some(messages);
         self
     }
 
-    /// Credits that only `class` and more urgent ones can use; 0 at first.
+    /// Credits that only `class` and more urgent classes can use; 0 by default. All reserves
+    /// together must be less than the credit limit. A reserve keeps room for urgent messages. It
+    /// does not make them overtake: a ring of one lane delivers messages in the order of sending.
     pub fn reserve(mut self, class: PriorityClass, credits: u64) -> Self {
-        self.reserves[class.index()] = credits;
+        self.chosen.reserves[class.index()] = Some(credits);
         self
     }
 
-    /// The name under which handles of this ring, as opened here, appear to people: up to 64
-    /// bytes. The program's own name if nobody chooses.
+    /// The name that handles of this ring show to users, for a ring that this builder opens: up to
+    /// 64 bytes. The default is the program's name.
     pub fn participant_name(mut self, name: &str) -> Self {
         self.name = ParticipantName::new(name);
         self
     }
 
-    /// Has producers and consumers of this ring fence before they look whether somebody sleeps,
-    /// some fifty ticks a message, instead of being fenced by those who are about to
-    /// (`membarrier`). It comes about by itself when somebody takes part who cannot use
-    /// `membarrier`, where the kernel or a sandbox does not have it.
+    /// Makes every producer and consumer of this ring run a memory fence before it looks whether a
+    /// peer sleeps, which takes about fifty ticks a message. Without this option a peer that is
+    /// about to sleep fences all others by the system call `membarrier`. If a participant cannot
+    /// use `membarrier`, because the kernel or a sandbox forbids it, the ring uses fences by
+    /// itself.
     pub fn fences(mut self) -> Self {
         self.fences = true;
         self
     }
 
-    /// The ring in a segment, with what this builder chooses for this process.
+    /// The ring in a segment, with this builder's choices for this process.
     #[cfg_attr(not(feature = "std"), expect(unused_mut))]
     fn over(&self, mut segment: Segment) -> UltraFastRing {
         #[cfg(feature = "std")]
@@ -218,33 +214,42 @@ impl Builder {
             }
         }
         if self.fences {
-            wait::demand_fences(&segment);
+            bell::demand_fences(&segment);
         }
-        wait::prepare();
+        bell::prepare();
         UltraFastRing::over(segment, self.name)
     }
 
-    fn geometry(&self) -> Geometry {
-        Geometry {
-            capacity: self.capacity,
-            participants: self.participants,
-            side_size: if self.max_message > INLINE_SIZE { self.max_message } else { 0 },
-            producer_sharing: self.producer_sharing,
-            consumer_sharing: self.consumer_sharing,
-            timestamps: self.timestamps,
-            redelivery: self.redelivery,
-            credit_limit: self.credit_limit.unwrap_or(self.capacity as u64),
-            reserves: self.reserves,
-            ticks_per_second: 0.0,
-            clock_stable: false,
-            creator_pid: 0,
-            created: 0,
-            identity: 0,
-        }
+    /// The settings that a ring made by this builder would have. Its credit limit is the capacity,
+    /// unless one was chosen.
+    pub fn settings(&self) -> Settings {
+        self.chosen.of_new()
     }
 
-    /// Checks the chosen numbers as making the ring would, and makes nothing. Does not check whether
-    /// there is enough memory.
+    /// Chooses everything as in `settings`, for example those of another ring. That includes the
+    /// credit limit, so with another capacity choose the credit limit as well.
+    ///
+    /// ```
+    /// # #[cfg(feature = "alloc")] {
+    /// use ultrafastring::{Builder, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::new(1024);
+    /// let twin = Builder::new().like(ring.settings()).heap()?;
+    /// assert_eq!(twin.settings(), ring.settings());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn like(mut self, settings: &Settings) -> Self {
+        self.chosen = Choices::all(settings);
+        self
+    }
+
+    fn geometry(&self) -> Geometry {
+        Geometry::of(self.settings())
+    }
+
+    /// Checks the chosen numbers as making the ring would, but makes nothing. It does not check
+    /// whether there is enough memory.
     ///
     /// ```
     /// use ultrafastring::Builder;
@@ -257,26 +262,34 @@ impl Builder {
     ///
     /// [`RingError::Invalid`] if a number is out of range.
     pub fn validate(&self) -> Result<(), RingError> {
+        #[cfg(feature = "alloc")]
+        if self.bad_group {
+            return Err(crate::settings::Invalid::GroupName.into());
+        }
         Ok(self.geometry().validate()?)
     }
 
     /// Makes a ring on the heap, for threads of one process.
     ///
-    /// As in [`create`](Self::create), the first ring of a process takes some milliseconds. A process
-    /// that is going to forbid itself the system call `membarrier` does so before it makes or opens
-    /// a ring: the calls on `&UltraFastRing` go to places that threads own, and those of threads that
-    /// have ended cannot be taken over without it.
+    /// As in [`create`](Self::create), the first ring of a process takes some milliseconds.
+    ///
+    /// A process that forbids itself the system call `membarrier` must do so before it makes or
+    /// opens a ring. Otherwise the thread handles of threads that have ended cannot be taken over,
+    /// and calls on `&UltraFastRing` run out of them.
     ///
     /// # Errors
     ///
     /// [`RingError::Invalid`] if a number is out of range, [`RingError::OutOfMemory`].
     #[cfg(any(feature = "alloc", loom))]
     pub fn heap(&self) -> Result<UltraFastRing, RingError> {
-        Ok(self.over(Segment::heap(self.geometry(), self.side_memory)?))
+        self.validate()?;
+        let segment = Segment::heap(self.geometry(), self.side_memory)?;
+        self.open_groups(&segment);
+        Ok(self.over(segment))
     }
 
-    /// Makes a ring in `memory` that is lent for ever, for programs without an allocator: as many
-    /// pages as [`pages`](Self::pages) says.
+    /// Makes a ring in `memory`, which is lent for ever, for programs without an allocator. It
+    /// needs as many pages as [`pages`](Self::pages) says.
     ///
     /// ```
     /// use ultrafastring::{Builder, Page, PriorityClass};
@@ -295,14 +308,17 @@ impl Builder {
     #[cfg(not(loom))]
     pub fn lent(
         &self,
-        memory: &'static mut [crate::segment::Page],
+        memory: &'static mut [crate::segment::lent::Page],
     ) -> Result<UltraFastRing, RingError> {
-        Ok(self.over(Segment::lent(memory, self.geometry())?))
+        self.validate()?;
+        let segment = Segment::lent(memory, self.geometry())?;
+        self.open_groups(&segment);
+        Ok(self.over(segment))
     }
 
     /// Pages of 4096 bytes that a ring of this kind takes.
     pub fn pages(&self) -> usize {
-        self.geometry().offsets().end / crate::layout::PAGE
+        self.geometry().offsets().end / crate::layout::areas::PAGE
     }
 }
 
@@ -310,21 +326,21 @@ impl Builder {
 #[cfg(feature = "std")]
 impl Builder {
     /// The directory of the ring's file, instead of `/dev/shm`. It should be on a file system in
-    /// memory (tmpfs): elsewhere the kernel writes the ring to the disk now and then.
+    /// memory (tmpfs). On another one the kernel writes the ring to the disk now and then.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = directory.into();
         self
     }
 
-    /// Who may take part: whom a new ring lets in, and whose rings are opened. The own user alone
-    /// unless asked otherwise.
+    /// Whom to trust: these users may open a ring that this builder makes, and only their rings are
+    /// opened. The default is only this process's user.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = trust;
         self
     }
 
-    /// Whether to ask the system for huge pages for the side buffers, as mapped here: advice, which
-    /// it follows if it is set to. For rings on the heap `madvise` in
+    /// Whether to ask the system for huge pages for the side buffers in this process. The system
+    /// follows this advice if it is configured to. For rings on the heap `madvise` in
     /// `/sys/kernel/mm/transparent_hugepage/enabled` is enough; for named ones `advise` in
     /// `shmem_enabled` there.
     pub fn huge_pages(mut self, ask: bool) -> Self {
@@ -332,70 +348,78 @@ impl Builder {
         self
     }
 
-    /// Vouches for all who share a named ring that is made or opened by this builder, so that its
-    /// handles can be [`Trusted`](crate::Trusted): messages are then read and written in place as
-    /// slices. A ring on the heap needs no vouching.
+    /// Vouches for all processes that share a named ring that this builder makes or opens. Then its
+    /// handles can be [`Trusted`](crate::Trusted), which read and write messages in place as
+    /// slices. A ring on the heap does not need this.
     ///
     /// # Safety
     ///
-    /// For as long as the ring is open here, every process that has it mapped accesses it through
-    /// this library only, and none of them writes elsewhere into its memory by a bug of its own.
+    /// As long as the ring is open here, every process that has it mapped must access it only
+    /// through this library, and must not write into its memory by a bug.
     pub unsafe fn trust_peers(mut self) -> Self {
         self.trust_peers = true;
         self
     }
 
+    /// The differences between the settings `there` and the choices of this builder. Settings that
+    /// were not chosen are not compared.
+    pub fn differences(&self, there: &Settings) -> Vec<Difference> {
+        there.differences(&self.chosen.over(there)).collect()
+    }
+
     fn named_geometry(&self) -> Geometry {
         let clock = crate::clock::Clock::calibrated();
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Geometry {
-            ticks_per_second: clock.ticks_per_second,
-            clock_stable: clock.stable,
-            creator_pid: std::process::id(),
-            created: since_1970.map_or(0, |time| time.as_nanos() as u64),
-            ..self.geometry()
-        }
+        let mut geometry = self.geometry();
+        geometry.ticks_per_second = clock.ticks_per_second;
+        geometry.clock_stable = clock.stable;
+        geometry.creator_pid = std::process::id();
+        geometry.created = since_1970.map_or(0, |time| time.as_nanos() as u64);
+        geometry
     }
 
-    /// Makes the ring called `name`, for processes. It appears under its name whole or not at
-    /// all, with its memory, and only those whom [`trust`](Self::trust) says can open it.
+    /// Makes the ring called `name`, for processes. It appears under its name complete, with its
+    /// memory, or not at all. Only those whom [`trust`](Self::trust) allows can open it.
     ///
-    /// The first ring of a process takes some milliseconds: the clock is measured, and where the
-    /// process has several threads the kernel takes some more to let it join the sleepers'
-    /// `membarrier`, and its own threads'. Opening a first ring waits for the latter too. Taking a
-    /// handle does not.
+    /// The first ring that a process makes takes some milliseconds, in which the clock is measured.
+    /// If the process has several threads, registering for `membarrier` takes some more, also when
+    /// it opens its first ring. Taking a handle takes no such time.
     ///
     /// # Errors
     ///
-    /// [`RingError::NameTaken`] if there is one, [`RingError::Invalid`], [`RingError::BadName`],
-    /// [`RingError::NoDirectory`], [`RingError::LooseDirectory`], [`RingError::NoSpace`],
-    /// [`RingError::FileSizeLimit`], [`RingError::OutOfMemory`], [`RingError::NoDescriptors`],
-    /// [`RingError::NoLocks`], [`RingError::PermissionDenied`], [`RingError::Io`].
+    /// [`FileError::NameTaken`] if there is one, [`RingError::Invalid`], [`RingError::BadName`],
+    /// [`FileError::NoDirectory`], [`FileError::LooseDirectory`], [`FileError::NoSpace`],
+    /// [`FileError::FileSizeLimit`], [`RingError::OutOfMemory`], [`FileError::NoDescriptors`],
+    /// [`FileError::NoLocks`], [`FileError::PermissionDenied`], [`FileError::Io`].
     pub fn create(&self, name: &str) -> Result<UltraFastRing, RingError> {
         let geometry = self.named_geometry();
-        let segment =
-            Segment::create(&self.directory, name, geometry, self.trust, self.side_memory)?;
+        self.validate()?;
+        let making = Making { geometry, side_memory: self.side_memory, groups: &self.groups };
+        let segment = Segment::create(&self.directory, name, making, self.trust)?;
         Ok(self.over(segment))
     }
 
-    /// Opens the ring called `name`. What was chosen when it was made holds; of this builder's
-    /// choices only the directory, the participant's name and whom it trusts matter.
+    /// Opens the ring called `name`. It keeps the settings with which it was made. Only three
+    /// choices of this builder matter: the directory, the participant's name, and whom it trusts.
     ///
     /// # Errors
     ///
-    /// [`RingError::NoSuchRing`], [`RingError::NoDirectory`], [`RingError::NotARing`],
-    /// [`RingError::LayoutVersion`], [`RingError::BadLockFile`], [`RingError::ForeignOwner`],
-    /// [`RingError::LooseMode`], [`RingError::LooseDirectory`], [`RingError::PermissionDenied`],
-    /// [`RingError::BeingRemoved`], [`RingError::NoLocks`], [`RingError::OutOfMemory`],
-    /// [`RingError::NoDescriptors`], [`RingError::BadName`], [`RingError::Io`].
+    /// [`FileError::NoSuchRing`], [`FileError::NoDirectory`], [`FileError::NotARing`],
+    /// [`FileError::LayoutVersion`], [`FileError::UnknownFeatures`], [`FileError::BadLockFile`],
+    /// [`FileError::ForeignOwner`],
+    /// [`FileError::LooseMode`], [`FileError::LooseDirectory`], [`FileError::PermissionDenied`],
+    /// [`FileError::BeingRemoved`], [`FileError::NoLocks`], [`FileError::NoSpace`] (a sparse file
+    /// on a full file system), [`RingError::OutOfMemory`], [`FileError::NoDescriptors`],
+    /// [`RingError::BadName`], [`FileError::Io`].
     pub fn open(&self, name: &str) -> Result<UltraFastRing, RingError> {
         let segment = Segment::open(&self.directory, name, Rights::Participate, self.trust)?;
         Ok(self.over(segment))
     }
 
-    /// Opens the ring called `name` to look at it: without the right to write or to lock, and without
-    /// disturbing anybody. The file need only be readable: to let other users look, change its mode to
-    /// 0644 and leave its lock file's as it is. All of its slots are mapped at once.
+    /// Opens the ring called `name` only to look at it, without the right to write or to lock, and
+    /// without disturbing anybody. The file only needs to be readable. To let other users look,
+    /// change its mode to 0644 and leave that of its lock file as it is. All slots are mapped at
+    /// once.
     ///
     /// # Errors
     ///
@@ -405,33 +429,35 @@ impl Builder {
     }
 
     /// Makes a ring without a name, for processes to which it is handed over a Unix socket with
-    /// [`hand_to`](UltraFastRing::hand_to). Its memory is a sealed file: nobody who has it can make
-    /// it shorter.
+    /// [`hand_to`](UltraFastRing::hand_to). Its memory is a sealed file, which nobody can truncate.
     ///
     /// # Errors
     ///
     /// [`RingError::NoMemoryFile`] where the system forbids such files, [`RingError::Invalid`],
-    /// [`RingError::NoSpace`], [`RingError::FileSizeLimit`], [`RingError::OutOfMemory`],
-    /// [`RingError::NoDescriptors`], [`RingError::Io`].
+    /// [`FileError::NoSpace`], [`FileError::FileSizeLimit`], [`RingError::OutOfMemory`],
+    /// [`FileError::NoDescriptors`], [`FileError::Io`].
     pub fn anonymous(&self) -> Result<UltraFastRing, RingError> {
-        let segment = Segment::anonymous(self.named_geometry(), self.trust, self.side_memory)?;
+        self.validate()?;
+        let (geometry, side_memory) = (self.named_geometry(), self.side_memory);
+        let making = Making { geometry, side_memory, groups: &self.groups };
+        let segment = Segment::anonymous(making, self.trust)?;
         Ok(self.over(segment))
     }
 
     /// Takes an anonymous ring that the process at the other end of a Unix socket hands over with
-    /// [`hand_to`](UltraFastRing::hand_to); waits for it as long as the socket does (see
-    /// [`UnixStream::set_read_timeout`]).
+    /// [`hand_to`](UltraFastRing::hand_to); waits for it as long as the socket's time-out allows
+    /// (see [`UnixStream::set_read_timeout`]).
     ///
-    /// Nothing is believed: neither the sender, who must be one that [`trust`](Self::trust) allows
-    /// (by the credentials of when the sockets were connected), nor the files, which must be
-    /// memory files that are sealed against changes of their size, and hold a ring of exactly that size
-    /// and its locks.
+    /// Everything is checked. The sender must be one that [`trust`](Self::trust) allows, by its
+    /// credentials when the sockets were connected. The files must be memory files that are sealed
+    /// against changes of their size, with a ring of exactly that size, and its locks.
     ///
     /// # Errors
     ///
-    /// [`RingError::ForeignPeer`], [`RingError::NotHandedOver`], [`RingError::NotARing`],
-    /// [`RingError::LayoutVersion`], [`RingError::NoDescriptors`], [`RingError::OutOfMemory`],
-    /// [`RingError::Io`], also when the socket's time-out has passed.
+    /// [`RingError::ForeignPeer`], [`RingError::NotHandedOver`], [`FileError::NotARing`],
+    /// [`FileError::LayoutVersion`], [`FileError::UnknownFeatures`], [`FileError::NoDescriptors`],
+    /// [`FileError::NoSpace`],
+    /// [`RingError::OutOfMemory`], [`FileError::Io`], also when the socket's time-out has passed.
     pub fn take_from(&self, socket: &UnixStream) -> Result<UltraFastRing, RingError> {
         let segment = Segment::take_over(socket.as_fd(), Rights::Participate, self.trust)?;
         Ok(self.over(segment))
@@ -449,74 +475,115 @@ impl Builder {
     }
 
     /// Opens the ring called `name`, or makes it if there is none. Two processes that do this at
-    /// once end with one ring.
+    /// once get the same ring.
+    ///
+    /// An existing ring must have the settings that were chosen here. Settings that were not chosen
+    /// explicitly are not compared. So a builder with defaults opens any ring, and two programs may
+    /// choose different settings, as long as they do not contradict each other. The [side
+    /// memory](Self::side_memory) is not stored in a ring, and not compared.
+    ///
+    /// ```
+    /// use ultrafastring::{Builder, RingError, UltraFastRing};
+    /// # let name = &format!("doctest-differs-{}", std::process::id());
+    ///
+    /// let ring = Builder::new().capacity(1024).open_or_create(name)?;
+    /// assert_eq!(UltraFastRing::open_or_create(name)?.capacity(), 1024);
+    /// let other = Builder::new().capacity(256).max_message(100);
+    /// let Err(RingError::SettingsDiffer { differences, .. }) = other.open_or_create(name) else {
+    ///     panic!("it is another ring");
+    /// };
+    /// assert_eq!(differences[0].to_string(), "capacity is 1024 and not 256");
+    /// assert_eq!(differences[1].to_string(), "max_message is 40 and not 100");
+    /// assert_eq!(other.accept_existing(true).open_or_create(name)?.capacity(), 1024);
+    /// UltraFastRing::remove(name)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create) and [`open`](Self::open).
+    /// [`RingError::SettingsDiffer`], unless [`accept_existing`](Self::accept_existing) was chosen;
+    /// otherwise as [`create`](Self::create) and [`open`](Self::open).
     pub fn open_or_create(&self, name: &str) -> Result<UltraFastRing, RingError> {
-        /// Who makes and removes the ring for ever, in step with us, is not played along with.
-        const MOST_ATTEMPTS: u32 = 1_000;
-        for _ in 1..MOST_ATTEMPTS {
-            match self.open(name) {
-                Err(RingError::NoSuchRing { .. }) => {}
+        /// Bounds retries against a peer that keeps recreating the ring.
+        const MAX_ATTEMPTS: u32 = 1_000;
+        for _ in 1..MAX_ATTEMPTS {
+            match self.open_alike(name) {
+                Err(RingError::File { kind: FileError::NoSuchRing, .. }) => {}
                 done => return done,
             }
             match self.create(name) {
-                // Somebody else was faster; and if that one is gone again, so was its remover.
-                Err(RingError::NameTaken { .. }) => {}
+                // Somebody else made it first. If it is gone again, somebody has removed it.
+                Err(RingError::File { kind: FileError::NameTaken, .. }) => {}
                 done => return done,
             }
         }
-        self.open(name)
+        self.open_alike(name)
     }
 
-    /// Takes the name of a ring away. Those who have it open go on with it; its memory is freed
+    /// Opens a ring that has the chosen settings.
+    fn open_alike(&self, name: &str) -> Result<UltraFastRing, RingError> {
+        let segment = Segment::open(&self.directory, name, Rights::Participate, self.trust)?;
+        let mut differences = self.differences(segment.settings());
+        differences.extend(self.missing_groups(&segment));
+        if self.accept_existing || differences.is_empty() {
+            Ok(self.over(segment))
+        } else {
+            Err(RingError::SettingsDiffer { path: self.path(name)?, differences })
+        }
+    }
+
+    /// Whether [`open_or_create`](Self::open_or_create) accepts an existing ring with any settings.
+    pub fn accept_existing(mut self, accept: bool) -> Self {
+        self.accept_existing = accept;
+        self
+    }
+
+    /// Removes a ring's name. Processes that have it open can still use it, and its memory is freed
     /// when the last of them leaves. A ring of another layout version, or a damaged one, is removed
-    /// too; what is no ring stays.
+    /// too. A file that is not a ring is not removed.
     ///
     /// # Errors
     ///
-    /// [`RingError::NoSuchRing`], [`RingError::NotARing`], [`RingError::NoDirectory`],
-    /// [`RingError::PermissionDenied`], [`RingError::BadName`], [`RingError::BeingRemoved`],
-    /// [`RingError::Io`].
+    /// [`FileError::NoSuchRing`], [`FileError::NotARing`], [`FileError::NoDirectory`],
+    /// [`FileError::PermissionDenied`], [`RingError::BadName`], [`FileError::BeingRemoved`],
+    /// [`FileError::Io`].
     pub fn remove(&self, name: &str) -> Result<(), RingError> {
-        crate::segment::names::remove(&self.directory, name)
+        crate::segment::named::removing::remove(&self.directory, name)
     }
 
-    /// Removes the ring called `name`, and its messages, if nobody alive has it open. Returns whether
-    /// it did.
+    /// Removes the ring called `name`, and its messages, if no living process has it open. Returns
+    /// whether it did.
     ///
-    /// It never takes the name away from somebody who is opening the ring at that moment: either the
-    /// opener has the ring and it stays, or the ring is removed and the opener finds none.
+    /// It never removes a ring that somebody is opening at that moment. Either the opener has the
+    /// ring and it stays, or the ring is removed and the opener finds none.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); [`RingError::PermissionDenied`] or [`RingError::Io`] if the files
+    /// As [`open`](Self::open); [`FileError::PermissionDenied`] or [`FileError::Io`] if the files
     /// cannot be removed.
     pub fn remove_stale(&self, name: &str) -> Result<bool, RingError> {
-        crate::segment::names::remove_stale(&self.directory, name, self.trust)
+        crate::segment::named::removing::remove_stale(&self.directory, name, self.trust)
     }
 
-    /// Removes the files that no ring needs from the directory: those of processes that died while they
-    /// made or removed a ring. Returns how many it removed. They are in nobody's way, and making or
-    /// removing a ring of the same name removes them, too.
+    /// Removes files from the directory that no ring needs, left by processes that died while they
+    /// made or removed a ring. Returns how many it removed. Such files are in nobody's way. Making
+    /// or removing a ring of the same name removes them, too.
     ///
     /// # Errors
     ///
-    /// [`RingError::NoDirectory`], [`RingError::Io`] if the directory cannot be read.
+    /// [`FileError::NoDirectory`], [`FileError::Io`] if the directory cannot be read.
     pub fn sweep(&self) -> Result<usize, RingError> {
-        crate::segment::names::sweep(&self.directory)
+        crate::segment::named::removing::sweep(&self.directory)
     }
 
-    /// The names of the rings in the directory, sorted; a file may be named like a ring and not
-    /// be one, which opening it will tell.
+    /// The names of the rings in the directory, sorted. A file may have the name of a ring and not
+    /// be one; opening it tells.
     ///
     /// # Errors
     ///
-    /// [`RingError::NoDirectory`], [`RingError::Io`] if the directory cannot be read.
+    /// [`FileError::NoDirectory`], [`FileError::Io`] if the directory cannot be read.
     pub fn list(&self) -> Result<Vec<String>, RingError> {
-        crate::segment::names::names_in(&self.directory)
+        crate::segment::named::names_in(&self.directory)
     }
 
     /// Where the file of the ring called `name` is, or would be.
@@ -525,6 +592,6 @@ impl Builder {
     ///
     /// [`RingError::BadName`].
     pub fn path(&self, name: &str) -> Result<PathBuf, RingError> {
-        crate::segment::names::path_of(Path::new(&self.directory), name)
+        crate::segment::named::path_of(Path::new(&self.directory), name)
     }
 }

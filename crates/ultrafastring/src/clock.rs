@@ -1,11 +1,11 @@
-//! Ticks of the time-stamp counter, and what they are worth in nanoseconds.
+//! Ticks of the time-stamp counter, and their length in nanoseconds.
 
 /// The time-stamp counter, in ticks; a portable stand-in elsewhere.
 ///
-/// On x86 this is the `rdtsc` instruction, which does not wait for earlier loads: a timestamp
-/// may be taken some hundreds of ticks before an earlier load that misses the cache has its data.
-/// On AArch64 it is the virtual counter `cntvct_el0`. Elsewhere, and under Miri, it is nanoseconds
-/// of the monotonic clock with the feature `std`, the same for all processes, and 0 without.
+/// On x86 this is the `rdtsc` instruction, which does not wait for earlier loads. If an earlier
+/// load misses the cache, the time may be read some hundreds of ticks before its data has come. On
+/// AArch64 it is the virtual counter `cntvct_el0`. Elsewhere, and under Miri, it is nanoseconds of
+/// the monotonic clock with the feature `std`, the same for all processes, and 0 without.
 #[inline(always)]
 pub fn rdtsc() -> u64 {
     #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), not(miri)))]
@@ -14,9 +14,9 @@ pub fn rdtsc() -> u64 {
         use core::arch::x86::_rdtsc;
         #[cfg(target_arch = "x86_64")]
         use core::arch::x86_64::_rdtsc;
-        // SAFETY: `rdtsc` exists on every x86-64 processor, and on every one of 32 bits that Rust
-        // compiles for, and touches no memory. Where the kernel forbids it to programs
-        // (PR_TSC_SIGSEGV), the program has asked for that itself.
+        // SAFETY: `rdtsc` exists on every x86-64 processor and on every 32-bit one that Rust
+        // supports. It touches no memory. If the kernel forbids it (PR_TSC_SIGSEGV), the program
+        // has asked for that itself.
         unsafe { _rdtsc() }
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
@@ -24,7 +24,11 @@ pub fn rdtsc() -> u64 {
         let ticks: u64;
         // SAFETY: reading `cntvct_el0` is allowed to programs on Linux and touches no memory.
         unsafe {
-            core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags));
+            core::arch::asm!(
+                "mrs {}, cntvct_el0",
+                out(reg) ticks,
+                options(nomem, nostack, preserves_flags)
+            );
         }
         ticks
     }
@@ -52,21 +56,20 @@ fn stand_in() -> u64 {
     }
 }
 
-/// What is known of the counter behind [`rdtsc`].
+/// What is known about the counter behind [`rdtsc`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clock {
     /// How many ticks a second has.
     pub ticks_per_second: f64,
-    /// Whether the processor says that the counter runs at one rate, whatever it does (the
-    /// invariant counter of the x86 manuals, CPUID 8000_0007h EDX bit 8), and the kernel has not
-    /// found otherwise. Where it does not, latencies are ticks of a clock that may stop or drift,
-    /// and tools say so.
+    /// Whether the counter runs at one rate. The processor must say so (the invariant counter of
+    /// the x86 manuals, CPUID 8000_0007h EDX bit 8), and the kernel must not have found otherwise.
+    /// If `false`, latencies are ticks of a clock that may stop or drift, and tools say so.
     pub stable: bool,
 }
 
 impl Clock {
-    /// The clock of this machine. Its rate is what the processor says of it on AArch64; elsewhere it
-    /// is measured once a process against the monotonic clock, which takes about five milliseconds.
+    /// The clock of this machine. On AArch64 the processor says its rate. Elsewhere the rate is
+    /// measured against the monotonic clock, once a process, which takes about five milliseconds.
     #[cfg(feature = "std")]
     pub fn calibrated() -> Self {
         *CALIBRATED.get_or_init(|| Self {
@@ -75,7 +78,7 @@ impl Clock {
         })
     }
 
-    /// What `ticks` are in nanoseconds.
+    /// `ticks` in nanoseconds.
     pub fn nanoseconds(&self, ticks: u64) -> f64 {
         ticks as f64 * 1e9 / self.ticks_per_second
     }
@@ -84,12 +87,12 @@ impl Clock {
 #[cfg(feature = "std")]
 static CALIBRATED: std::sync::OnceLock<Clock> = std::sync::OnceLock::new();
 
-/// Ticks a second of a counter of which nothing better is known: as on the machine on which the
-/// thresholds were chosen.
+/// Ticks a second if nothing better is known: those of the machine on which the thresholds were
+/// chosen.
 pub(crate) const ASSUMED_RATE: u64 = 2_600_000_000;
 
-/// Ticks in so many nanoseconds of a counter of this rate, rounded, but never none in some time. A
-/// rate that no counter has counts as the nearest that one may have.
+/// Ticks in `nanoseconds` of a counter of this rate, rounded, but at least 1 if there are any
+/// nanoseconds. A rate that no counter has counts as the nearest possible one.
 pub(crate) const fn ticks_in(nanoseconds: u64, ticks_per_second: u64) -> u64 {
     const SLOWEST: u64 = 1_000_000;
     const FASTEST: u64 = 100_000_000_000;
@@ -107,10 +110,14 @@ fn told_rate() -> Option<u64> {
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     {
         let rate: u64;
-        // SAFETY: reading `cntfrq_el0` is allowed to programs on Linux, as reading the counter is, and
-        // touches no memory.
+        // SAFETY: reading `cntfrq_el0` is allowed to programs on Linux, as reading the counter is,
+        // and touches no memory.
         unsafe {
-            core::arch::asm!("mrs {}, cntfrq_el0", out(reg) rate, options(nomem, nostack, preserves_flags));
+            core::arch::asm!(
+                "mrs {}, cntfrq_el0",
+                out(reg) rate,
+                options(nomem, nostack, preserves_flags)
+            );
         }
         // Zero where the firmware did not set it.
         (rate != 0).then_some(rate)
@@ -129,9 +136,8 @@ fn told_rate() -> Option<u64> {
     }
 }
 
-/// Ticks a second, as far as that is known without measuring: what the processor says, or what
-/// this process has measured before, or what is usual. On x86 that is wrong by a factor of two at
-/// most.
+/// Ticks a second, as far as known without measuring: what the processor says, what this process
+/// has measured before, or what is usual. On x86 this is wrong by at most a factor of two.
 pub(crate) fn known_rate() -> u64 {
     #[cfg(feature = "std")]
     if let Some(clock) = CALIBRATED.get() {
@@ -143,8 +149,8 @@ pub(crate) fn known_rate() -> u64 {
 #[cfg(feature = "std")]
 fn measure_ticks_per_second() -> f64 {
     use std::time::{Duration, Instant};
-    // The pair is read several times and the closest kept, so that an interruption between the
-    // two readings does not count.
+    // The pair is read several times and the closest pair kept, so that an interruption between the
+    // two readings does not matter.
     let pair = || {
         (0..16)
             .map(|_| {
@@ -182,8 +188,8 @@ fn counter_is_invariant() -> bool {
     }
 }
 
-/// Whether the counter is among the clocks that the kernel would use: it strikes it out once it
-/// has seen it run unevenly, or differently on two processors.
+/// Whether the counter is among the clocks that the kernel would use. The kernel removes it from
+/// its list once it has seen it run unevenly, or differently on two processors.
 #[cfg(feature = "std")]
 #[cfg_attr(not(any(target_arch = "x86", target_arch = "x86_64")), allow(dead_code))]
 fn kernel_trusts_counter(available: &str) -> bool {

@@ -1,23 +1,23 @@
 //! How much is done at once: the coalescing controller.
 //!
-//! It watches how fast messages arrive and says in how many of them a frontier, a counter or a
-//! wake-up is announced. It never withholds a message: a commit is visible at once, whatever the
-//! mode. What it defers is bounded by its largest mode (64 messages), by an eighth of the credit
-//! limit, and by [`WINDOW`] where timestamps are taken.
+//! It watches how fast messages arrive and decides after how many of them a frontier, a counter or
+//! a wake-up is announced. It never withholds a message: a commit is visible at once, whatever the
+//! mode. It delays an announcement by at most 64 messages (the largest mode), an eighth of the
+//! credit limit, and [`WINDOW`] where timestamps are taken.
 
 use core::time::Duration;
 
 use crate::clock::{ASSUMED_RATE, ticks_in};
 
-/// After so long (about a microsecond) since the last announcement, the next message is announced
+/// This long (about a microsecond) after the last announcement, the next message is announced
 /// whatever the mode.
 pub const WINDOW: Duration = Duration::from_nanos(1_154);
 
-/// Intervals are cut at so many nanoseconds before they enter the average, so that one long silence
-/// is forgotten after some dozens of messages.
-const LONGEST_INTERVAL: u64 = 12_603;
+/// Longest interval, in nanoseconds, that enters the average. So one long silence is forgotten
+/// after some dozens of messages.
+const MAX_INTERVAL: u64 = 12_603;
 
-/// Nanoseconds between messages below which a mode begins: `Aggressive`, `Moderate`, `Light`.
+/// Nanoseconds between messages below which each mode begins: `Aggressive`, `Moderate`, `Light`.
 const BOUNDS: [u64; 3] = [98, 394, 3_151];
 
 /// How many messages share one announcement.
@@ -52,8 +52,8 @@ impl CoalesceMode {
     }
 }
 
-/// `(7/8)^n` in units of 1/65536, for n up to the largest batch. A static: a constant is copied to
-/// where one of it is picked, all of it.
+/// `(7/8)^n` in units of 1/65536, for n up to the largest batch. It is a static, because a constant
+/// array would be copied whole wherever one item is read.
 static DECAY: [u64; 65] = {
     let mut table = [65_536u64; 65];
     let mut n = 1;
@@ -67,8 +67,8 @@ static DECAY: [u64; 65] = {
 /// An exponential moving average (weight 1/8) of the interval between arrivals, and the mode that
 /// follows from it.
 ///
-/// Arrivals are told in ticks of a counter of 2.6 GHz, unless
-/// [`with_ticks_per_second`](Self::with_ticks_per_second) says another rate.
+/// Times are in ticks of a counter of 2.6 GHz, unless
+/// [`with_ticks_per_second`](Self::with_ticks_per_second) sets another rate.
 ///
 /// ```
 /// use ultrafastring::{CoalesceController, CoalesceMode};
@@ -86,24 +86,24 @@ pub struct CoalesceController {
     last: u64,
     /// The average interval in sixteenths of a tick.
     average: u64,
-    /// [`LONGEST_INTERVAL`] in sixteenths of a tick.
+    /// [`MAX_INTERVAL`] in sixteenths of a tick.
     longest: u64,
-    /// [`BOUNDS`] in sixteenths of a tick: a counter may have few ticks in so short a time.
+    /// [`BOUNDS`] in sixteenths of a tick, since a slow counter has few ticks in such a time.
     bounds: [u64; 3],
 }
 
 impl CoalesceController {
-    /// A controller that has seen nothing since `now` (ticks) and assumes sparse arrivals.
+    /// A controller that has seen nothing before `now` (ticks) and assumes that messages are rare.
     pub const fn new(now: u64) -> Self {
         Self { last: now, average: 0, longest: 0, bounds: [0; 3] }
             .with_ticks_per_second(ASSUMED_RATE)
     }
 
-    /// The same for a counter of so many ticks a second; rates below 1 MHz and above 100 GHz count as
-    /// those. Forgets all arrivals so far.
+    /// Sets the counter's rate, from 1 MHz to 100 GHz; a rate outside counts as the nearest of
+    /// these. Forgets all arrivals so far.
     pub const fn with_ticks_per_second(mut self, ticks_per_second: u64) -> Self {
-        // In sixteenths: as for a counter that is so much faster.
-        self.longest = ticks_in(16 * LONGEST_INTERVAL, ticks_per_second);
+        // In sixteenths: as for a counter that is 16 times faster.
+        self.longest = ticks_in(16 * MAX_INTERVAL, ticks_per_second);
         self.average = self.longest;
         let mut i = 0;
         while i < BOUNDS.len() {
@@ -113,21 +113,22 @@ impl CoalesceController {
         self
     }
 
-    /// Records one arrival at `now` (ticks) and gives the mode that now holds.
+    /// Records one arrival at `now` (ticks) and returns the new mode.
     #[inline]
     pub fn record_arrival(&mut self, now: u64) -> CoalesceMode {
         self.record_arrivals(1, now)
     }
 
     /// Records `count` arrivals spread evenly since the last one recorded, the newest at `now`
-    /// (ticks), and gives the mode that now holds. The same as `count` calls of
+    /// (ticks), and returns the new mode. This equals `count` calls of
     /// [`record_arrival`](Self::record_arrival) at equal intervals, in one step. A clock that went
     /// backwards counts as no time; `count` of zero changes nothing.
     #[inline]
     pub fn record_arrivals(&mut self, count: u64, now: u64) -> CoalesceMode {
         if count != 0 {
-            // In sixteenths before it is divided: a slow counter has few ticks between messages. What
-            // is shifted out only a clock that jumps can have, whose interval is any.
+            // In sixteenths before the division, since a slow counter has few ticks between
+            // messages. Only a clock that jumps has bits that are shifted out, and its interval may
+            // be anything.
             let elapsed = now.saturating_sub(self.last) << 4;
             let interval = if count == 1 { elapsed } else { elapsed / count };
             let interval = interval.min(self.longest);
@@ -219,7 +220,10 @@ mod tests {
         proptest! {
             #[test]
             fn many_at_once_are_the_same_as_one_by_one_at_equal_intervals(
-                start in 0u64..1_000, interval in 0u64..40_000, count in 1u64..=64, before in 0u64..100_000,
+                start in 0u64..1_000,
+                interval in 0u64..40_000,
+                count in 1u64..=64,
+                before in 0u64..100_000,
             ) {
                 let mut at_once = CoalesceController::new(0);
                 at_once.record_arrival(before);
@@ -229,8 +233,8 @@ mod tests {
                 for n in 1..=count {
                     one_by_one.record_arrival(before + interval * n);
                 }
-                // Each of the steps loses up to a sixteenth of a tick, which decays as all else: a
-                // tick in all; and the weight of all at once is rounded to a part in 65,536.
+                // Each step loses up to a sixteenth of a tick, and that error decays too: one tick
+                // in all. The weight of all at once is rounded to a part in 65,536.
                 prop_assert!(at_once.interval().abs_diff(one_by_one.interval()) <= 3);
             }
 
@@ -251,7 +255,9 @@ mod tests {
             }
 
             #[test]
-            fn a_clock_that_jumps_anywhere_breaks_nothing(times in prop::collection::vec(any::<u64>(), 0..100)) {
+            fn a_clock_that_jumps_anywhere_breaks_nothing(
+                times in prop::collection::vec(any::<u64>(), 0..100)
+            ) {
                 let mut coalesce = CoalesceController::new(0);
                 for now in times {
                     coalesce.record_arrivals(now % 70, now);

@@ -11,11 +11,11 @@
 //!                                                         more urgent classes
 //! ```
 //!
-//! So spending one credit is a comparison and an addition, and giving back is what consumers do
-//! anyway when they announce the release frontier. One writer, no atomics: each producer handle
-//! has its own controller.
+//! So spending a credit is a comparison and an addition. Consumers give credit back by announcing
+//! the release frontier, which they do anyway. Each producer handle has its own controller, with
+//! one writer and no atomics.
 
-use crate::PriorityClass;
+use crate::priority::PriorityClass;
 
 /// Spends and counts credit for one producer; see the [module](crate::credit) for the picture.
 ///
@@ -37,28 +37,28 @@ pub struct CreditController {
     granted: u64,
     /// How many messages may be in flight.
     limit: u64,
-    /// For each class the position at which its credit ends.
+    /// For each class, the position at which its credit ends.
     bounds: [u64; PriorityClass::COUNT],
-    /// For each class the credits that are kept for more urgent ones.
-    withheld: [u64; PriorityClass::COUNT],
+    /// For each class, the limit without the credits that are kept for more urgent classes.
+    limits: [u64; PriorityClass::COUNT],
     /// Pressure begins at or below this many available credits, and ends at or above `high`.
     low: u64,
     /// See `low`.
     high: u64,
-    /// Between the two: what the last crossing said.
+    /// Whether there is pressure; it changes only when `low` or `high` is crossed.
     pressure: bool,
 }
 
 impl CreditController {
-    /// A controller that lets `limit` messages be in flight, nothing reserved, the watermarks at
-    /// an eighth and at half of the limit.
+    /// A controller that allows `limit` messages in flight. Nothing is reserved, and the watermarks
+    /// are at an eighth and at half of the limit.
     pub const fn new(limit: u64) -> Self {
         Self {
             consumed: 0,
             granted: 0,
             limit,
             bounds: [limit; PriorityClass::COUNT],
-            withheld: [0; PriorityClass::COUNT],
+            limits: [limit; PriorityClass::COUNT],
             low: limit / 8,
             high: limit / 2,
             pressure: false,
@@ -70,8 +70,8 @@ impl CreditController {
     /// least urgent side.
     pub fn with_reserves(mut self, reserves: [u64; PriorityClass::COUNT]) -> Self {
         let mut withheld = 0u64;
-        for (of_class, reserve) in self.withheld.iter_mut().zip(reserves) {
-            *of_class = withheld.min(self.limit.saturating_sub(1));
+        for (limit, reserve) in self.limits.iter_mut().zip(reserves) {
+            *limit = self.limit - withheld.min(self.limit.saturating_sub(1));
             withheld = withheld.saturating_add(reserve);
         }
         self.rebound();
@@ -86,7 +86,8 @@ impl CreditController {
         self
     }
 
-    /// Begins at `consumed` spent and `granted` given back, as one who joins a running ring must.
+    /// Begins with `consumed` credits spent and `granted` given back, for a handle that joins a
+    /// running ring.
     pub(crate) fn resume(mut self, consumed: u64, granted: u64) -> Self {
         self.consumed = consumed;
         self.granted = granted;
@@ -94,74 +95,98 @@ impl CreditController {
         self
     }
 
-    /// Spends `count` credits for the most urgent class, or none and says `false`.
+    /// Spends `count` credits for the most urgent class. If there are not enough, spends none and
+    /// returns `false`.
     #[inline]
     pub fn try_consume(&mut self, count: u64) -> bool {
         self.try_consume_as(PriorityClass::RealTime, count)
     }
 
-    /// Spends `count` credits for `class`, or none and says `false` when that would leave less
-    /// than what is reserved for more urgent classes.
+    /// Spends `count` credits for `class`. If that would touch the reserves of more urgent classes,
+    /// spends none and returns `false`.
     #[inline]
     pub fn try_consume_as(&mut self, class: PriorityClass, count: u64) -> bool {
-        let covered = self.covers(self.consumed, class, count);
+        let covered = self.available_as(class) >= count;
         if covered {
             self.consumed += count;
         }
         covered
     }
 
-    /// Whether `count` messages of `class` from `position` on are within the credit. This is what
-    /// a shared producer asks, whose position is the ring's and not its own.
+    /// The position at which the credit of `class` ends.
     #[inline(always)]
-    pub(crate) fn covers(&self, position: u64, class: PriorityClass, count: u64) -> bool {
-        self.available_from(position, class) >= count
+    pub(crate) fn bound(&self, class: PriorityClass) -> u64 {
+        self.bounds[class.index()]
     }
 
-    /// How many messages of `class` from `position` on are within the credit.
+    /// How many messages of `class` may be sent from the next position on.
     #[inline(always)]
-    pub(crate) fn available_from(&self, position: u64, class: PriorityClass) -> u64 {
-        // Saturating: a position may have gone past the bound of a less urgent class.
-        self.bounds[class.index()].saturating_sub(position)
+    pub(crate) fn available_as(&self, class: PriorityClass) -> u64 {
+        // Saturating: the position may have gone past the bound of a less urgent class.
+        self.bound(class).saturating_sub(self.consumed)
     }
 
-    /// Takes back what a consumer has released: `count` credits.
+    /// Takes back `count` credits, which a consumer has released.
     #[inline]
     pub fn grant(&mut self, count: u64) {
         self.observe(self.granted.saturating_add(count));
     }
 
-    /// Takes the release frontier as read from shared memory. A frontier beyond what was consumed
-    /// or behind what was granted is not believed: it can only come from a peer that writes
-    /// garbage, and the worst it may do is to stall us.
+    /// Takes the release frontier as read from shared memory. A frontier beyond what was consumed,
+    /// or behind what was granted, is ignored. Only a peer that writes garbage causes it, and the
+    /// worst effect is that this handle stalls.
     pub(crate) fn observe(&mut self, frontier: u64) {
         if frontier > self.granted && frontier <= self.consumed {
+            // Checked before and after: spending may have reached the low watermark since, and this
+            // grant the high one.
+            self.pressure = self.under_pressure();
             self.granted = frontier;
+            self.pressure = self.under_pressure();
         }
-        // Whatever was seen: what `suspend` took away is given back.
+        // In any case: what `suspend` took away is given back.
         self.rebound();
-        let available = self.available();
-        if available <= self.low {
-            self.pressure = true;
-        } else if available >= self.high {
-            self.pressure = false;
+    }
+
+    /// Takes what was seen in a ring for groups: `least` is where the slowest group has come that
+    /// producers wait for, if there is one, and at `ceiling` nothing may be sent, whoever waits.
+    /// Where nobody is waited for nothing is in flight, and no credit is kept for anybody.
+    ///
+    /// The least may be less than it was: a group may begin at an older position.
+    pub(crate) fn observe_groups(&mut self, least: Option<u64>, ceiling: u64) {
+        self.pressure = self.under_pressure();
+        // What is beyond the position can only come from a peer that writes garbage.
+        self.granted = least.unwrap_or(self.consumed).min(self.consumed);
+        self.pressure = self.under_pressure();
+        let served = self.bounds.iter_mut().zip(self.limits).filter(|(_, limit)| *limit != 0);
+        for (bound, limit) in served {
+            *bound = least.map_or(ceiling, |least| ceiling.min(least.saturating_add(limit)));
         }
     }
 
-    /// Takes all credit away until the frontier is next looked at.
+    /// Gives credit to messages of `class` alone: the others have lanes of their own.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn serve_only(&mut self, class: PriorityClass) {
+        for other in PriorityClass::ALL.into_iter().filter(|&other| other != class) {
+            // The frontier is not beyond what was consumed, so this leaves nothing.
+            (self.limits[other.index()], self.bounds[other.index()]) = (0, 0);
+        }
+    }
+
+    /// Takes all credit away until the next look at the frontier.
     pub(crate) fn suspend(&mut self) {
         self.bounds = [0; PriorityClass::COUNT];
     }
 
-    /// Learns how far a shared side has come, whoever sent it.
+    /// Goes on at `position`.
     #[inline]
     pub(crate) fn advance_to(&mut self, position: u64) {
         self.consumed = position;
     }
 
+    /// Computes the bound of each class. Nothing else does.
     fn rebound(&mut self) {
-        for (bound, withheld) in self.bounds.iter_mut().zip(self.withheld) {
-            *bound = self.granted.saturating_add(self.limit - withheld);
+        for (bound, limit) in self.bounds.iter_mut().zip(self.limits) {
+            *bound = self.granted.saturating_add(limit);
         }
     }
 
@@ -183,7 +208,7 @@ impl CreditController {
 
     /// Messages in flight, as far as this controller knows.
     pub const fn in_flight(&self) -> u64 {
-        // Saturating: a shared side's position is a peer's word, and may have been set back.
+        // Saturating: peers can write a shared side's position, and may have set it back.
         self.consumed.saturating_sub(self.granted)
     }
 
@@ -197,10 +222,15 @@ impl CreditController {
         (self.low, self.high)
     }
 
-    /// Whether credit fell to the low watermark and has not come back to the high one since. The
-    /// handle learns of a grant only when it looks, which it does when its credit runs out.
+    /// Whether credit fell to the low watermark and has not reached the high one since. The handle
+    /// notices a grant only when it looks, which it does when its credit runs out. Until then it
+    /// counts messages as in flight that consumers may have released.
     pub const fn under_pressure(&self) -> bool {
-        self.pressure
+        match self.available() {
+            available if available <= self.low => true,
+            available if available >= self.high => false,
+            _ => self.pressure,
+        }
     }
 }
 
@@ -233,13 +263,16 @@ mod tests {
     #[test]
     fn pressure_begins_at_the_low_watermark_and_ends_at_the_high_one() {
         let mut credits = CreditController::new(16).with_watermarks(2, 8);
-        assert!(credits.try_consume(14));
-        credits.grant(0);
+        assert!(credits.try_consume(13));
+        assert!(!credits.under_pressure());
+        assert!(credits.try_consume(1));
         assert!(credits.under_pressure());
         credits.grant(3);
         assert!(credits.under_pressure());
         credits.grant(3);
         assert!(!credits.under_pressure());
+        assert!(credits.try_consume(3));
+        assert!(!credits.under_pressure(), "between the two it is as it was");
     }
 
     #[test]
@@ -262,6 +295,22 @@ mod tests {
         credits.advance_to(1);
         credits.observe(2);
         assert_eq!((credits.in_flight(), credits.available()), (0, 4));
+    }
+
+    #[test]
+    fn credit_follows_the_slowest_group_also_where_one_begins_behind() {
+        let mut credits = CreditController::new(8).with_reserves([2, 0, 0, 0, 0]).resume(10, 10);
+        let bounds = |credits: &CreditController| {
+            [PriorityClass::RealTime, PriorityClass::Bulk].map(|class| credits.bound(class))
+        };
+        credits.observe_groups(Some(9), 14);
+        assert_eq!((bounds(&credits), credits.in_flight()), ([14, 14], 1));
+        credits.observe_groups(Some(5), 14);
+        assert_eq!((bounds(&credits), credits.in_flight()), ([13, 11], 5));
+        credits.observe_groups(None, 14);
+        assert_eq!((bounds(&credits), credits.in_flight()), ([14, 14], 0));
+        credits.observe_groups(Some(u64::MAX), 14);
+        assert_eq!((bounds(&credits), credits.granted()), ([14, 14], 10));
     }
 
     #[cfg(not(miri))]

@@ -1,7 +1,7 @@
-//! What must hold of a segment, live or left over, and finishing what the dead left undone.
+//! The invariants of a segment, in use or not, and finishing what dead participants left.
 //!
-//! A live ring moves while it is looked at. Each thing is therefore read in an order in which a
-//! sound ring cannot look unsound: what may only grow and must stay below is read first.
+//! A ring in use changes while it is read. So values are read in an order in which a valid ring
+//! cannot look invalid: a value that only grows, and must stay below another, is read first.
 //!
 //! | invariant | read in this order |
 //! |---|---|
@@ -14,21 +14,31 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::layout::{MAX_POSITION, Sharing, Side};
-use crate::recover;
-use crate::segment::{Locker, Place, Segment};
-use crate::slot::{ABANDONED, SlotState};
+use crate::error::RingError;
+use crate::group::closing;
+use crate::layout::group::Membership;
+use crate::layout::locks::Place;
+use crate::layout::slot::{ABANDONED, SlotState, TimestampedSlot};
+use crate::limits::MAX_POSITION;
+use crate::observe::RingView;
+use crate::observe::lane::{self, released, written_from};
+use crate::recover::finish;
+use crate::recover::frontier;
+use crate::recover::info::{info, is_alive};
+use crate::ring::UltraFastRing;
+use crate::segment::Segment;
+use crate::segment::lock::Locker;
+use crate::settings::{Sharing, Side};
 use crate::sync::look_at;
-use crate::{RingError, UltraFastRing};
 
-/// So many findings of one kind are enough: a segment full of garbage would give one for each slot.
-const MOST_FINDINGS: usize = 64;
+/// The most findings of one kind. A segment full of garbage would give one for each slot.
+const MAX_FINDINGS: usize = 64;
 
-/// About so many slots are looked at to find out how far producers have come, over and over, before
-/// the rest goes unexamined: a second's work at most, whatever the segment says.
-const MOST_STEPS: usize = 1 << 28;
+/// After looking at about this many slots to find out how far producers have come, the rest is not
+/// examined. So this takes at most a second, whatever the segment contains.
+const MAX_STEPS: usize = 1 << 28;
 
-/// Something that should not be so, or waits to be done.
+/// A broken invariant, or unfinished work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
@@ -36,11 +46,11 @@ pub enum Finding {
     Counters {
         /// The name of the one that should be behind.
         behind: &'static str,
-        /// What it says.
+        /// Its value.
         behind_at: u64,
         /// The name of the other.
         ahead: &'static str,
-        /// What that says.
+        /// The other's value.
         ahead_at: u64,
     },
     /// More messages are in flight than there are slots.
@@ -50,7 +60,7 @@ pub enum Finding {
         /// Slots.
         capacity: u64,
     },
-    /// A slot's sequence says a position that has another slot, or none.
+    /// A slot's sequence is that of a position in another slot, or of none.
     ForeignSequence {
         /// The slot, counted from 0.
         slot: usize,
@@ -64,14 +74,17 @@ pub enum Finding {
         /// The next position that producers claim.
         producer_head: u64,
     },
-    /// A position was claimed and never will be committed, and nobody shows that it was theirs.
+    /// A position was claimed and will never be committed, and no entry shows a claim to it.
     /// [`UltraFastRing::repair`] abandons it.
     Orphan {
         /// The position.
         position: u64,
     },
-    /// A participant died; what it left is finished by whoever is next in need of it, or by
-    /// [`UltraFastRing::repair`].
+    /// The header, or the record of the lane, is not as it was when the ring was opened. Those who
+    /// have it open go on; others cannot open it, or open it as something else.
+    Overwritten,
+    /// A participant died. The next participant that needs it finishes its work, or
+    /// [`UltraFastRing::repair`] does.
     Dead {
         /// Its entry in the participant table.
         entry: usize,
@@ -86,8 +99,8 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// Whether the segment itself is damaged: a program wrote where it should not have. Nothing
-    /// repairs that but a new ring.
+    /// Whether the segment itself is damaged, because a program wrote where it must not. Only a new
+    /// ring helps.
     pub const fn is_damage(&self) -> bool {
         !matches!(self, Self::Dead { .. } | Self::Orphan { .. })
     }
@@ -112,6 +125,9 @@ impl fmt::Display for Finding {
             Self::Orphan { position } => {
                 write!(f, "position {position} was claimed, and nobody is left to commit it")
             }
+            Self::Overwritten => f.write_str(
+                "the header, or the lane's record, was overwritten since the ring was opened",
+            ),
             Self::Dead { entry, pid, intent, hold } => {
                 write!(f, "entry {entry}: process {pid} died")?;
                 if let Some((first, count)) = intent {
@@ -134,110 +150,143 @@ pub struct Repair {
     pub entries_freed: u64,
     /// Slots marked abandoned.
     pub abandoned: u64,
-    /// Messages dropped, as the ring's policy says.
+    /// Messages dropped, if the ring's policy says so.
     pub discarded: u64,
-    /// Messages that dead consumers held; the next consumer in need gets them, marked.
+    /// Messages that dead consumers held. The next consumer without a message gets them, marked.
     pub to_redeliver: u64,
 }
 
 impl UltraFastRing {
-    /// Checks every invariant of the ring, which may be in use meanwhile. It stops after 64
-    /// findings of a kind.
+    /// Finishes what dead participants left, as ordinary calls do when they are stuck. Messages
+    /// that dead consumers held are left to the next consumer.
     ///
     /// # Errors
     ///
-    /// What the system says when asked who is alive.
-    pub fn examine(&self) -> Result<Vec<Finding>, RingError> {
-        examine(self.segment())
-    }
-
-    /// Finishes what dead participants left undone, as the ordinary calls do when they are stuck.
-    /// Messages that dead consumers held stay for the next consumer.
-    ///
-    /// # Errors
-    ///
-    /// What the system says when asked who is alive.
+    /// The system's error, if it cannot tell who is alive.
     pub fn repair(&self) -> Result<Repair, RingError> {
         let segment = self.segment();
         let locker = segment.locker()?;
         let mut repair = Repair::default();
-        for index in 0..segment.entries_used() {
-            if segment.participant(index).role().is_none()
-                || !locker.try_lock(segment, Place::Entry(index))?
-            {
-                continue;
-            }
-            let finished = recover::finish(segment, &locker, index);
-            repair.entries_freed += u64::from(finished.freed);
-            repair.abandoned += finished.abandoned;
-            repair.discarded += finished.discarded;
-            repair.to_redeliver += finished.left.map_or(0, |span| span.count);
-            locker.unlock(segment, Place::Entry(index));
-        }
-        let mut abandoned = 0;
-        for position in orphans(segment, &locker) {
-            let slot = segment.slot(position);
-            let seen = slot.sequence();
-            // Once more, and compared with what is replaced: somebody may have settled it since.
-            if crate::TimestampedSlot::state_of(seen, position) == SlotState::NotYet {
-                abandoned += u64::from(slot.abandon(seen, position));
-            }
-        }
-        recover::tell_of_abandoned(segment, abandoned);
-        repair.abandoned += abandoned;
-        if segment.geometry().consumer_sharing == Sharing::Shared {
-            recover::raise_release_frontier(segment);
+        for lane in segment.all_lanes() {
+            repair_lane(&lane, &locker, &mut repair)?;
         }
         Ok(repair)
     }
 }
 
-/// Looking needs no right to write.
-#[cfg(feature = "std")]
-impl crate::Observer {
-    /// Checks every invariant of the ring, which may be in use meanwhile; see
-    /// [`UltraFastRing::examine`].
+/// Finishes what dead participants left in one lane.
+fn repair_lane(segment: &Segment, locker: &Locker, repair: &mut Repair) -> Result<(), RingError> {
+    for (index, participant) in segment.entries() {
+        if participant.role().is_none() || !locker.try_lock(segment, Place::Entry(index))? {
+            continue;
+        }
+        let finished = finish::finish(segment, locker, index);
+        repair.entries_freed += u64::from(finished.freed);
+        repair.abandoned += finished.abandoned;
+        repair.discarded += finished.discarded;
+        repair.to_redeliver += finished.left.map_or(0, |span| span.count);
+        locker.unlock(segment, Place::Entry(index));
+    }
+    let mut abandoned = 0;
+    for position in orphans(segment, locker) {
+        let slot = segment.slot(position);
+        let seen = slot.sequence();
+        // Checked again, and exchanged only if unchanged: somebody may have settled it
+        // meanwhile.
+        if TimestampedSlot::state_of(seen, position) == SlotState::NotYet {
+            abandoned += u64::from(slot.abandon(seen, position));
+        }
+    }
+    finish::tell_of_abandoned(segment, abandoned);
+    repair.abandoned += abandoned;
+    if segment.is_joinable() {
+        for (row, it) in segment.rows() {
+            // Under the lock of those who open it: nobody begins a generation with the same
+            // bits meanwhile. Where one is at it, there is nothing to grant yet.
+            if closing::close_if_deserted(segment, locker, row)
+                || !locker.try_lock(segment, Place::Group(row))?
+            {
+                continue;
+            }
+            let generation = it.gate().generation;
+            frontier::raise_frontier_of(segment.readers(Membership::of(row, generation)));
+            locker.unlock(segment, Place::Group(row));
+        }
+    } else if segment.settings().consumer_side == Sharing::Shared {
+        frontier::raise_release_frontier(segment);
+    }
+    Ok(())
+}
+
+/// Checks need no right to write.
+impl RingView {
+    /// Checks every invariant of the ring, which may be in use meanwhile. It stops after 64
+    /// findings of a kind.
     ///
     /// # Errors
     ///
-    /// What the system says when asked who is alive.
+    /// The system's error, if it cannot tell who is alive.
     pub fn examine(&self) -> Result<Vec<Finding>, RingError> {
-        examine(self.segment())
+        Ok(self.examine_lanes()?.into_iter().map(|(_, finding)| finding).collect())
+    }
+
+    /// As [`examine`](Self::examine). Says with each finding in which lane it is, counted from 0;
+    /// positions and entries are that lane's.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn examine_lanes(&self) -> Result<Vec<(usize, Finding)>, RingError> {
+        let segment = self.segment();
+        let locker = segment.locker()?;
+        let mut findings = Vec::new();
+        for lane in segment.all_lanes() {
+            findings.extend(examine_lane(&lane, &locker).map(|it| (lane.index(), it)));
+        }
+        #[cfg(feature = "std")]
+        if segment.mapping().is_some_and(|mapping| !mapping.is_as_opened()) {
+            findings.push((0, Finding::Overwritten));
+        }
+        Ok(findings)
     }
 }
 
-fn examine(segment: &Segment) -> Result<Vec<Finding>, RingError> {
-    let locker = segment.locker()?;
-    let mut findings = Vec::new();
-    findings.extend(counters(segment));
+/// Checks the invariants of one lane.
+fn examine_lane(segment: &Segment, locker: &Locker) -> impl Iterator<Item = Finding> {
+    let mut findings = counters(segment);
     findings.extend(slots(segment));
-    findings.extend(dead(segment, &locker));
-    findings.extend(
-        orphans(segment, &locker).take(MOST_FINDINGS).map(|position| Finding::Orphan { position }),
-    );
-    Ok(findings)
+    findings.extend(dead(segment, locker));
+    let orphans = orphans(segment, locker).take(MAX_FINDINGS);
+    findings.extend(orphans.map(|position| Finding::Orphan { position }));
+    findings.into_iter()
 }
 
 /// The position that producers have reached, at least.
 fn producers_at(segment: &Segment) -> u64 {
-    let counters = segment.counters();
-    let head = counters.look_at_claimed();
-    if segment.geometry().producer_sharing == Sharing::Shared {
-        return head;
+    if segment.is_joinable() {
+        return lane::producers_at(segment, 0);
     }
-    // An exclusive side announces now and then; its slots say how far it has come since.
-    let start = head.max(look_at(&counters.consumer_head)).min(MAX_POSITION);
-    let end = start + segment.geometry().capacity as u64;
-    (start..end)
-        .find(|&position| segment.slot(position).look_at(position) == SlotState::NotYet)
-        .unwrap_or(end)
+    let (counters, cursor) = (segment.lane().counters(), segment.cursor());
+    let head = counters.look_at_claimed();
+    match segment.settings().producer_side {
+        Sharing::Shared => head,
+        Sharing::Exclusive => written_from(segment, head.max(look_at(&cursor.consumer_head))),
+    }
 }
 
 fn counters(segment: &Segment) -> Vec<Finding> {
-    let counters = segment.counters();
+    let counters = segment.lane().counters();
     // In this order each can only have grown when the next is read.
-    let tail = look_at(&counters.consumer_tail);
-    let head = look_at(&counters.consumer_head);
+    let (tail, head) = if segment.is_joinable() {
+        // One that is wrong, if there is one. A head may be beyond the producers: where a group
+        // starts that is ahead of them.
+        let mut groups = lane::open_groups(segment);
+        groups.find(|(tail, head)| tail > head).unwrap_or_default()
+    } else {
+        let cursor = segment.cursor();
+        let tail = look_at(&cursor.consumer_tail);
+        (tail, look_at(&cursor.consumer_head))
+    };
     let announced = look_at(&counters.producer_tail);
     let producers = producers_at(segment);
     let mut findings = Vec::new();
@@ -251,14 +300,9 @@ fn counters(segment: &Segment) -> Vec<Finding> {
             findings.push(Finding::Counters { behind, behind_at, ahead, ahead_at });
         }
     }
-    let capacity = segment.geometry().capacity as u64;
+    let capacity = segment.settings().capacity as u64;
     // Again after the producers' position: what is freed meanwhile makes it less, not more.
-    // What an exclusive consumer has released is free before it is granted.
-    let released = match segment.geometry().consumer_sharing {
-        Sharing::Shared => &counters.consumer_tail,
-        Sharing::Exclusive => &counters.consumer_head,
-    };
-    let in_flight = producers.saturating_sub(look_at(released));
+    let in_flight = producers.saturating_sub(released(segment));
     if in_flight > capacity {
         findings.push(Finding::Overfull { in_flight, capacity });
     }
@@ -266,13 +310,13 @@ fn counters(segment: &Segment) -> Vec<Finding> {
 }
 
 fn slots(segment: &Segment) -> Vec<Finding> {
-    let capacity = segment.geometry().capacity;
+    let capacity = segment.settings().capacity;
     let mut findings = Vec::new();
-    // As last looked up: it only grows, and looking it up costs up to a ring full of slots.
+    // As last found: it only grows, and finding it takes a look at up to all slots.
     let mut producer_head = 0;
-    let (mut looks, most_looks) = (0, MOST_STEPS / capacity);
+    let (mut looks, max_looks) = (0, MAX_STEPS / capacity);
     for slot in 0..capacity {
-        if findings.len() >= MOST_FINDINGS {
+        if findings.len() >= MAX_FINDINGS {
             break;
         }
         let sequence = segment.slot(slot as u64).look_at_sequence();
@@ -282,7 +326,7 @@ fn slots(segment: &Segment) -> Vec<Finding> {
             continue;
         }
         if position >= producer_head {
-            if looks == most_looks {
+            if looks == max_looks {
                 continue;
             }
             producer_head = producers_at(segment);
@@ -297,41 +341,38 @@ fn slots(segment: &Segment) -> Vec<Finding> {
 
 fn dead(segment: &Segment, locker: &Locker) -> Vec<Finding> {
     (0..segment.entries_used())
-        .map(|index| (index, segment.is_alive(Some(locker), index)))
+        .map(|index| (index, is_alive(segment, locker, index)))
         .filter(|(_, (alive, _))| !alive)
-        .filter_map(|(index, (_, evidence))| {
-            segment.participant(index).info(index, false, evidence)
-        })
+        .filter_map(|(index, seen)| info(segment, index, seen))
         .map(|info| Finding::Dead {
             entry: info.index,
             pid: info.pid,
-            intent: recover::unsettled_intent(segment, info.index)
-                .map(|span| (span.first, span.count)),
+            intent: info.intent,
             hold: info.hold,
         })
         .collect()
 }
 
-/// Positions that were claimed, are not committed, and are shown by nobody. Only where no producer
-/// is alive can it be told: one that lives may commit at any moment.
+/// Positions that were claimed and are not committed, and that no entry shows. This is known only
+/// if no producer is alive, since a living one may commit at any moment.
 fn orphans(segment: &Segment, locker: &Locker) -> impl Iterator<Item = u64> {
-    let counters = segment.counters();
-    let start = look_at(&counters.consumer_head).min(MAX_POSITION);
-    let end = counters.look_at_claimed();
-    let end = end.min(start + segment.geometry().capacity as u64);
-    let is_producer = |index: &usize| {
-        segment.participant(*index).role().is_none_or(|role| role.side == Side::Producer)
+    let end = segment.lane().counters().look_at_claimed();
+    let start = match segment.is_joinable() {
+        // Whatever a group has come to: nothing older is left.
+        true => end.saturating_sub(segment.settings().capacity as u64),
+        false => look_at(&segment.cursor().consumer_head),
     };
-    let told = segment.geometry().producer_sharing == Sharing::Shared
-        && !(0..segment.entries_used())
-            .filter(is_producer)
-            .any(|index| locker.is_locked(segment, Place::Entry(index)));
+    let start = start.min(MAX_POSITION);
+    let end = end.min(start + segment.settings().capacity as u64);
+    let told = segment.settings().producer_side == Sharing::Shared
+        && !segment.entries().any(|(index, it)| {
+            it.role().is_none_or(|role| role.side == Side::Producer)
+                && locker.is_locked(segment, Place::Entry(index))
+        });
     let end = if told { end.max(start) } else { start };
-    // Marked once for all positions: nobody is alive who could show another one.
+    // Collected once for all positions, since nobody alive could show another one.
     let mut shown = alloc::vec![false; (end - start) as usize];
-    for span in
-        (0..segment.entries_used()).filter_map(|index| segment.participant(index).look_at_intent())
-    {
+    for span in segment.entries().filter_map(|(_, it)| it.look_at_intent()) {
         for position in span.first.max(start)..span.end().min(end) {
             shown[(position - start) as usize] = true;
         }

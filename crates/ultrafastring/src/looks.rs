@@ -1,5 +1,5 @@
-//! How often a thread looks at a segment, counted for the fuzzer and for nobody else: a call that
-//! looks too often fails where it does so, instead of taking long.
+//! How often a thread looks at a segment, counted in the fuzzer's build only. A call that looks too
+//! often panics at that place, instead of taking long.
 
 use core::cell::Cell;
 
@@ -7,12 +7,12 @@ std::thread_local! {
     static LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
 }
 
-/// Lets this thread look so many times from now on; the next look panics.
+/// Lets this thread look this many times from now on. One look more panics.
 pub fn allow(looks: u64) {
     LEFT.set(looks);
 }
 
-/// How many looks are left to this thread.
+/// How many looks this thread has left.
 pub fn left() -> u64 {
     LEFT.get()
 }
@@ -22,7 +22,7 @@ pub fn left() -> u64 {
 pub(crate) fn count() {
     match LEFT.get() {
         0 => {
-            // What is dropped on the way out may look as often as it must.
+            // Drops during the panic may look any number of times.
             LEFT.set(u64::MAX);
             panic!("a call goes on for too long");
         }

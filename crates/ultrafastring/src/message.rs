@@ -1,13 +1,14 @@
-//! What a consumer gives: messages, and what there is to know about them.
+//! What a consumer returns: messages, and what is known about them.
 
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ops::Deref;
 
-use crate::slot::Payload;
-use crate::{INLINE_SIZE, PriorityClass};
+use crate::layout::slot::Payload;
+use crate::priority::PriorityClass;
+use crate::settings::INLINE_SIZE;
 
-/// What there is to know about a received message besides its bytes.
+/// What is known about a received message besides its bytes. Every way of receiving returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Received {
@@ -17,12 +18,29 @@ pub struct Received {
     pub class: PriorityClass,
     /// Ticks from send to receive; 0 if it carried no timestamp.
     pub latency: u64,
-    /// Whether it may have been delivered before: a consumer died that held it, or that was about to
-    /// claim it ([`Consumer::borrow`](crate::Consumer::borrow)).
+    /// Whether it may have been delivered before, since a consumer that held it or was about to
+    /// claim it died ([`Consumer::try_borrow`](crate::Consumer::try_borrow)).
     pub redelivered: bool,
+    /// When it was sent, in ticks; 0 if it carried no timestamp.
+    pub(crate) timestamp: u64,
+    pub(crate) position: u64,
 }
 
-/// A message, owned. Dereferences to its bytes.
+impl Received {
+    /// When it was sent, in ticks of the ring's [`clock`](crate::clock); `None` if it carried no
+    /// timestamp. A peer wrote it, so it may be wrong.
+    pub fn timestamp(&self) -> Option<u64> {
+        (self.timestamp != 0).then_some(self.timestamp)
+    }
+
+    /// Its place in the endless order of messages: 0 is the ring's first message ever.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+}
+
+/// A message of up to 40 bytes, owned. It dereferences to its bytes. It equals a message with the
+/// same bytes and class, and it equals its bytes.
 ///
 /// ```
 /// # #[cfg(feature = "alloc")] {
@@ -31,7 +49,8 @@ pub struct Received {
 /// let ring = UltraFastRing::new(8);
 /// ring.producer()?.try_send(b"quote", PriorityClass::High)?;
 /// let message = ring.consumer()?.try_recv()?;
-/// assert_eq!(&*message, b"quote");
+/// assert_eq!(message, b"quote");
+/// assert_eq!(message.len(), 5);
 /// assert_eq!(message.class(), PriorityClass::High);
 /// assert!(!message.is_redelivered());
 /// # }
@@ -40,24 +59,35 @@ pub struct Received {
 #[derive(Clone, Copy)]
 pub struct Message {
     payload: Payload,
-    timestamp: u64,
     about: Received,
 }
 
 impl Message {
-    /// An empty message, where none has come yet.
+    /// An empty message, before the first has come.
     pub(crate) const NOTHING: Self = Self {
         payload: Payload::EMPTY,
-        timestamp: 0,
-        about: Received { size: 0, class: PriorityClass::Normal, latency: 0, redelivered: false },
+        about: Received {
+            size: 0,
+            class: PriorityClass::Normal,
+            latency: 0,
+            redelivered: false,
+            timestamp: 0,
+            position: 0,
+        },
     };
 
     #[inline(always)]
-    pub(crate) fn new(payload: Payload, timestamp: u64, about: Received) -> Self {
-        Self { payload, timestamp, about }
+    pub(crate) fn new(payload: Payload, about: Received) -> Self {
+        Self { payload, about }
     }
 
-    /// The priority class it was sent with.
+    /// What its slot says.
+    #[inline(always)]
+    pub(crate) fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The priority class with which it was sent.
     pub fn class(&self) -> PriorityClass {
         self.about.class
     }
@@ -69,16 +99,21 @@ impl Message {
 
     /// When it was sent, in ticks; `None` if it carried no timestamp.
     pub fn timestamp(&self) -> Option<u64> {
-        (self.timestamp != 0).then_some(self.timestamp)
+        self.about.timestamp()
     }
 
-    /// Whether it may have been delivered before: a consumer died that held it, or that was about to
-    /// claim it ([`Consumer::borrow`](crate::Consumer::borrow)).
+    /// Its place in the endless order of messages.
+    pub fn position(&self) -> u64 {
+        self.about.position
+    }
+
+    /// Whether it may have been delivered before, since a consumer that held it or was about to
+    /// claim it died ([`Consumer::try_borrow`](crate::Consumer::try_borrow)).
     pub fn is_redelivered(&self) -> bool {
         self.about.redelivered
     }
 
-    /// Size, class, latency and mark together.
+    /// What is known about it besides its bytes.
     pub fn about(&self) -> Received {
         self.about
     }
@@ -99,6 +134,39 @@ impl AsRef<[u8]> for Message {
     }
 }
 
+/// By bytes and class, not by timestamp and position.
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other && self.class() == other.class()
+    }
+}
+
+impl Eq for Message {}
+
+impl PartialEq<[u8]> for Message {
+    fn eq(&self, bytes: &[u8]) -> bool {
+        **self == *bytes
+    }
+}
+
+impl PartialEq<&[u8]> for Message {
+    fn eq(&self, bytes: &&[u8]) -> bool {
+        **self == **bytes
+    }
+}
+
+impl<const N: usize> PartialEq<[u8; N]> for Message {
+    fn eq(&self, bytes: &[u8; N]) -> bool {
+        **self == *bytes
+    }
+}
+
+impl<const N: usize> PartialEq<&[u8; N]> for Message {
+    fn eq(&self, bytes: &&[u8; N]) -> bool {
+        **self == **bytes
+    }
+}
+
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").field("bytes", &&**self).field("about", &self.about).finish()
@@ -108,8 +176,9 @@ impl fmt::Debug for Message {
 /// Most messages in one [`Batch`].
 pub const MAX_BATCH: usize = 64;
 
-/// What a batch receive gives: one [`Received`] for each buffer filled, in their order.
-/// Dereferences to a slice of them.
+/// What a batch receive returns: one [`Received`] for each filled buffer, in order. It dereferences
+/// to a slice of them.
+#[must_use = "it says what is in the buffers"]
 pub struct Batch {
     length: usize,
     items: [MaybeUninit<Received>; MAX_BATCH],
@@ -137,7 +206,7 @@ impl Batch {
         self.length += count;
     }
 
-    /// Adds one; beyond [`MAX_BATCH`] it is an error of this crate, and panics.
+    /// Adds one. More than [`MAX_BATCH`] would be a bug of this crate, and panics.
     #[inline(always)]
     pub(crate) fn push(&mut self, received: Received) {
         self.items[self.length].write(received);

@@ -3,29 +3,33 @@
 use core::fmt;
 use core::str::FromStr;
 
+use thiserror::Error;
+
 /// How urgent a message is, from the most urgent to the least.
 ///
-/// A class chooses the lane that counts the message and the share of the credit that it may use
-/// (see [`Builder::reserve`](crate::Builder::reserve)); it does not change the order of delivery,
-/// which is that of the positions.
+/// In a plain ring, which has one lane, a class is a label with its own reserve of credit
+/// ([`Builder::reserve`](crate::Builder::reserve)) and its own statistics. It does not overtake:
+/// messages are delivered in the order of their positions, whatever their classes. In a ring with
+/// lanes [by class](crate::Lanes::ByClass) more urgent classes overtake others, and starve them if
+/// they leave consumers no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(u8)]
 pub enum PriorityClass {
-    /// Must not wait for anything less urgent.
+    /// The most urgent: may use all credit.
     RealTime = 0,
-    /// Ahead of the ordinary.
+    /// More urgent than the ordinary.
     High = 1,
     /// The ordinary.
     #[default]
     Normal = 2,
-    /// May wait.
+    /// Less urgent than the ordinary.
     Low = 3,
     /// Large amounts that nobody waits for.
     Bulk = 4,
 }
 
 impl PriorityClass {
-    /// Number of classes, and of lanes.
+    /// Number of classes.
     pub const COUNT: usize = 5;
 
     /// All classes, the most urgent first.
@@ -38,14 +42,14 @@ impl PriorityClass {
         self as usize
     }
 
-    /// The class for a number read from outside; numbers that name no class give `None`.
+    /// The class with this number, which may come from outside; `None` if there is none.
     #[inline]
     pub const fn from_index(index: usize) -> Option<Self> {
         if index < Self::COUNT { Some(Self::ALL[index]) } else { None }
     }
 
     /// The class for a byte read from a slot. A byte that no honest peer writes counts as
-    /// [`Bulk`](Self::Bulk), so that nothing read from shared memory can become an invalid enum.
+    /// [`Bulk`](Self::Bulk), so nothing read from shared memory becomes an invalid enum.
     #[inline]
     pub(crate) const fn from_untrusted(byte: u8) -> Self {
         use PriorityClass::{Bulk, High, Low, Normal, RealTime};
@@ -73,17 +77,10 @@ impl fmt::Display for PriorityClass {
     }
 }
 
-/// The text given to [`PriorityClass::from_str`] names no class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The text given to [`PriorityClass::from_str`] is not the name of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("no such priority class; it is one of real-time, high, normal, low, bulk")]
 pub struct UnknownPriorityClass;
-
-impl fmt::Display for UnknownPriorityClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such priority class; it is one of real-time, high, normal, low, bulk")
-    }
-}
-
-impl core::error::Error for UnknownPriorityClass {}
 
 impl FromStr for PriorityClass {
     type Err = UnknownPriorityClass;

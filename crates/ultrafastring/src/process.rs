@@ -1,10 +1,11 @@
-//! What `/proc` tells of a process: when it began, whether it is there, whether it will ever run again.
+//! What `/proc` says about a process: when it began, whether it exists, whether it will ever run
+//! again.
 //!
-//! The kernel closes the files of a process that dies, and with them gives its locks back, after it has
-//! written the core and taken the memory down. For a process with gigabytes of memory, or one that
-//! dumps core, that is seconds after its last instruction. But each thread is marked on its way out
-//! before any of that, and `/proc/PID/task/TID/stat` shows the mark. A process all of whose threads
-//! are marked will not touch a ring again, whatever it still has locked.
+//! When a process dies, the kernel first writes the core dump and frees the memory. Only then it
+//! closes the files, and gives the process's locks back. For a process with gigabytes of memory, or
+//! one that dumps core, that is seconds after its last instruction. But the kernel marks each
+//! thread as exiting before all that, and `/proc/PID/task/TID/stat` shows the mark. A process whose
+//! threads are all marked will not touch a ring again, whatever it still has locked.
 
 use std::format;
 use std::fs::{metadata, read, read_dir, read_link};
@@ -17,23 +18,25 @@ use std::vec::Vec;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use crate::layout::participant::Process;
+
 /// Marks of a thread that will not return to its program (`PF_EXITING` and `PF_SIGNALED` of the
-/// kernel's `include/linux/sched.h`): it exits, or a signal that nobody catches has ended it. The second
-/// is set before the core is written, the first after.
+/// kernel's `include/linux/sched.h`): it exits, or an uncaught signal has ended it. The second is
+/// set before the core is written, the first after.
 const GONE: u64 = 0x4 | 0x400;
 
-/// Of a process with more threads it is not found out whether it will run again.
+/// For a process with more threads it is not checked whether it will run again.
 const MOST_THREADS: usize = 1 << 10;
 
-/// So many threads are looked at in a [`WINDOW`], whoever is asked after: a peer may name processes of
-/// its own that have many, in each entry of the table.
+/// At most this many threads are looked at in a [`WINDOW`], over all processes. A peer may name
+/// processes with many threads in every entry of the table.
 const MOST_LOOKS: usize = 4 * MOST_THREADS;
 
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// What this process has found out.
 struct Known {
-    /// One that will not run again: it may have had many handles.
+    /// A process that will not run again. It may have had many handles.
     gone: Option<Process>,
     /// Threads looked at since then.
     looks: usize,
@@ -42,22 +45,12 @@ struct Known {
 
 static KNOWN: Mutex<Known> = Mutex::new(Known { gone: None, looks: 0, since: None });
 
-/// A process that says who it is. All of it is a peer's word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) pid: u32,
-    /// When it began, in clock ticks since boot; 0 if that is not known.
-    pub(crate) start_time: u64,
-    /// Inode of its pid namespace, in which alone its number means it; 0 if that is not known.
-    pub(crate) namespace: u64,
-}
-
 impl Process {
     /// This one.
     pub(crate) fn this() -> Self {
         let pid = std::process::id();
         if cfg!(fuzzing) {
-            // A fuzzer takes handles by the million, and this is most of what one costs.
+            // A fuzzer takes millions of handles, and this would be most of the cost of one.
             return Self { pid, ..Self::default() };
         }
         Self {
@@ -67,7 +60,7 @@ impl Process {
         }
     }
 
-    /// Whether it is there; `None` if that cannot be told from here.
+    /// Whether it exists; `None` if that cannot be told from here.
     pub(crate) fn is_there(self) -> Option<bool> {
         if self.namespace == 0 || own_namespace() != Some(self.namespace) {
             return None;
@@ -76,17 +69,17 @@ impl Process {
         if test_kill_process(pid) == Err(Errno::SRCH) {
             return Some(false);
         }
-        // Somebody has the number. Without a look at when it began (/proc may hide it), it is
-        // taken for the one that is meant.
+        // A process has this number. If its start time is hidden in /proc, it is taken for the
+        // right one.
         let Some(stat) = self.stat() else { return Some(true) };
         let same = stat.start_time == self.start_time || self.start_time == 0;
         Some(!matches!(stat.state, 'Z' | 'X') && same)
     }
 
-    /// Whether it is certain that no thread of it will run again. Others may see what it stored last
-    /// only after a fence in all processors (`wait::fence_all_of`).
+    /// Whether it is certain that none of its threads will run again. Others see its last stores
+    /// for certain only after a fence in all processors (`bell::fence_all_of`).
     pub(crate) fn will_not_run_again(self) -> bool {
-        // One whose first thread is not marked, as most that are asked about, is told by one look.
+        // For most processes one look is enough: the first thread is not marked.
         let Some(first) = self.gone_at_first() else { return false };
         if first.threads > MOST_THREADS || !self.is_visible() {
             return false;
@@ -104,12 +97,12 @@ impl Process {
         if known.looks > MOST_LOOKS {
             return false;
         }
-        // Twice, and counted: the list can end early if the thread that it has come to is taken off
-        // it, and a new thread is on the list after the one that made it was marked.
+        // The list is read twice and compared. It can end early if the thread it has come to is
+        // removed, and a new thread may be on the list after the thread that made it was marked.
         let (Some(once), Some(twice)) = (self.marked_threads(), self.marked_threads()) else {
             return false;
         };
-        // Still the same process, and not another one with its number.
+        // It is still the same process, not another one with its number.
         let gone = once == twice
             && once.len() == first.threads
             && self.gone_at_first().is_some_and(|last| last.threads == first.threads);
@@ -128,7 +121,7 @@ impl Process {
             let path = format!("{task}/{number}/stat");
             match Stat::of(&path) {
                 Some(stat) if stat.flags & GONE != 0 => marked.push(number),
-                // One that is not there any more.
+                // A thread that no longer exists.
                 None if metadata(&path).is_err_and(|it| it.kind() == ErrorKind::NotFound) => {}
                 _ => return None,
             }
@@ -144,14 +137,14 @@ impl Process {
         Stat::of(&format!("/proc/{}/stat", self.pid))
     }
 
-    /// Its first thread, if that is there and marked.
+    /// Its first thread, if that exists and is marked.
     fn gone_at_first(self) -> Option<Stat> {
         let first = self.stat()?;
         let meant = self.start_time != 0 && first.start_time == self.start_time;
         (meant && first.flags & GONE != 0).then_some(first)
     }
 
-    /// Whether the number means the same process here, and `/proc` numbers processes as we do.
+    /// Whether the number means the same process here, and `/proc` shows our pid namespace.
     fn is_visible(self) -> bool {
         let own = || read_link("/proc/self").ok()?.to_str()?.parse().ok();
         self.namespace != 0
@@ -208,7 +201,7 @@ mod tests {
             .unwrap();
         assert!(!process.will_not_run_again(), "stopped");
         child.kill().unwrap();
-        // Nobody has asked for it: it stays where it is, as a zombie.
+        // Nobody has waited for it, so it stays a zombie.
         while !process.will_not_run_again() {}
         while process.is_there() == Some(true) {}
         let another = Process { start_time: process.start_time + 1, ..process };

@@ -1,47 +1,72 @@
 //! The ring as a whole: making and opening it, the calls on `&UltraFastRing`, statistics.
 
 use core::fmt;
+use core::ops::Deref;
 #[cfg(feature = "std")]
 use std::os::fd::AsFd;
 
 use crate::builder::Builder;
-#[cfg(any(feature = "alloc", loom))]
-use crate::builder::DEFAULT_CAPACITY;
-use crate::layout::{Bell, Redelivery, Sharing, Side, Timestamps};
+use crate::closing;
+use crate::consumer::Consumer;
+use crate::error::{RecvError, RingError, SendError};
+use crate::group::info::GroupInfo;
+use crate::group::rows;
+use crate::join::Join;
+use crate::layout::participant::Identity;
 use crate::message::Batch;
-#[cfg(feature = "alloc")]
-use crate::message::Received;
-use crate::observe::{self, Positions, RingStats};
-use crate::participant::{Identity, ParticipantInfo, ParticipantName};
-use crate::seat::Seats;
+use crate::mode::{Exclusive, Shared};
+use crate::name::ParticipantName;
+#[cfg(feature = "std")]
+use crate::observe::Observer;
+use crate::observe::RingView;
+use crate::observe::stats::RingStats;
+use crate::priority::PriorityClass;
+use crate::producer::Producer;
 use crate::segment::Segment;
 #[cfg(feature = "std")]
-use crate::segment::file::Rights;
-use crate::sync::Ordering;
-use crate::wait;
-use crate::{
-    Consumer, Exclusive, PriorityClass, Producer, RecvError, RingError, SendError, Shared,
-};
+use crate::segment::mapping::Rights;
+#[cfg(any(feature = "alloc", loom))]
+use crate::settings::DEFAULT_CAPACITY;
+use crate::thread_handle::ThreadHandles;
 
 #[cfg(feature = "alloc")]
-type Held<H> = alloc::boxed::Box<Seats<H>>;
+type Held<H> = alloc::boxed::Box<ThreadHandles<H>>;
 #[cfg(not(feature = "alloc"))]
-type Held<H> = Seats<H>;
+type Held<H> = ThreadHandles<H>;
 
-/// A bounded ring of messages up to 40 bytes, or [as large as chosen](Builder::max_message), on the heap for threads or in a named segment for
-/// processes.
+/// A bounded ring of messages: up to 40 bytes, or [as large as chosen](Builder::max_message). It is
+/// on the heap for threads, or in a named segment for processes.
 ///
-/// The calls on `&UltraFastRing` ([`send_fast`](Self::send_fast), [`recv_fast`](Self::recv_fast),
-/// and the batch calls) can be used by any number of threads and need no handle; they are the
-/// shared path. A handle ([`producer`](Self::producer),
-/// [`exclusive_producer`](Self::exclusive_producer), and the same for consumers) is faster, and an exclusive one faster
-/// still. Handles keep the memory alive by themselves: the ring may be dropped before them.
+/// A ring delivers each message to one consumer; several consumers share the work. Messages come in
+/// the order in which they were sent, whatever their classes. In a ring with
+/// [lanes](crate::Builder::lanes) they come in that order within a class, or within a producer.
+///
+/// The calls on `&UltraFastRing` can be used by any number of threads and need no handle, if the
+/// side is shared. Those that begin with `try_`, and [`send_fast`](Self::send_fast),
+/// [`recv_fast`](Self::recv_fast), [`send_batch`](Self::send_batch) and
+/// [`recv_batch`](Self::recv_batch), never wait. Those with the plain names (`send`, `recv`,
+/// `recv_into`, `send_many`, `recv_many`) wait without end. Those with `_timeout` wait for a
+/// duration, and those with `_deadline` until a moment. A handle ([`producer`](Self::producer),
+/// [`exclusive_producer`](Self::exclusive_producer), and the same for consumers) is faster, and an
+/// exclusive one faster still. Handles keep the memory alive by themselves: the ring may be dropped
+/// before them.
+///
+/// It dereferences to [`RingView`], whose calls show its settings, positions and participants.
 pub struct UltraFastRing {
-    // Before the segment: handles in seats vacate their entries when they go.
+    // Before the segment, since thread handles vacate their entries when they are dropped.
     producers: Held<Producer<Shared>>,
     consumers: Held<Consumer<Shared>>,
-    segment: Segment,
+    view: RingView,
     name: ParticipantName,
+}
+
+impl Deref for UltraFastRing {
+    type Target = RingView;
+
+    #[inline(always)]
+    fn deref(&self) -> &RingView {
+        &self.view
+    }
 }
 
 impl fmt::Debug for UltraFastRing {
@@ -56,14 +81,14 @@ impl fmt::Debug for UltraFastRing {
 impl UltraFastRing {
     pub(crate) fn over(segment: Segment, name: ParticipantName) -> Self {
         Self {
-            producers: Held::<Producer<Shared>>::from(Seats::new()),
-            consumers: Held::<Consumer<Shared>>::from(Seats::new()),
-            segment,
+            producers: Held::<Producer<Shared>>::from(ThreadHandles::new()),
+            consumers: Held::<Consumer<Shared>>::from(ThreadHandles::new()),
+            view: RingView::over(segment),
             name,
         }
     }
 
-    /// A builder: capacity, sides, credit, timestamps, and where the ring is to be.
+    /// A builder, to choose capacity, sides, credit, timestamps, and where the ring is.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -86,7 +111,8 @@ impl UltraFastRing {
     ///
     /// # Errors
     ///
-    /// [`RingError::Invalid`] if `capacity` is not a power of two, [`RingError::OutOfMemory`].
+    /// [`RingError::Invalid`] if `capacity` is not a power of two up to 2^24,
+    /// [`RingError::OutOfMemory`].
     #[cfg(any(feature = "alloc", loom))]
     pub fn try_new(capacity: usize) -> Result<Self, RingError> {
         Self::builder().capacity(capacity).heap()
@@ -103,42 +129,44 @@ impl UltraFastRing {
     }
 
     /// Sends `data`: at most 40 bytes, unless the ring was made for
-    /// [larger messages](Builder::max_message).
+    /// [larger messages](Builder::max_message). Never waits.
     ///
     /// # Errors
     ///
-    /// [`SendError::TooLarge`], [`SendError::Full`], [`SendError::OutOfCredit`],
-    /// [`SendError::NoSpace`], [`SendError::Closed`], or [`SendError::NoEntry`] if the producer side is exclusive or the participant table full;
-    /// nothing of the message was sent.
+    /// Nothing of the message was sent:
+    ///
+    /// - [`SendError::Full`]: every slot is taken, or other threads are using all thread handles of
+    ///   this ring (16, or 4 without `alloc`).
+    /// - [`SendError::OutOfCredit`], [`SendError::TooLarge`], [`SendError::NoSpace`],
+    ///   [`SendError::Closed`], [`SendError::Damaged`].
+    /// - [`SendError::NoEntry`]: no handle could be taken, because the producer side is exclusive,
+    ///   the participant table is full, or of an error of the system.
+    ///   [`shared_producer`](Self::shared_producer) returns the reason.
     #[inline(always)]
     pub fn send_fast(&self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
         self.sending(|producer| producer.send_fast(data, class))
     }
 
-    /// Receives the next message into `buffer`: its size, priority class, and latency in ticks.
+    /// Receives the next message into `buffer`. Returns its size in bytes, its priority class, and
+    /// its latency in ticks (0 if it carried no timestamp). Never waits.
     ///
     /// # Errors
     ///
-    /// [`RecvError::Empty`], [`RecvError::BufferTooSmall`], or [`RecvError::NoEntry`] if the
-    /// consumer side is exclusive or the participant table full; nothing was consumed.
+    /// Nothing was consumed:
+    ///
+    /// - [`RecvError::Empty`]: there is no message, or other threads are using all thread handles
+    ///   of this ring (16, or 4 without `alloc`).
+    /// - [`RecvError::BufferTooSmall`], [`RecvError::Closed`], [`RecvError::OutOfMemory`],
+    ///   [`RecvError::Damaged`].
+    /// - [`RecvError::NoEntry`]: no handle could be taken, because the consumer side is exclusive,
+    ///   the participant table is full, or of an error of the system.
+    ///   [`shared_consumer`](Self::shared_consumer) returns the reason.
     #[inline(always)]
     pub fn recv_fast(&self, buffer: &mut [u8]) -> Result<(usize, PriorityClass, u64), RecvError> {
-        self.receiving(|consumer| consumer.recv_fast(buffer))
+        self.receiving(|consumer| consumer.recv_fast_lent(buffer))
     }
 
-    /// Receives the next message, of any size, into `buffer`; see
-    /// [`Consumer::recv_into`].
-    ///
-    /// # Errors
-    ///
-    /// As [`recv_fast`](Self::recv_fast), but [`RecvError::OutOfMemory`] instead of a buffer that
-    /// is too small.
-    #[cfg(feature = "alloc")]
-    pub fn recv_into(&self, buffer: &mut alloc::vec::Vec<u8>) -> Result<Received, RecvError> {
-        self.receiving(|consumer| consumer.recv_into(buffer))
-    }
-
-    /// Sends as many of `messages` as there is credit for, in order, and says how many; see
+    /// Sends as many of `messages` as there is credit for, in order, and returns how many; see
     /// [`Producer::send_batch`].
     ///
     /// # Errors
@@ -153,28 +181,25 @@ impl UltraFastRing {
         self.sending(|producer| producer.send_batch(messages, class))
     }
 
-    /// Receives as many messages as are there, one a buffer and at most 64; what it gives says of
-    /// each its size, class and latency. See [`Consumer::recv_batch`].
+    /// Receives as many messages as there are, one into each buffer and at most 64. Returns the
+    /// size, class and latency of each. See [`Consumer::recv_batch`].
     ///
     /// # Errors
     ///
     /// As [`recv_fast`](Self::recv_fast), and only if none was received.
     #[inline]
-    pub fn recv_batch<const N: usize>(&self, buffers: &mut [[u8; N]]) -> Result<Batch, RecvError> {
+    pub fn recv_batch<B: AsMut<[u8]>>(&self, buffers: &mut [B]) -> Result<Batch, RecvError> {
         self.receiving(|consumer| consumer.recv_batch(buffers))
     }
 
     #[inline(always)]
-    fn sending<T>(
+    pub(crate) fn sending<T>(
         &self,
         work: impl FnOnce(&mut Producer<Shared>) -> Result<T, SendError>,
     ) -> Result<T, SendError> {
-        let make = || Producer::attach(&self.segment, &self.identity());
-        // All seats taken means as many threads inside a call: for this one the ring is busy,
-        // which it may as well call full.
-        self.producers
-            .with(|| make().map_err(|_| SendError::NoEntry), work)
-            .unwrap_or(Err(SendError::Full))
+        // No thread handle is free if as many threads are inside a call. For this thread the ring
+        // is busy, which counts as full.
+        self.lend_producer(work).unwrap_or(Err(SendError::Full))
     }
 
     #[inline(always)]
@@ -182,28 +207,82 @@ impl UltraFastRing {
         &self,
         work: impl FnOnce(&mut Consumer<Shared>) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {
-        let make = || Consumer::attach(&self.segment, &self.identity());
         // As in `sending`.
-        self.consumers
-            .with(|| make().map_err(|_| RecvError::NoEntry), work)
-            .unwrap_or(Err(RecvError::Empty))
+        self.lend_consumer(work).unwrap_or(Err(RecvError::Empty))
     }
 
-    /// What the ring has counted.
+    /// Calls `work` with a thread handle; `None` if none is free.
+    #[inline(always)]
+    pub(crate) fn lend_producer<T>(
+        &self,
+        work: impl FnOnce(&mut Producer<Shared>) -> Result<T, SendError>,
+    ) -> Option<Result<T, SendError>> {
+        let make = || Producer::attach(self.segment(), &self.identity());
+        self.producers.with(|| make().map_err(|_| SendError::NoEntry), work)
+    }
+
+    /// As `lend_producer`.
+    #[inline(always)]
+    pub(crate) fn lend_consumer<T>(
+        &self,
+        work: impl FnOnce(&mut Consumer<Shared>) -> Result<T, RecvError>,
+    ) -> Option<Result<T, RecvError>> {
+        let make = || Consumer::attach(self.segment(), &self.identity());
+        self.consumers.with(|| make().map_err(|_| RecvError::NoEntry), work)
+    }
+
+    /// The ring's statistics, as [`RingView::stats`], with the counts that calls on
+    /// `&UltraFastRing` have not stored yet.
     pub fn stats(&self) -> RingStats {
         self.producers.for_each_idle(Producer::flush);
         self.consumers.for_each_idle(Consumer::flush);
-        observe::stats(&self.segment)
+        self.view.stats()
     }
 
-    /// A shared producer. If the ring is closed, this opens it again, for a new stream.
+    /// A producer of this ring, whether its side is shared or exclusive. If the ring is closed,
+    /// this opens it again, for a new stream;
+    /// [`producer_unless_closed`](Self::producer_unless_closed) does not.
+    ///
+    /// Each of its calls checks whether the side is shared, which takes a few instructions. Typed
+    /// handles need no such check; see [`shared_producer`](Self::shared_producer) and
+    /// [`exclusive_producer`](Self::exclusive_producer).
+    ///
+    /// ```
+    /// # #[cfg(feature = "alloc")] {
+    /// use ultrafastring::{Consumer, PriorityClass, Producer, UltraFastRing};
+    ///
+    /// struct Link {
+    ///     out: Producer, // of any ring
+    ///     back: Consumer,
+    /// }
+    ///
+    /// let orders = UltraFastRing::builder().exclusive_producer().heap()?;
+    /// let answers = UltraFastRing::new(8);
+    /// let mut link = Link { out: orders.producer()?, back: answers.consumer()? };
+    /// link.out.try_send(b"buy", PriorityClass::Normal)?;
+    /// assert!(link.back.try_recv().is_err());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`RingError::WrongSharing`] if the producer side is exclusive, [`RingError::TableFull`],
-    /// or what the system says.
-    pub fn producer(&self) -> Result<Producer<Shared>, RingError> {
-        Producer::begin(&self.segment, &self.identity())
+    /// [`RingError::SideTaken`] if the producer side is exclusive and somebody has it;
+    /// [`RingError::TableFull`]. Of a ring in a file also `RingError::File` with
+    /// `FileError::NoDescriptors`, `NoLocks`, `NoSpace`, `Forked`, `ForeignDescriptor` or `Io`.
+    pub fn producer(&self) -> Result<Producer, RingError> {
+        Producer::begin(self.segment(), &self.identity())
+    }
+
+    /// One of any number of producers of a shared producer side. If the ring is closed, this opens
+    /// it again, for a new stream.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::WrongSharing`] if the producer side is exclusive, [`RingError::TableFull`], or
+    /// an error of the system.
+    pub fn shared_producer(&self) -> Result<Producer<Shared>, RingError> {
+        Producer::begin(self.segment(), &self.identity())
     }
 
     /// The producer of an exclusive producer side. If the ring is closed, this opens it again, for
@@ -211,19 +290,30 @@ impl UltraFastRing {
     ///
     /// # Errors
     ///
-    /// [`RingError::SideTaken`], which says who holds it; [`RingError::WrongSharing`] if the side
-    /// is shared, [`RingError::TableFull`], or what the system says.
+    /// [`RingError::SideTaken`], which names the holder; [`RingError::WrongSharing`] if the side is
+    /// shared, [`RingError::TableFull`], or an error of the system.
     pub fn exclusive_producer(&self) -> Result<Producer<Exclusive>, RingError> {
-        Producer::begin(&self.segment, &self.identity())
+        Producer::begin(self.segment(), &self.identity())
     }
 
-    /// A shared consumer.
+    /// A consumer of this ring, whether its side is shared or exclusive; see
+    /// [`producer`](Self::producer) for the cost of that. Each message goes to one consumer, so
+    /// several consumers of a shared side share the messages.
     ///
     /// # Errors
     ///
     /// As [`producer`](Self::producer), for the consumer side.
-    pub fn consumer(&self) -> Result<Consumer<Shared>, RingError> {
-        Consumer::attach(&self.segment, &self.identity())
+    pub fn consumer(&self) -> Result<Consumer, RingError> {
+        Consumer::attach(self.segment(), &self.identity())
+    }
+
+    /// One of any number of consumers of a shared consumer side.
+    ///
+    /// # Errors
+    ///
+    /// As [`shared_producer`](Self::shared_producer), for the consumer side.
+    pub fn shared_consumer(&self) -> Result<Consumer<Shared>, RingError> {
+        Consumer::attach(self.segment(), &self.identity())
     }
 
     /// The consumer of an exclusive consumer side.
@@ -232,178 +322,113 @@ impl UltraFastRing {
     ///
     /// As [`exclusive_producer`](Self::exclusive_producer), for the consumer side.
     pub fn exclusive_consumer(&self) -> Result<Consumer<Exclusive>, RingError> {
-        Consumer::attach(&self.segment, &self.identity())
+        Consumer::attach(self.segment(), &self.identity())
     }
 
-    /// Closes the ring: the stream ends. Calls that send give [`SendError::Closed`]; those that
-    /// receive give what is left in the ring and then [`RecvError::Closed`]. Whoever waits is
-    /// woken.
+    /// Begins to join a group of consumers. Choose the group's properties, and then call
+    /// [`consumer`](Join::consumer). The ring must have been made for groups
+    /// ([`Builder::groups`], [`Builder::joinable`]).
     ///
-    /// A named ring stays closed until somebody takes a producer handle or calls
+    /// ```
+    /// # #[cfg(feature = "std")] {
+    /// use ultrafastring::{PriorityClass, Start, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::builder().joinable().heap()?;
+    /// let mut producer = ring.producer()?;
+    /// producer.send(b"nobody waits for this", PriorityClass::Normal)?;
+    /// let mut all = ring.join("all").start(Start::Oldest).durable().consumer()?;
+    /// let mut late = ring.join("late").consumer()?; // begins at what is sent next
+    /// producer.send(b"both get this", PriorityClass::Normal)?;
+    /// assert_eq!(&*late.recv()?, b"both get this");
+    /// assert_eq!(&*all.recv()?, b"nobody waits for this");
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join<'r>(&'r self, name: &'r str) -> Join<'r> {
+        Join::new(self.segment(), self.identity(), name)
+    }
+
+    /// The groups that the ring has a row for, open or closed; none of a plain ring.
+    pub fn groups(&self) -> impl Iterator<Item = GroupInfo> + '_ {
+        self.view.groups()
+    }
+
+    /// Removes a group: producers do not wait for it any more, and its name is free.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::NotMadeForGroups`], [`RingError::NoSuchGroup`]; [`RingError::GroupInUse`] if it
+    /// has a living member; [`RingError::Busy`] if somebody is joining a group at this moment; or
+    /// what the system says.
+    pub fn remove_group(&self, name: &str) -> Result<(), RingError> {
+        if !self.segment().is_joinable() {
+            return Err(RingError::NotMadeForGroups);
+        }
+        rows::remove(self.segment(), &rows::group_name(name)?)
+    }
+
+    /// A producer that does not open a closed ring again. Use it in a program that may start late,
+    /// and must not go on after a consumer or an operator has ended the stream.
+    ///
+    /// ```
+    /// # #[cfg(feature = "alloc")] {
+    /// use ultrafastring::{RingError, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::new(8);
+    /// ring.producer_unless_closed()?;
+    /// ring.close();
+    /// assert!(matches!(ring.producer_unless_closed(), Err(RingError::Closed)));
+    /// ring.producer()?; // opens it again
+    /// ring.producer_unless_closed()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::Closed`]; otherwise as [`producer`](Self::producer).
+    pub fn producer_unless_closed(&self) -> Result<Producer, RingError> {
+        // Checked before the handle is taken, since a handle that comes and leaves would count as a
+        // producer.
+        if self.is_closed() {
+            return Err(RingError::Closed);
+        }
+        let producer = Producer::attach(self.segment(), &self.identity())?;
+        // And checked again, since the ring may have been closed meanwhile.
+        if self.is_closed() { Err(RingError::Closed) } else { Ok(producer) }
+    }
+
+    /// Closes the ring, which ends the stream. Calls that send return [`SendError::Closed`]. Calls
+    /// that receive return what is left in the ring, and then [`RecvError::Closed`]. All waiters
+    /// are woken.
+    ///
+    /// A ring stays closed until somebody takes a producer handle or calls
     /// [`reopen`](Self::reopen). On a shared producer side nothing is sent after this. An exclusive
-    /// producer looks only when it has sent something: if somebody else closes the ring, one more
-    /// call may send its message, or of a batch up to 64. They stay in the ring and are received,
-    /// unless a consumer has ended with [`RecvError::Closed`] by then.
+    /// producer checks only after it has sent something. So if another process closes the ring, one
+    /// more call may send its message, or up to 64 messages of a batch. They stay in the ring and
+    /// are received, unless a consumer has ended with [`RecvError::Closed`] by then.
     pub fn close(&self) {
-        // What lies in seats is announced first, so that the counters are whole at the end, but for
-        // what threads are sending at this moment.
+        // The counts of thread handles are announced first, so that the counters are complete at
+        // the end, except for messages that threads are sending at this moment.
         self.producers.for_each_idle(Producer::flush);
-        wait::close(&self.segment);
+        closing::close_ring(self.segment());
     }
 
     /// Opens a closed ring again, as taking a producer handle does.
     pub fn reopen(&self) {
-        wait::reopen(&self.segment);
+        closing::reopen_ring(self.segment());
     }
 
     /// Whether the ring is closed.
     pub fn is_closed(&self) -> bool {
-        wait::is_closed(&self.segment)
-    }
-
-    /// Whether somebody of `side` sleeps until the other side wakes it, or did when last somebody
-    /// looked.
-    pub fn is_asleep(&self, side: Side) -> bool {
-        self.segment.control().bell(side).state.load(Ordering::Relaxed) & Bell::ASLEEP != 0
-    }
-
-    /// How many handles of `side` are held by the living, seats of the calls on
-    /// `&UltraFastRing` included: what tells a dead or departed peer from a silent one.
-    pub fn living(&self, side: Side) -> usize {
-        self.segment.infos().filter(|info| info.side == side && info.alive).count()
-    }
-
-    #[cfg(feature = "alloc")]
-    pub(crate) fn segment(&self) -> &Segment {
-        &self.segment
+        closing::is_ring_closed(self.segment())
     }
 
     #[cold]
     fn identity(&self) -> Identity {
         Identity::of_this_process(self.name)
     }
-
-    /// Number of slots.
-    pub fn capacity(&self) -> usize {
-        self.segment.geometry().capacity
-    }
-
-    /// Messages sent and not yet received, at about this moment.
-    pub fn len(&self) -> usize {
-        observe::len(&self.segment)
-    }
-
-    /// Whether [`len`](Self::len) is 0.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The four counters.
-    pub fn positions(&self) -> Positions {
-        observe::positions(&self.segment)
-    }
-
-    /// How the producer side is shared.
-    pub fn producer_side(&self) -> Sharing {
-        self.segment.geometry().producer_sharing
-    }
-
-    /// How the consumer side is shared.
-    pub fn consumer_side(&self) -> Sharing {
-        self.segment.geometry().consumer_sharing
-    }
-
-    /// How many messages may be in flight.
-    pub fn credit_limit(&self) -> u64 {
-        self.segment.geometry().credit_limit
-    }
-
-    /// Credits kept for each class, the most urgent first.
-    pub fn reserves(&self) -> [u64; PriorityClass::COUNT] {
-        self.segment.geometry().reserves
-    }
-
-    /// Which messages carry a timestamp.
-    pub fn timestamps(&self) -> Timestamps {
-        self.segment.geometry().timestamps
-    }
-
-    /// What becomes of messages that a consumer held when it died.
-    pub fn redelivery(&self) -> Redelivery {
-        self.segment.geometry().redelivery
-    }
-
-    /// Bytes of the largest message.
-    pub fn max_message(&self) -> usize {
-        self.segment.geometry().max_message()
-    }
-
-    /// Bytes of the segment, side buffers whole; what of them was never touched takes no memory.
-    pub fn size_bytes(&self) -> usize {
-        self.segment.geometry().offsets().end
-    }
-
-    /// Entries of the participant table.
-    pub fn max_participants(&self) -> usize {
-        self.segment.geometry().participants
-    }
-
-    /// The participants: those who are here, and the dead whose work nobody has finished yet.
-    pub fn participants(&self) -> impl Iterator<Item = ParticipantInfo> + '_ {
-        self.segment.infos()
-    }
 }
-
-/// The calls that wait.
-#[cfg(feature = "std")]
-impl UltraFastRing {
-    /// As [`recv_fast`](Self::recv_fast), and waits for a message if there is none. It has a
-    /// participant entry for as long as it waits.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvError::Closed`], [`RecvError::BufferTooSmall`] or [`RecvError::NoEntry`].
-    pub fn recv_blocking(
-        &self,
-        buffer: &mut [u8],
-    ) -> Result<(usize, PriorityClass, u64), RecvError> {
-        loop {
-            let received = self.receiving(|consumer| {
-                loop {
-                    match consumer.recv_fast(buffer) {
-                        Err(RecvError::Empty) => consumer.wait(None)?,
-                        done => return done,
-                    }
-                }
-            });
-            match received {
-                // As many threads wait as there are seats.
-                Err(RecvError::Empty) => std::thread::sleep(NO_SEAT),
-                done => return done,
-            }
-        }
-    }
-
-    /// As [`send_fast`](Self::send_fast), and waits while there is no room. It has a participant
-    /// entry for as long as it waits.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::TooLarge`], [`SendError::Closed`] or [`SendError::NoEntry`].
-    pub fn send_blocking(&self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
-        loop {
-            match self.sending(|producer| producer.send_blocking(data, class)) {
-                // As many threads wait as there are seats.
-                Err(SendError::Full) => std::thread::sleep(NO_SEAT),
-                done => return done,
-            }
-        }
-    }
-}
-
-/// How long a waiting call sleeps when all seats are taken.
-#[cfg(feature = "std")]
-const NO_SEAT: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// What only processes need.
 #[cfg(feature = "std")]
@@ -450,7 +475,7 @@ impl UltraFastRing {
         Self::builder().open_or_create(name)
     }
 
-    /// Opens the ring called `name` to look at it.
+    /// Opens the ring called `name` only to look at it.
     ///
     /// ```
     /// use ultrafastring::{PriorityClass, UltraFastRing};
@@ -467,12 +492,12 @@ impl UltraFastRing {
     /// # Errors
     ///
     /// As [`Builder::observe`](crate::Builder::observe).
-    pub fn observe(name: &str) -> Result<crate::Observer, RingError> {
+    pub fn observe(name: &str) -> Result<Observer, RingError> {
         Self::builder().observe(name)
     }
 
-    /// Hands an anonymous ring to the process at the other end of a Unix socket, which takes it with
-    /// [`Builder::take_from`](crate::Builder::take_from).
+    /// Hands an anonymous ring to the process at the other end of a Unix socket, which takes it
+    /// with [`Builder::take_from`](crate::Builder::take_from).
     ///
     /// ```
     /// use std::os::unix::net::UnixStream;
@@ -494,16 +519,16 @@ impl UltraFastRing {
     ///
     /// [`RingError::ForeignPeer`] if the peer is of a user whom the ring's maker does not
     /// [trust](crate::Builder::trust), [`RingError::NotHandedOver`] if the ring is not an anonymous
-    /// one, [`RingError::Io`].
+    /// one, [`FileError::Io`](crate::FileError::Io).
     pub fn hand_to(&self, socket: &std::os::unix::net::UnixStream) -> Result<(), RingError> {
-        self.segment.hand_over(socket.as_fd(), Rights::Participate)
+        self.segment().hand_over(socket.as_fd(), Rights::Participate)
     }
 
-    /// As [`hand_to`](Self::hand_to), without the right to write or to lock: the peer can take it with
-    /// [`Builder::observe_from`](crate::Builder::observe_from) and with nothing else.
+    /// As [`hand_to`](Self::hand_to), without the right to write or to lock. The peer can only take
+    /// it with [`Builder::observe_from`](crate::Builder::observe_from).
     ///
-    /// A process of another user can get no more than that. One of the user who made the ring can, if
-    /// it wants to: it may open the file anew.
+    /// A process of another user can get no more than that. A process of the user who made the ring
+    /// can reopen the file with more rights.
     ///
     /// # Errors
     ///
@@ -512,58 +537,15 @@ impl UltraFastRing {
         &self,
         socket: &std::os::unix::net::UnixStream,
     ) -> Result<(), RingError> {
-        self.segment.hand_over(socket.as_fd(), Rights::Observe)
+        self.segment().hand_over(socket.as_fd(), Rights::Observe)
     }
 
-    /// Whether the ring's file was made shorter or wiped out; see
-    /// [`survive_truncation`](crate::survive_truncation).
-    pub fn is_damaged(&self) -> bool {
-        self.segment.is_damaged()
-    }
-
-    /// Takes the name of a ring away; those who have it open go on with it.
+    /// Removes a ring's name. Processes that have it open can still use it.
     ///
     /// # Errors
     ///
     /// As [`Builder::remove`](crate::Builder::remove).
     pub fn remove(name: &str) -> Result<(), RingError> {
         Self::builder().remove(name)
-    }
-
-    /// The ring's name, if it is a named one.
-    pub fn name(&self) -> Option<&str> {
-        self.segment.name()
-    }
-
-    /// Whether somebody else, in this process or in another, has the named ring open at this
-    /// moment, or handles that outlive its opening.
-    pub fn is_open_elsewhere(&self) -> bool {
-        self.segment.is_open_elsewhere().unwrap_or(false)
-    }
-
-    /// The ring's file, if it is a named one.
-    pub fn path(&self) -> Option<&std::path::Path> {
-        self.segment.path()
-    }
-
-    /// Process id of who made a named ring.
-    pub fn creator_pid(&self) -> u32 {
-        self.segment.geometry().creator_pid
-    }
-
-    /// When a named ring was made, in nanoseconds since 1970.
-    pub fn created(&self) -> u64 {
-        self.segment.geometry().created
-    }
-
-    /// The clock that the ring's ticks are of: the creator's for a named ring, else this
-    /// process's.
-    pub fn clock(&self) -> crate::clock::Clock {
-        observe::clock(&self.segment)
-    }
-
-    /// How many ticks a second has.
-    pub fn ticks_per_second(&self) -> f64 {
-        self.clock().ticks_per_second
     }
 }

@@ -1,24 +1,32 @@
-//! The atomics that every other module uses: the machine's, or loom's when the crate is built
-//! with `--cfg loom` to have all interleavings tried.
+//! The atomics that every other module uses: the machine's, or loom's with `--cfg loom`, which
+//! tries all interleavings.
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// Loads `word` as by Acquire, for whoever only looks and may have mapped the memory without the right
-/// to write to it: of all loads from such memory the standard library allows Relaxed ones alone
-/// (`core::sync::atomic`, "Atomic accesses to read-only memory"). The fence after it pairs with
-/// whatever releases the value that was read.
+/// In the model, what the kernel knows about sleepers on a word.
+#[cfg(loom)]
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    pub(crate) lock: loom::sync::Mutex<()>,
+    pub(crate) condition: loom::sync::Condvar,
+}
+
+/// Loads `word` as by Acquire, for code that only looks and may have mapped the memory read-only.
+/// The standard library allows only Relaxed loads of such memory (`core::sync::atomic`, "Atomic
+/// accesses to read-only memory"). The fence after the load pairs with the release of the value
+/// that was read.
 pub(crate) fn look_at(word: &AtomicU64) -> u64 {
     let seen = word.load(Ordering::Relaxed);
     fence(Ordering::Acquire);
     seen
 }
 
-/// Raises `word` to `least` if it is less, and says what it was: `fetch_max`, which the thread
-/// sanitizer does not see (LLVM's instruments no atomic maximum, so what it orders looks like a
-/// race); under `--cfg tsan` it is a loop that it does see.
+/// Raises `word` to `least` if it is less, and returns what it was: `fetch_max`. Under `--cfg tsan`
+/// it is a loop, because LLVM's thread sanitizer instruments no atomic maximum, and what it orders
+/// would look like a race.
 #[inline(always)]
 pub(crate) fn raise(word: &AtomicU64, least: u64, ordering: Ordering) -> u64 {
     if cfg!(tsan) {
@@ -27,4 +35,13 @@ pub(crate) fn raise(word: &AtomicU64, least: u64, ordering: Ordering) -> u64 {
     } else {
         word.fetch_max(least, ordering)
     }
+}
+
+/// Lets others go on for a moment, where there is no system to sleep in.
+#[cfg(not(feature = "std"))]
+pub(crate) fn pause() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
 }

@@ -1,10 +1,10 @@
-//! Times that calls act upon, in ticks of this machine's counter.
+//! Times after which calls act, in ticks of this machine's counter.
 //!
-//! A counter runs at 1 to 5 GHz on x86, and at 19 MHz to 1 GHz on Arm. So such a time is written down
-//! here in nanoseconds, and converted once a process. It is compared with differences of
-//! [`rdtsc`](crate::rdtsc), which is far cheaper than to ask the system for the time.
+//! A counter runs at 1 to 5 GHz on x86, and at 19 MHz to 1 GHz on Arm. So these times are written
+//! in nanoseconds here, and converted once a process. They are compared with differences of
+//! [`rdtsc`](crate::rdtsc), which is far cheaper than asking the system for the time.
 
-// Not those of `sync`: they are in statics, and carry nothing of the protocol.
+// Not the atomics of `sync`: these are statics, and the protocol does not depend on them.
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::{ASSUMED_RATE, known_rate, ticks_in};
@@ -25,7 +25,8 @@ impl Threshold {
     /// In ticks of this machine's counter.
     #[inline(always)]
     pub(crate) fn ticks(&self) -> u64 {
-        // Relaxed: whoever sees it before it is converted acts at another time, and is no less right.
+        // Relaxed: a thread that sees the unconverted value acts at another time, which is as
+        // correct.
         self.ticks.load(Ordering::Relaxed)
     }
 
@@ -34,7 +35,7 @@ impl Threshold {
     }
 }
 
-/// Defines thresholds, and knows all of them.
+/// Defines the thresholds, and a list of all of them.
 macro_rules! thresholds {
     ($($(#[$doc:meta])* $name:ident = $nanoseconds:expr;)*) => {
         $($(#[$doc])* pub(crate) static $name: Threshold = Threshold::of($nanoseconds);)*
@@ -43,29 +44,28 @@ macro_rules! thresholds {
 }
 
 thresholds! {
-    /// Somebody has been stuck for so long before it looks whether a dead peer is in the way: about
+    /// After being stuck this long, a participant checks whether a dead peer is in the way: about
     /// 100 microseconds.
     STUCK = if cfg!(fuzzing) { 0 } else { 100_825 };
-    /// [`WINDOW`](crate::coalesce::WINDOW): after so long the next message is announced.
+    /// [`WINDOW`](crate::coalesce::WINDOW): after this long the next message is announced.
     ANNOUNCE = WINDOW.as_nanos() as u64;
-    /// Who spins looks at everything once in so long: about 100 microseconds.
+    /// A spinning handle looks at everything this often: about every 100 microseconds.
     LOOK = 100_825;
-    /// Who may park spins for so long at least.
+    /// A handle that may park spins for at least this long.
     SPIN_LEAST = 3_151;
-    /// It does so if spinning was enough the last time. Longer than a peer that sleeps takes to wake
-    /// up and answer: two that answer each other are out of the habit of sleeping as soon as one of
-    /// them has spun for so long, and do not fall back into it for one answer that was late.
+    /// It spins for at least this long if spinning was enough the last time. This is longer than a
+    /// sleeping peer takes to wake up and answer. So two peers that answer each other stop sleeping
+    /// as soon as one of them has spun this long, and one late answer does not make them sleep
+    /// again.
     SPIN_LONG = 12_603;
-    /// It does so at most.
+    /// It spins for at most this long.
     SPIN_MOST = 50_412;
-    /// A longer interval between arrivals says no more than that messages are rare.
+    /// A longer interval between arrivals only means that messages are rare.
     RARE = 6_302;
-    /// Who waits for several rings spins for so long: about what a sleep and a wake-up cost.
-    SPIN_FOR_ANY = 3_151;
 }
 
-/// Has all thresholds converted, and says for which rate, in ticks a second. Done for each handle
-/// that is taken, which costs next to nothing, since a process may measure its clock at any time.
+/// Converts all thresholds, and returns the rate in ticks a second. It is called for each new
+/// handle, since a process may measure its clock at any time, and costs almost nothing.
 pub(crate) fn settle() -> u64 {
     static SETTLED: AtomicU64 = AtomicU64::new(ASSUMED_RATE);
     let rate = known_rate();
@@ -73,11 +73,10 @@ pub(crate) fn settle() -> u64 {
     rate
 }
 
-/// Converts `all`, which were converted for the rate in `settled` before.
+/// Converts `all`, which are converted for the rate in `settled` so far.
 fn settle_for(rate: u64, settled: &AtomicU64, all: &[&Threshold]) {
-    // They begin converted for the assumed rate, and do not go back to it when a thread comes late
-    // that asked before the clock was measured.
-    // Relaxed: two that do it at once do the same.
+    // They begin with the assumed rate. They do not return to it if a late thread asked before the
+    // clock was measured. Relaxed: two that do it at once do the same.
     if rate != ASSUMED_RATE && settled.load(Ordering::Relaxed) != rate {
         for threshold in all {
             threshold.convert(rate);
@@ -101,7 +100,6 @@ mod tests {
             (&SPIN_LONG, 1 << 15),
             (&SPIN_MOST, 1 << 17),
             (&RARE, 1 << 14),
-            (&SPIN_FOR_ANY, 1 << 13),
         ] {
             assert!(ticks(threshold).abs_diff(measured) <= 1, "{threshold:?}");
         }
@@ -115,7 +113,7 @@ mod tests {
                 let threshold = Threshold::of(nanoseconds);
                 settled.store(ASSUMED_RATE, Ordering::Relaxed);
                 settle_for(rate, &settled, &[&threshold]);
-                // By one that comes late.
+                // As a late thread does.
                 settle_for(ASSUMED_RATE, &settled, &[&threshold]);
                 let back = threshold.ticks() as f64 * 1e9 / rate as f64;
                 let tick = 1e9 / rate as f64;
@@ -128,7 +126,7 @@ mod tests {
     #[test]
     fn they_are_those_of_this_machine_once_a_handle_was_taken() {
         let rate = crate::clock::Clock::calibrated().ticks_per_second as u64;
-        let ring = crate::UltraFastRing::new(4);
+        let ring = crate::ring::UltraFastRing::new(4);
         let _producer = ring.producer().unwrap();
         assert_eq!(settle(), rate);
         for threshold in ALL {

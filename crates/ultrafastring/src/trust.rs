@@ -1,14 +1,15 @@
-//! Whom a process lets into its rings, and into whose rings it goes.
+//! Whom a process lets into its rings, and whose rings it opens.
 //!
-//! What a trusted peer may do is written in `SECURITY.md`; that a ring is opened at all does not
-//! mean that anything in it is believed.
+//! `SECURITY.md` says what a trusted peer may do. Even in a trusted ring nothing is believed
+//! unchecked.
 
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, Stat};
 use rustix::process::{getegid, geteuid, getgroups};
 
-use crate::RingError;
+use crate::error::{FileError, RingError};
+use crate::settings::words;
 
 /// Who may take part in a ring: chosen when it is made, and again by whoever opens it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -18,14 +19,17 @@ pub enum Trust {
     #[default]
     OwnUser,
     /// The user and the groups of this process. New files get its effective group and mode 0660.
-    /// Another user's file is believed if its group is one of this process's, since only a member can
-    /// give a file to a group. A ring in a directory that gives its own group to every file
-    /// (set-group-id) and that everybody may write to is refused. There must be no such directory
-    /// elsewhere on the same file system either: a file that was made there can be moved.
+    /// Another user's file is accepted if its group is one of this process's, since only a member
+    /// can give a file to a group. A ring is refused if its directory gives its own group to every
+    /// file (set-group-id) and everybody may write to it. There must be no such directory elsewhere
+    /// on the same file system either, because a file made there can be moved.
     Group,
-    /// Whoever can reach it: new files have mode 0666, and any file is opened that lets itself be.
+    /// Everybody who can reach the file. New files have mode 0666, and every file that can be
+    /// opened is accepted.
     Anyone,
 }
+
+words!(Trust: OwnUser "own-user", Group "group", Anyone "anyone"; "own-user, group or anyone");
 
 impl Trust {
     /// The mode of the files of a new named ring, and of the locks of an anonymous one.
@@ -39,38 +43,35 @@ impl Trust {
         }
     }
 
-    /// The mode of an anonymous ring's segment: whose user is trusted may open it anew to read. To
-    /// write nobody may but its maker's user, since an observer that has a descriptor of it could;
-    /// who takes part is handed one that can be written through.
+    /// The mode of an anonymous ring's segment. Trusted users may reopen it for reading. Only its
+    /// maker's user may reopen it for writing, since otherwise an observer that has a descriptor
+    /// could. Participants are handed a descriptor that can write.
     pub(crate) fn segment_mode(self) -> Mode {
         self.mode() - (Mode::WGRP | Mode::WOTH)
     }
 
-    /// Refuses a file that somebody has made, or could write to, whom this does not trust.
+    /// Refuses a file if somebody who is not trusted has made it or could write to it.
     pub(crate) fn check_file(self, path: &Path, status: &Stat) -> Result<(), RingError> {
         if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
             let reason = "it is not a regular file";
-            return Err(RingError::NotARing { path: path.into(), reason });
+            return Err(FileError::NotARing { reason }.at(path));
         }
-        let trusted = self.trusts(status.st_uid, status.st_gid);
-        if !trusted {
-            return Err(RingError::ForeignOwner { path: path.into(), uid: status.st_uid });
+        if !self.trusts(status.st_uid, status.st_gid) {
+            return Err(FileError::ForeignOwner { uid: status.st_uid }.at(path));
         }
         self.check_mode(path, status, Mode::WGRP, Mode::WOTH)?;
         let foreign = status.st_uid != geteuid().as_raw();
-        if self == Self::Group && foreign && gives_its_group_away(path, status.st_gid) {
-            return Err(loose_directory(path));
-        }
-        Ok(())
+        if foreign { self.check_directory(path, || status.st_gid) } else { Ok(()) }
     }
 
-    /// The same of a lock file, which nobody may even read who is not trusted: a lock needs no more.
+    /// The same for a lock file. Whoever is not trusted must not even be able to read it, since
+    /// that is enough to lock it.
     pub(crate) fn check_locks(self, path: &Path, status: &Stat) -> Result<(), RingError> {
         self.check_file(path, status)?;
         self.check_mode(path, status, Mode::RWXG, Mode::RWXO)
     }
 
-    /// Refuses a file whose mode lets others do what only those may whom this trusts.
+    /// Refuses a file whose mode allows others what only trusted users may do.
     fn check_mode(
         self,
         path: &Path,
@@ -85,15 +86,21 @@ impl Trust {
         };
         let mode = Mode::from_raw_mode(status.st_mode);
         if mode.intersects(untrusted) {
-            return Err(RingError::LooseMode { path: path.into(), mode: mode.as_raw_mode() });
+            return Err(FileError::LooseMode { mode: mode.as_raw_mode() }.at(path));
         }
         Ok(())
     }
 
-    /// Refuses to make a ring's file where others of the group would have to refuse it.
+    /// Refuses to make a ring's file in a directory where other members of the group would refuse
+    /// it.
     pub(crate) fn check_directory_of_new(self, path: &Path) -> Result<(), RingError> {
-        if self == Self::Group && gives_its_group_away(path, getegid().as_raw()) {
-            return Err(loose_directory(path));
+        self.check_directory(path, || getegid().as_raw())
+    }
+
+    /// Refuses a file of a group in a directory where everybody can make one.
+    fn check_directory(self, path: &Path, group: impl Fn() -> u32) -> Result<(), RingError> {
+        if self == Self::Group && gives_its_group_away(path, group()) {
+            return Err(FileError::LooseDirectory.at(directory_of(path)));
         }
         Ok(())
     }
@@ -108,30 +115,22 @@ impl Trust {
     }
 
     fn trusts(self, uid: u32, gid: u32) -> bool {
-        match self {
-            Self::OwnUser => uid == geteuid().as_raw(),
-            Self::Group => {
-                uid == geteuid().as_raw()
-                    || gid == getegid().as_raw()
-                    || getgroups().is_ok_and(|groups| groups.iter().any(|it| it.as_raw() == gid))
-            }
-            Self::Anyone => true,
-        }
+        let is_own_group = || {
+            gid == getegid().as_raw()
+                || getgroups().is_ok_and(|groups| groups.iter().any(|it| it.as_raw() == gid))
+        };
+        self == Self::Anyone || uid == geteuid().as_raw() || self == Self::Group && is_own_group()
     }
 }
 
-/// Whether everybody can have a file of this group in the directory of `path`.
+/// Whether everybody can make a file of this group in the directory of `path`.
 fn gives_its_group_away(path: &Path, group: u32) -> bool {
     let directory = directory_of(path);
-    // What cannot be looked at is not believed in.
+    // A directory that cannot be examined is not trusted.
     rustix::fs::stat(directory).map_or(true, |status| {
         let mode = Mode::from_raw_mode(status.st_mode);
         status.st_gid == group && mode.contains(Mode::SGID) && mode.contains(Mode::WOTH)
     })
-}
-
-fn loose_directory(path: &Path) -> RingError {
-    RingError::LooseDirectory { path: directory_of(path).into() }
 }
 
 fn directory_of(path: &Path) -> &Path {

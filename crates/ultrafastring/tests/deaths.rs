@@ -1,44 +1,52 @@
-//! What must still work after a death, or with a word that a peer wrote, at moments that kill tests seldom hit.
+//! What must still work after a death, or with a word that a peer wrote, at moments that kill tests
+//! seldom hit.
 
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
+mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+use common::child::Child;
+use common::stage;
+use shapes::{Between, Shape, on_each_shape};
 use tempfile::TempDir;
-use ultrafastring::{Builder, PriorityClass, RecvError, Redelivery, SendError, UltraFastRing};
+use ultrafastring::{
+    Builder, Consumer, Mode, PriorityClass, Producer, RecvError, Redelivery, SendError, Shared,
+    Timestamps, UltraFastRing, wait_any,
+};
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
 const NAME: &str = "deaths";
 
-fn stage() -> TempDir {
-    tempfile::Builder::new().prefix("ufr-test-").tempdir_in(Path::new("/dev/shm")).unwrap()
+/// For calls on the ring itself.
+type SharedToShared = Between<Shared, Shared>;
+
+fn at<S: Shape>(directory: &TempDir) -> Builder {
+    S::builder().directory(directory.path())
 }
 
-fn at(directory: &TempDir) -> Builder {
-    Builder::new().directory(directory.path())
+/// A consumer dies that holds the oldest message.
+fn die_holding<S: Shape>(directory: &TempDir) {
+    Child::die_after(|| {
+        let mut consumer = S::consumer(&at::<S>(directory).open(NAME).unwrap());
+        std::mem::forget(consumer.try_borrow().unwrap());
+        consumer
+    });
 }
 
-/// A process that does `work` and is killed where that ends, with all it has.
-fn die_after<T>(work: impl FnOnce() -> T) {
-    // SAFETY: the child uses the C library and the ring only and never returns.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0);
-    if child == 0 {
-        let kept = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        if kept.is_ok() {
-            // SAFETY: a signal to itself.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-        }
-        // SAFETY: ends the process.
-        unsafe { libc::_exit(1) };
-    }
-    let mut status = 0;
-    // SAFETY: `status` is written and nothing else.
-    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    assert!(libc::WIFSIGNALED(status), "the child failed before it was to die");
+/// A producer dies that has claimed a position and not committed.
+fn die_claiming<S: Shape>(directory: &TempDir) {
+    Child::die_after(|| {
+        let mut producer = S::producer(&at::<S>(directory).open(NAME).unwrap());
+        std::mem::forget(producer.try_reserve(1, NORMAL).unwrap());
+        producer
+    });
 }
 
 fn write_word(ring: &UltraFastRing, offset: u64, word: u64) {
@@ -47,57 +55,61 @@ fn write_word(ring: &UltraFastRing, offset: u64, word: u64) {
 }
 
 const PRODUCER_HEAD: u64 = 4_096;
-const CONSUMER_HEAD: u64 = 4_096 + 256;
+const CONSUMER_HEAD: u64 = 5_120;
 
 // ---- newcomers ---------------------------------------------------------------------------
 
-#[test]
-fn a_newcomer_frees_the_entry_of_a_dead_one_behind_many_that_are_free() {
+fn a_newcomer_frees_the_entry_of_a_dead_one_behind_many_that_are_free<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(4).participants(128).create(NAME).unwrap();
-    let others: Vec<_> = (0..100).map(|_| ring.producer().unwrap()).collect();
-    die_after(|| at(&directory).open(NAME).unwrap().producer().unwrap());
+    let ring = at::<S>(&directory).capacity(4).participants(128).create(NAME).unwrap();
+    let others: Vec<_> = (0..100).map(|_| S::producer(&ring)).collect();
+    Child::die_after(|| S::producer(&at::<S>(&directory).open(NAME).unwrap()));
     drop(others);
     let all = || ring.participants().map(|it| it.alive).collect::<Vec<_>>();
     assert_eq!(all(), [false]);
-    let _newcomer = ring.producer().unwrap();
+    let _newcomer = S::producer(&ring);
     assert_eq!(all(), [true]);
 }
+on_each_shape!(
+    a_newcomer_frees_the_entry_of_a_dead_one_behind_many_that_are_free,
+    needs(two_producers, one_group)
+);
 
 // ---- marks of an exclusive side ----------------------------------------------------------
 
-fn held_by_a_dead_exclusive_consumer(directory: &TempDir) -> UltraFastRing {
-    let ring = at(directory).capacity(4).exclusive_consumer().create(NAME).unwrap();
-    ring.send_fast(b"one", NORMAL).unwrap();
-    die_after(|| {
-        let mut consumer = at(directory).open(NAME).unwrap().exclusive_consumer().unwrap();
-        std::mem::forget(consumer.borrow().unwrap());
-        consumer
-    });
+fn held_by_a_dead_exclusive_consumer<S: Shape>(directory: &TempDir) -> UltraFastRing {
+    let ring = at::<S>(directory).capacity(4).create(NAME).unwrap();
+    S::producer(&ring).send_fast(b"one", NORMAL).unwrap();
+    die_holding::<S>(directory);
     ring
 }
 
-#[test]
-fn what_a_dead_exclusive_consumer_held_stays_marked_when_its_successor_is_killed_too() {
+fn what_a_dead_exclusive_consumer_held_stays_marked_when_its_successor_is_killed_too<S: Shape>() {
     let directory = stage();
-    let ring = held_by_a_dead_exclusive_consumer(&directory);
-    die_after(|| at(&directory).open(NAME).unwrap().exclusive_consumer().unwrap());
-    assert!(ring.exclusive_consumer().unwrap().try_recv().unwrap().is_redelivered());
+    let ring = held_by_a_dead_exclusive_consumer::<S>(&directory);
+    Child::die_after(|| S::consumer(&at::<S>(&directory).open(NAME).unwrap()));
+    assert!(S::consumer(&ring).try_recv().unwrap().is_redelivered());
 }
+on_each_shape!(
+    what_a_dead_exclusive_consumer_held_stays_marked_when_its_successor_is_killed_too,
+    needs(exclusive_consumer, one_group)
+);
 
-#[test]
-fn what_a_dead_exclusive_consumer_held_stays_marked_when_its_successor_leaves_at_once() {
+fn what_a_dead_exclusive_consumer_held_stays_marked_when_its_successor_leaves_at_once<S: Shape>() {
     let directory = stage();
-    let ring = held_by_a_dead_exclusive_consumer(&directory);
-    drop(ring.exclusive_consumer().unwrap());
-    assert!(ring.exclusive_consumer().unwrap().try_recv().unwrap().is_redelivered());
+    let ring = held_by_a_dead_exclusive_consumer::<S>(&directory);
+    drop(S::consumer(&ring));
+    assert!(S::consumer(&ring).try_recv().unwrap().is_redelivered());
 }
+on_each_shape!(
+    what_a_dead_exclusive_consumer_held_stays_marked_when_its_successor_leaves_at_once,
+    needs(exclusive_consumer, one_group)
+);
 
-#[test]
-fn what_a_dead_exclusive_consumer_held_stays_marked_while_somebody_repairs_the_ring() {
+fn what_a_dead_exclusive_consumer_held_stays_marked_while_somebody_repairs_the_ring<S: Shape>() {
     let directory = stage();
     for round in 0..200 {
-        let ring = held_by_a_dead_exclusive_consumer(&directory);
+        let ring = held_by_a_dead_exclusive_consumer::<S>(&directory);
         let (repairs, done) = (AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -109,35 +121,37 @@ fn what_a_dead_exclusive_consumer_held_stays_marked_while_somebody_repairs_the_r
             while repairs.load(Relaxed) < 2 {
                 std::thread::yield_now();
             }
-            let message = ring.exclusive_consumer().unwrap().try_recv();
+            let message = S::consumer(&ring).try_recv();
             done.store(true, Relaxed);
             assert!(message.unwrap().is_redelivered(), "round {round}");
         });
-        at(&directory).remove(NAME).unwrap();
+        at::<S>(&directory).remove(NAME).unwrap();
     }
 }
+on_each_shape!(
+    what_a_dead_exclusive_consumer_held_stays_marked_while_somebody_repairs_the_ring,
+    needs(exclusive_consumer, plain)
+);
 
 // ---- guards that were forgotten ------------------------------------------------------------
 
 /// Forgets a reservation, makes a call for which there is no credit, and dies; whether what others
 /// send is received all the same.
-fn goes_on_after_a_forgotten_reservation(
-    call: impl Fn(&mut ultrafastring::Producer<ultrafastring::Shared>),
-) {
+fn goes_on_after_a_forgotten_reservation<S: Shape>(call: impl Fn(&mut Producer<S::Producers>)) {
     const URGENT: PriorityClass = PriorityClass::RealTime;
     let directory = stage();
-    let builder = at(&directory).capacity(4).reserve(URGENT, 3);
+    let builder = at::<S>(&directory).capacity(4).reserve(URGENT, 3);
     let ring = builder.create(NAME).unwrap();
-    let mut consumer = ring.consumer().unwrap();
-    ring.send_fast(b"first", URGENT).unwrap();
-    die_after(|| {
-        let mut producer = builder.open(NAME).unwrap().producer().unwrap();
-        std::mem::forget(producer.reserve(4, URGENT).unwrap());
+    let mut consumer = S::consumer(&ring);
+    S::producer(&ring).send_fast(b"first", URGENT).unwrap();
+    Child::die_after(|| {
+        let mut producer = S::producer(&builder.open(NAME).unwrap());
+        std::mem::forget(producer.try_reserve(4, URGENT).unwrap());
         call(&mut producer);
         // Nothing but what the call did keeps its claim from being nobody's.
         producer
     });
-    let mut producer = ring.producer().unwrap();
+    let mut producer = S::producer(&ring);
     producer.send_fast(b"next", URGENT).unwrap();
     let mut received = Vec::new();
     assert!(within(Duration::from_secs(10), || {
@@ -147,38 +161,50 @@ fn goes_on_after_a_forgotten_reservation(
     assert_eq!(received, [&b"first"[..], b"next"]);
 }
 
-#[test]
-fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_and_is_killed() {
-    goes_on_after_a_forgotten_reservation(|producer| {
+fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_and_is_killed<
+    S: Shape,
+>() {
+    goes_on_after_a_forgotten_reservation::<S>(|producer| {
         let waited = producer.wait(NORMAL, Some(Instant::now() + Duration::from_millis(5)));
         assert_eq!(waited, Err(SendError::TimedOut));
     });
 }
+on_each_shape!(
+    a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_and_is_killed,
+    needs(one_group)
+);
 
-#[test]
-fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_is_armed_and_is_killed() {
-    goes_on_after_a_forgotten_reservation(|producer| {
+fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_is_armed_and_is_killed<
+    S: Shape,
+>() {
+    goes_on_after_a_forgotten_reservation::<S>(|producer| {
         let readiness = producer.readiness().unwrap();
         assert!(!producer.arm(NORMAL, &readiness).unwrap());
     });
 }
+on_each_shape!(
+    a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_is_armed_and_is_killed,
+    needs(one_group)
+);
 
-#[test]
-fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_with_others() {
-    goes_on_after_a_forgotten_reservation(|producer| {
+fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_with_others<S: Shape>() {
+    goes_on_after_a_forgotten_reservation::<S>(|producer| {
         assert_eq!(producer.send_fast(b"", PriorityClass::Bulk), Err(SendError::OutOfCredit));
-        std::mem::forget(producer.reserve(4, PriorityClass::RealTime).unwrap());
+        std::mem::forget(producer.try_reserve(4, PriorityClass::RealTime).unwrap());
         let soon = Instant::now() + Duration::from_millis(5);
-        assert_eq!(ultrafastring::wait_any(&mut [producer], Some(soon)), None);
+        assert_eq!(wait_any(&mut [producer], Some(soon)), None);
     });
 }
+on_each_shape!(
+    a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_with_others,
+    needs(one_group)
+);
 
-#[test]
-fn a_producer_that_forgot_a_reservation_and_waits_is_not_kept_waiting_by_it() {
-    let ring = Builder::new().capacity(2).reserve(PriorityClass::RealTime, 1).heap().unwrap();
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+fn a_producer_that_forgot_a_reservation_and_waits_is_not_kept_waiting_by_it<S: Shape>() {
+    let ring = S::builder().capacity(2).reserve(PriorityClass::RealTime, 1).heap().unwrap();
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     producer.send_fast(b"one", PriorityClass::RealTime).unwrap();
-    std::mem::forget(producer.reserve(4, PriorityClass::RealTime).unwrap());
+    std::mem::forget(producer.try_reserve(4, PriorityClass::RealTime).unwrap());
     let done = AtomicBool::new(false);
     let waited = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -194,27 +220,25 @@ fn a_producer_that_forgot_a_reservation_and_waits_is_not_kept_waiting_by_it() {
     });
     assert_eq!(waited, Ok(()));
 }
+on_each_shape!(
+    a_producer_that_forgot_a_reservation_and_waits_is_not_kept_waiting_by_it,
+    needs(one_group)
+);
 
 // ---- who took over and falls silent -------------------------------------------------------
 
-type SharedConsumer = ultrafastring::Consumer<ultrafastring::Shared>;
+/// A ring whose first message a dead consumer holds, its producer, and two consumers that were
+/// there before: one that comes later begins with what was held.
+type Held<S> =
+    (UltraFastRing, Producer<<S as Shape>::Producers>, [Consumer<<S as Shape>::Consumers>; 2]);
 
-/// A ring whose first message a dead consumer holds, and two consumers that were there before: one that
-/// comes later begins with what was held.
-fn held_by_a_dead_shared_consumer(directory: &TempDir) -> (UltraFastRing, [SharedConsumer; 2]) {
-    let ring = at(directory).capacity(4).create(NAME).unwrap();
-    let survivors = [ring.consumer().unwrap(), ring.consumer().unwrap()];
-    ring.send_fast(b"one", NORMAL).unwrap();
-    die_with_a_message(directory);
-    (ring, survivors)
-}
-
-fn die_with_a_message(directory: &TempDir) {
-    die_after(|| {
-        let mut consumer = at(directory).open(NAME).unwrap().consumer().unwrap();
-        std::mem::forget(consumer.borrow().unwrap());
-        consumer
-    });
+fn held_by_a_dead_shared_consumer<S: Shape>(directory: &TempDir) -> Held<S> {
+    let ring = at::<S>(directory).capacity(4).create(NAME).unwrap();
+    let survivors = [S::consumer(&ring), S::consumer(&ring)];
+    let mut producer = S::producer(&ring);
+    producer.send_fast(b"one", NORMAL).unwrap();
+    die_holding::<S>(directory);
+    (ring, producer, survivors)
 }
 
 fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
@@ -229,11 +253,11 @@ fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
 }
 
 /// Whether `other` gets a message within two seconds, and the slots come back.
-fn goes_on(ring: &UltraFastRing, other: &mut ultrafastring::Consumer<ultrafastring::Shared>) {
+fn goes_on<P: Mode, C: Mode>(producer: &mut Producer<P>, other: &mut Consumer<C>) {
     let got = within(Duration::from_secs(2), || other.try_recv().is_ok());
     let mut sent = 0;
     let room = within(Duration::from_secs(1), || {
-        sent += u32::from(ring.send_fast(b"x", NORMAL).is_ok());
+        sent += u32::from(producer.send_fast(b"x", NORMAL).is_ok());
         while other.try_recv().is_ok() {}
         sent > 16
     });
@@ -244,10 +268,12 @@ fn dead_hold(ring: &UltraFastRing) -> bool {
     ring.participants().any(|it| it.hold.is_some() && !it.alive)
 }
 
-#[test]
-fn a_consumer_that_took_over_and_makes_no_further_call_does_not_keep_the_message_from_others() {
+fn a_consumer_that_took_over_and_makes_no_further_call_does_not_keep_the_message_from_others<
+    S: Shape,
+>() {
     let directory = stage();
-    let (ring, [mut silent, mut other]) = held_by_a_dead_shared_consumer(&directory);
+    let (ring, mut producer, [mut silent, mut other]) =
+        held_by_a_dead_shared_consumer::<S>(&directory);
     let mut got = false;
     // Until it has it, or has adopted the dead one's entry and still says that the ring is empty.
     assert!(within(Duration::from_secs(5), || {
@@ -255,43 +281,58 @@ fn a_consumer_that_took_over_and_makes_no_further_call_does_not_keep_the_message
         got || !dead_hold(&ring)
     }));
     if !got {
-        goes_on(&ring, &mut other);
+        goes_on(&mut producer, &mut other);
     }
 }
+on_each_shape!(
+    a_consumer_that_took_over_and_makes_no_further_call_does_not_keep_the_message_from_others,
+    needs(two_consumers, one_group)
+);
 
-#[test]
-fn a_consumer_that_took_over_and_has_no_room_does_not_keep_the_message_from_others() {
+fn a_consumer_that_took_over_and_has_no_room_does_not_keep_the_message_from_others<S: Shape>() {
     let directory = stage();
-    let (ring, [mut silent, mut other]) = held_by_a_dead_shared_consumer(&directory);
+    let (_ring, mut producer, [mut silent, mut other]) =
+        held_by_a_dead_shared_consumer::<S>(&directory);
     assert!(within(Duration::from_secs(5), || {
         matches!(silent.recv_fast(&mut [0; 1]), Err(RecvError::BufferTooSmall { .. }))
     }));
-    goes_on(&ring, &mut other);
+    goes_on(&mut producer, &mut other);
 }
+on_each_shape!(
+    a_consumer_that_took_over_and_has_no_room_does_not_keep_the_message_from_others,
+    needs(two_consumers, one_group)
+);
 
-#[test]
-fn a_consumer_that_took_over_several_and_falls_silent_after_one_does_not_keep_the_others() {
+fn a_consumer_that_took_over_several_and_falls_silent_after_one_does_not_keep_the_others<
+    S: Shape,
+>() {
     let directory = stage();
-    let (ring, [mut silent, mut other]) = held_by_a_dead_shared_consumer(&directory);
-    ring.send_fast(b"two", NORMAL).unwrap();
+    let (ring, mut producer, [mut silent, mut other]) =
+        held_by_a_dead_shared_consumer::<S>(&directory);
+    producer.send_fast(b"two", NORMAL).unwrap();
     assert_eq!(&*other.try_recv().unwrap(), b"two");
     // As if the dead one had claimed both.
     let index = ring.participants().find(|it| it.hold.is_some()).unwrap().index as u64;
-    write_word(&ring, 8_192 + 1_024 * index + 3 * 64, 1 << 6 | 1);
+    let entries = ring.areas().find(|it| it.name == "participants").unwrap().offset as u64;
+    write_word(&ring, entries + 1_024 * index + 3 * 64, 1 << 6 | 1);
     assert!(within(Duration::from_secs(5), || silent.try_recv().is_ok()));
-    goes_on(&ring, &mut other);
+    goes_on(&mut producer, &mut other);
 }
+on_each_shape!(
+    a_consumer_that_took_over_several_and_falls_silent_after_one_does_not_keep_the_others,
+    needs(two_consumers, one_group)
+);
 
 #[test]
-fn a_thread_whose_seat_took_over_and_that_ends_does_not_keep_the_message_from_others() {
+fn a_thread_whose_handle_took_over_and_that_ends_does_not_keep_the_message_from_others() {
     let directory = stage();
-    let ring = at(&directory).capacity(4).create(NAME).unwrap();
+    let ring = at::<SharedToShared>(&directory).capacity(4).create(NAME).unwrap();
     let mut got = false;
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            assert_eq!(ring.recv_fast(&mut [0; 40]), Err(RecvError::Empty), "takes its seat");
+            assert_eq!(ring.recv_fast(&mut [0; 40]), Err(RecvError::Empty), "takes its handle");
             ring.send_fast(b"one", NORMAL).unwrap();
-            die_with_a_message(&directory);
+            die_holding::<SharedToShared>(&directory);
             within(Duration::from_secs(5), || {
                 got = ring.recv_fast(&mut [0; 40]).is_ok();
                 got || !dead_hold(&ring)
@@ -306,11 +347,10 @@ fn a_thread_whose_seat_took_over_and_that_ends_does_not_keep_the_message_from_ot
 
 // ---- hostile words -------------------------------------------------------------------------
 
-#[test]
-fn a_producer_head_that_was_set_back_is_no_panic() {
+fn a_producer_head_that_was_set_back_is_no_panic<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(4).create(NAME).unwrap();
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     for _ in 0..8 {
         producer.send_fast(b"x", NORMAL).unwrap();
         consumer.try_recv().unwrap();
@@ -321,16 +361,17 @@ fn a_producer_head_that_was_set_back_is_no_panic() {
     let _ = producer.send_batch(&[b"x"; 64], NORMAL);
     let _ = producer.credits().in_flight();
 }
+on_each_shape!(a_producer_head_that_was_set_back_is_no_panic, needs(one_group));
 
-#[test]
-fn a_consumer_head_beyond_belief_is_no_endless_loop() {
+fn a_consumer_head_beyond_belief_is_no_endless_loop<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(4).create(NAME).unwrap();
-    let mut consumer = ring.consumer().unwrap();
+    let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
+    let mut consumer = S::consumer(&ring);
     let most = 1u64 << 57;
     let slots = 8_192 + 64 * 1_024;
+    let mut producer = S::producer(&ring);
     for _ in 0..2 {
-        ring.send_fast(b"x", NORMAL).unwrap();
+        producer.send_fast(b"x", NORMAL).unwrap();
     }
     consumer.try_recv().unwrap();
     write_word(&ring, CONSUMER_HEAD, u64::MAX);
@@ -348,23 +389,20 @@ fn a_consumer_head_beyond_belief_is_no_endless_loop() {
     write_word(&ring, CONSUMER_HEAD, 0);
     assert!(said.is_ok(), "try_recv did not return for three seconds");
 }
+on_each_shape!(a_consumer_head_beyond_belief_is_no_endless_loop, needs(one_group));
 
 // ---- how soon --------------------------------------------------------------------------------
 
-#[test]
-fn a_consumer_whose_calls_are_far_apart_recovers_within_a_few_of_them() {
+fn a_consumer_whose_calls_are_far_apart_recovers_within_a_few_of_them<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(4).create(NAME).unwrap();
-    let mut consumer = ring.consumer().unwrap();
+    let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
+    let mut consumer = S::consumer(&ring);
+    let mut producer = S::producer(&ring);
     for _ in 0..10 {
-        ring.send_fast(b"x", NORMAL).unwrap();
+        producer.send_fast(b"x", NORMAL).unwrap();
         while consumer.try_recv().is_err() {}
-        die_after(|| {
-            let mut producer = at(&directory).open(NAME).unwrap().producer().unwrap();
-            std::mem::forget(producer.reserve(1, NORMAL).unwrap());
-            producer
-        });
-        ring.send_fast(b"next", NORMAL).unwrap();
+        die_claiming::<S>(&directory);
+        producer.send_fast(b"next", NORMAL).unwrap();
         let mut calls = 1;
         while consumer.try_recv().is_err() {
             calls += 1;
@@ -373,18 +411,17 @@ fn a_consumer_whose_calls_are_far_apart_recovers_within_a_few_of_them() {
         }
     }
 }
+on_each_shape!(
+    a_consumer_whose_calls_are_far_apart_recovers_within_a_few_of_them,
+    needs(two_producers, one_group)
+);
 
-#[test]
-fn what_a_dead_consumer_held_is_redelivered_soon_though_messages_keep_coming() {
+fn what_a_dead_consumer_held_is_redelivered_soon_though_messages_keep_coming<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(1 << 16).create(NAME).unwrap();
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let ring = at::<S>(&directory).capacity(1 << 16).create(NAME).unwrap();
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     producer.send_fast(b"one", NORMAL).unwrap();
-    die_after(|| {
-        let mut consumer = at(&directory).open(NAME).unwrap().consumer().unwrap();
-        std::mem::forget(consumer.borrow().unwrap());
-        consumer
-    });
+    die_holding::<S>(&directory);
     let since = Instant::now();
     // A message every few microseconds, each received at once: nobody is ever stuck.
     let mut others = 0;
@@ -400,61 +437,63 @@ fn what_a_dead_consumer_held_is_redelivered_soon_though_messages_keep_coming() {
     println!("{again} after {:?}, {others} others", since.elapsed());
     assert!(again);
 }
+on_each_shape!(
+    what_a_dead_consumer_held_is_redelivered_soon_though_messages_keep_coming,
+    needs(two_consumers, one_group)
+);
 
 // ---- forks -----------------------------------------------------------------------------------
 
-#[test]
-fn a_forked_child_that_takes_a_handle_of_an_inherited_ring_is_refused_or_heard() {
+fn a_forked_child_that_takes_a_handle_of_an_inherited_ring_is_refused_or_heard<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(4).create(NAME).unwrap();
-    let mut consumer = ring.consumer().unwrap();
-    // SAFETY: the child uses the C library and the ring only and never returns.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let sent = ring.producer().is_ok_and(|mut own| own.send_fast(b"child", NORMAL).is_ok());
-        // SAFETY: ends the process.
-        unsafe { libc::_exit(i32::from(sent)) };
-    }
-    let mut status = 0;
-    // SAFETY: `status` is written and nothing else.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    let sent = libc::WEXITSTATUS(status) == 1;
+    let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
+    let mut consumer = S::consumer(&ring);
+    let child = Child::fork(|| {
+        let own = S::try_producer(&ring);
+        i32::from(own.is_some_and(|mut own| own.send_fast(b"child", NORMAL).is_ok()))
+    });
+    let sent = child.code() == 1;
     let heard = within(Duration::from_millis(100), || consumer.try_recv().is_ok());
     assert!(!sent || heard, "the child's send returned Ok, and nobody will ever get the message");
 }
+on_each_shape!(
+    a_forked_child_that_takes_a_handle_of_an_inherited_ring_is_refused_or_heard,
+    needs(one_group)
+);
 
 // ---- producers that are stuck -----------------------------------------------------------------
 
-#[test]
-fn a_producer_without_credit_gets_it_back_from_a_consumer_that_died_where_messages_are_discarded() {
+fn a_producer_without_credit_gets_it_back_from_a_consumer_that_died_where_messages_are_discarded<
+    S: Shape,
+>() {
     let directory = stage();
-    let ring = at(&directory).capacity(1).redelivery(Redelivery::Discard).create(NAME).unwrap();
-    let mut producer = ring.producer().unwrap();
+    let ring =
+        at::<S>(&directory).capacity(1).redelivery(Redelivery::Discard).create(NAME).unwrap();
+    let mut producer = S::producer(&ring);
     producer.send_fast(b"one", NORMAL).unwrap();
-    die_after(|| {
-        let mut consumer = at(&directory).open(NAME).unwrap().consumer().unwrap();
-        std::mem::forget(consumer.borrow().unwrap());
-        consumer
-    });
+    die_holding::<S>(&directory);
     assert!(within(Duration::from_secs(1), || producer.send_fast(b"two", NORMAL).is_ok()));
 }
+on_each_shape!(
+    a_producer_without_credit_gets_it_back_from_a_consumer_that_died_where_messages_are_discarded,
+    needs(shared_consumer, one_group)
+);
 
 // ---- consumers that are stuck -----------------------------------------------------------------
 
-#[test]
-fn a_wait_whose_time_is_up_looks_behind_all_that_dead_producers_claimed() {
+fn a_wait_whose_time_is_up_looks_behind_all_that_dead_producers_claimed<S: Shape>() {
     use ultrafastring::WaitStrategy::{Park, Spin, SpinThenPark, SpinThenYield};
     for strategy in [Park, SpinThenPark, SpinThenYield, Spin] {
         let directory = stage();
-        let ring = at(&directory).capacity(8).create(NAME).unwrap();
+        let ring = at::<S>(&directory).capacity(8).create(NAME).unwrap();
         // Before the deaths: one that comes later finishes what the dead left.
-        let (mut consumer, mut producer) = (ring.consumer().unwrap(), ring.producer().unwrap());
+        let (mut consumer, mut producer) = (S::consumer(&ring), S::producer(&ring));
         consumer.set_wait_strategy(strategy);
-        die_after(|| {
-            let ring = at(&directory).open(NAME).unwrap();
+        Child::die_after(|| {
+            let ring = at::<S>(&directory).open(NAME).unwrap();
             [(); 5].map(|()| {
-                let mut producer = ring.producer().unwrap();
-                std::mem::forget(producer.reserve(1, NORMAL).unwrap());
+                let mut producer = S::producer(&ring);
+                std::mem::forget(producer.try_reserve(1, NORMAL).unwrap());
                 producer
             })
         });
@@ -463,48 +502,37 @@ fn a_wait_whose_time_is_up_looks_behind_all_that_dead_producers_claimed() {
         assert_eq!(&*consumer.try_recv().unwrap(), b"behind");
     }
 }
+on_each_shape!(
+    a_wait_whose_time_is_up_looks_behind_all_that_dead_producers_claimed,
+    needs(two_producers, one_group)
+);
 
 /// The ring is empty and everything in it was received; its only consumer died, or is busy with
 /// something else, before it granted.
-fn received_and_not_granted(exclusive: bool, dies: bool) {
+fn received_and_not_granted<S: Shape>(dies: bool) {
     let directory = stage();
-    let mut builder = at(&directory)
+    let builder = at::<S>(&directory)
         .capacity(64)
         .reserve(PriorityClass::RealTime, 63)
-        .timestamps(ultrafastring::Timestamps::Off);
-    if exclusive {
-        builder = builder.exclusive_consumer();
-    }
+        .timestamps(Timestamps::Off);
     let mut ran = false;
     for received in 20..64u64 {
         let ring = builder.create(NAME).unwrap();
-        let mut producer = ring.producer().unwrap();
+        let mut producer = S::producer(&ring);
         for _ in 0..received {
             producer.send_fast(b"x", PriorityClass::RealTime).unwrap();
         }
-        let mut shared = None;
-        let mut own = None;
-        let mut work = || {
-            let ring = builder.open(NAME).unwrap();
-            if exclusive {
-                let mut consumer = ring.exclusive_consumer().unwrap();
-                (0..received).for_each(|_| {
-                    consumer.try_recv().unwrap();
-                });
-                own = Some(consumer);
-            } else {
-                let mut consumer = ring.consumer().unwrap();
-                (0..received).for_each(|_| {
-                    consumer.try_recv().unwrap();
-                });
-                shared = Some(consumer);
-            }
+        let work = || {
+            let mut consumer = S::consumer(&builder.open(NAME).unwrap());
+            (0..received).for_each(|_| _ = consumer.try_recv().unwrap());
+            consumer
         };
-        if dies {
-            die_after(&mut work);
+        let consumer = if dies {
+            Child::die_after(work);
+            None
         } else {
-            work();
-        }
+            Some(work())
+        };
         let positions = ring.positions();
         if positions.consumer_tail < positions.consumer_head {
             ran = true;
@@ -513,56 +541,24 @@ fn received_and_not_granted(exclusive: bool, dies: bool) {
             });
             assert!(sent, "the ring is empty, and Bulk has no credit: {positions:?}");
         }
-        drop((shared, own));
+        drop(consumer);
         builder.remove(NAME).unwrap();
     }
     assert!(ran);
 }
 
-#[test]
-fn an_empty_ring_has_credit_though_its_shared_consumer_died_before_it_granted() {
-    received_and_not_granted(false, true);
+fn an_empty_ring_has_credit_though_its_consumer_died_before_it_granted<S: Shape>() {
+    received_and_not_granted::<S>(true);
 }
+on_each_shape!(
+    an_empty_ring_has_credit_though_its_consumer_died_before_it_granted,
+    needs(one_group)
+);
 
-#[test]
-fn an_empty_ring_has_credit_though_its_exclusive_consumer_died_before_it_granted() {
-    received_and_not_granted(true, true);
+fn an_empty_ring_has_credit_though_its_consumer_makes_no_call<S: Shape>() {
+    received_and_not_granted::<S>(false);
 }
-
-#[test]
-fn an_empty_ring_has_credit_though_its_consumer_makes_no_call() {
-    received_and_not_granted(false, false);
-}
-
-/// Forks a process that does `work`, says so, and lives on until it is killed.
-fn live_after<T>(work: impl FnOnce() -> T) -> libc::pid_t {
-    let mut ends = [0; 2];
-    // SAFETY: two descriptors are written.
-    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
-    // SAFETY: the child uses the C library and the ring only and never returns.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0);
-    if child == 0 {
-        // SAFETY: no memory is involved; if the test dies, so does this.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        let _kept = work();
-        // SAFETY: one byte to a pipe; then it waits for a signal.
-        unsafe {
-            libc::write(ends[1], c"x".as_ptr().cast(), 1);
-            loop {
-                libc::pause();
-            }
-        }
-    }
-    let mut byte = 0u8;
-    // SAFETY: one byte is read; then both ends are ours to close.
-    unsafe {
-        libc::close(ends[1]);
-        assert_eq!(libc::read(ends[0], (&raw mut byte).cast(), 1), 1, "the child failed");
-        libc::close(ends[0]);
-    }
-    child
-}
+on_each_shape!(an_empty_ring_has_credit_though_its_consumer_makes_no_call, needs(one_group));
 
 /// From a kill to the next message delivered, and from the moment the kernel has told of the death.
 fn how_soon(
@@ -578,7 +574,7 @@ fn how_soon(
         let _ = builder.remove(NAME);
         let ring = builder.create(NAME).unwrap();
         before(&ring);
-        let child = live_after(|| work(&builder.open(NAME).unwrap()));
+        let child = Child::live_after(|| work(&builder.open(NAME).unwrap()));
         // The survivor is at work when it happens.
         std::thread::scope(|scope| {
             let survivor = scope.spawn(|| {
@@ -587,12 +583,7 @@ fn how_soon(
             });
             std::thread::sleep(Duration::from_millis(2));
             let killed = Instant::now();
-            let mut status = 0;
-            // SAFETY: a signal to our own child; `status` is written.
-            unsafe {
-                libc::kill(child, libc::SIGKILL);
-                libc::waitpid(child, &raw mut status, 0);
-            }
+            child.kill();
             let noticed = Instant::now();
             let delivered = survivor.join().unwrap();
             from_kill.push(delivered.duration_since(killed));
@@ -617,12 +608,9 @@ fn how_soon(
 }
 
 /// Whether this ring's consumer, taken when it is first asked for, receives something.
-fn receives(
-    consumer: &mut Option<(u64, ultrafastring::Consumer<ultrafastring::Shared>)>,
-    ring: &UltraFastRing,
-) -> bool {
+fn receives(consumer: &mut Option<(u64, Consumer<Shared>)>, ring: &UltraFastRing) -> bool {
     if consumer.as_ref().is_none_or(|(of, _)| *of != ring.created()) {
-        *consumer = Some((ring.created(), ring.consumer().unwrap()));
+        *consumer = Some((ring.created(), ring.shared_consumer().unwrap()));
     }
     consumer.as_mut().is_some_and(|(_, own)| own.try_recv().is_ok())
 }
@@ -631,8 +619,8 @@ fn receives(
 #[ignore = "a measurement: run it by itself on a quiet machine, in release, with --nocapture"]
 fn how_soon_after_a_death_the_next_message_comes() {
     let directory = stage();
-    let shared = at(&directory).capacity(4);
-    let exclusive = at(&directory).capacity(4).exclusive_producer().exclusive_consumer();
+    let shared = Builder::new().directory(directory.path()).capacity(4);
+    let exclusive = shared.clone().exclusive_producer().exclusive_consumer();
     let mut consumer = None;
     how_soon(
         "shared producer",
@@ -640,7 +628,7 @@ fn how_soon_after_a_death_the_next_message_comes() {
         |_| {},
         |ring| {
             let mut producer = ring.producer().unwrap();
-            std::mem::forget(producer.reserve(1, NORMAL).unwrap());
+            std::mem::forget(producer.try_reserve(1, NORMAL).unwrap());
             // Committed behind what never will be.
             ring.send_fast(b"next", NORMAL).unwrap();
             Box::new(producer)
@@ -654,7 +642,7 @@ fn how_soon_after_a_death_the_next_message_comes() {
         |ring| ring.send_fast(b"one", NORMAL).unwrap(),
         |ring| {
             let mut consumer = ring.consumer().unwrap();
-            std::mem::forget(consumer.borrow().unwrap());
+            std::mem::forget(consumer.try_borrow().unwrap());
             Box::new(consumer)
         },
         |ring| receives(&mut consumer, ring),
@@ -676,45 +664,54 @@ fn how_soon_after_a_death_the_next_message_comes() {
         |ring| ring.exclusive_producer().unwrap().send_fast(b"one", NORMAL).unwrap(),
         |ring| {
             let mut consumer = ring.exclusive_consumer().unwrap();
-            std::mem::forget(consumer.borrow().unwrap());
+            std::mem::forget(consumer.try_borrow().unwrap());
             Box::new(consumer)
         },
         |ring| ring.exclusive_consumer().is_ok_and(|mut successor| successor.try_recv().is_ok()),
+    );
+    // The ring is full of what it has not received.
+    let mut producer = None;
+    how_soon(
+        "passing group",
+        &shared.joinable(),
+        |_| {},
+        |ring| {
+            let member = ring.join("passing").consumer().unwrap();
+            let mut producer = ring.producer().unwrap();
+            while producer.send_fast(b"unread", NORMAL).is_ok() {}
+            Box::new(member)
+        },
+        |ring| {
+            if producer.as_ref().is_none_or(|(of, _)| *of != ring.created()) {
+                producer = Some((ring.created(), ring.producer().unwrap()));
+            }
+            let sends = |(_, own): &mut (u64, Producer)| own.send_fast(b"next", NORMAL).is_ok();
+            producer.as_mut().is_some_and(sends)
+        },
     );
 }
 
 // ---- words that say too much ---------------------------------------------------------------
 
-const CONSUMER_TAIL: u64 = 4_096 + 384;
+const CONSUMER_TAIL: u64 = 5_120 + 128;
 
-#[test]
-fn a_release_frontier_beyond_the_head_gives_a_newcomer_no_endless_credit() {
-    for exclusive in [false, true] {
-        let directory = stage();
-        let mut builder = at(&directory).capacity(4);
-        if exclusive {
-            builder = builder.exclusive_producer();
-        }
-        let ring = builder.create(NAME).unwrap();
-        write_word(&ring, CONSUMER_TAIL, 1 << 40);
-        let count = |mut send: Box<dyn FnMut() -> bool>| (0..100).filter(|_| send()).count();
-        let sent = if exclusive {
-            let mut producer = ring.exclusive_producer().unwrap();
-            count(Box::new(move || producer.send_fast(b"x", NORMAL).is_ok()))
-        } else {
-            let mut producer = ring.producer().unwrap();
-            count(Box::new(move || producer.send_fast(b"x", NORMAL).is_ok()))
-        };
-        assert!(sent <= 4, "{sent} messages in four slots");
-    }
-}
-
-#[test]
-fn an_exclusive_batch_is_never_nothing_and_ok_while_a_peer_changes_sizes() {
+fn a_release_frontier_beyond_the_head_gives_a_newcomer_no_endless_credit<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(4).exclusive_consumer().create(NAME).unwrap();
-    let mut consumer = ring.exclusive_consumer().unwrap();
-    let mut producer = ring.producer().unwrap();
+    let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
+    // Opens the group, if the ring was made without it.
+    drop(S::producer(&ring));
+    write_word(&ring, CONSUMER_TAIL, 1 << 40);
+    let mut producer = S::producer(&ring);
+    let sent = (0..100).filter(|_| producer.send_fast(b"x", NORMAL).is_ok()).count();
+    assert!(sent <= 4, "{sent} messages in four slots");
+}
+on_each_shape!(a_release_frontier_beyond_the_head_gives_a_newcomer_no_endless_credit);
+
+fn an_exclusive_batch_is_never_nothing_and_ok_while_a_peer_changes_sizes<S: Shape>() {
+    let directory = stage();
+    let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
+    let mut consumer = S::consumer(&ring);
+    let mut producer = S::producer(&ring);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -754,18 +751,18 @@ fn an_exclusive_batch_is_never_nothing_and_ok_while_a_peer_changes_sizes() {
         assert_eq!(empty, 0);
     });
 }
+on_each_shape!(
+    an_exclusive_batch_is_never_nothing_and_ok_while_a_peer_changes_sizes,
+    needs(exclusive_consumer, one_group)
+);
 
-#[test]
-fn a_ring_that_is_open_shows_it_to_others_and_not_to_itself() {
+fn a_ring_that_is_open_shows_it_to_others_and_not_to_itself<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).create(NAME).unwrap();
-    assert!(!ring.is_open_elsewhere());
-    let child = live_after(|| at(&directory).open(NAME).unwrap());
-    assert!(ring.is_open_elsewhere());
-    // SAFETY: a signal to our own child, which is waited for.
-    unsafe {
-        libc::kill(child, libc::SIGKILL);
-        libc::waitpid(child, std::ptr::null_mut(), 0);
-    }
-    assert!(!ring.is_open_elsewhere());
+    let ring = at::<S>(&directory).create(NAME).unwrap();
+    assert_eq!(ring.is_open_elsewhere(), Some(false));
+    let child = Child::live_after(|| at::<S>(&directory).open(NAME).unwrap());
+    assert_eq!(ring.is_open_elsewhere(), Some(true));
+    child.kill();
+    assert_eq!(ring.is_open_elsewhere(), Some(false));
 }
+on_each_shape!(a_ring_that_is_open_shows_it_to_others_and_not_to_itself, needs(one_group));

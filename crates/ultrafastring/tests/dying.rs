@@ -1,57 +1,65 @@
 //! Processes that take long to die.
 //!
-//! The kernel closes the files of a large process seconds after its last instruction, and gives back its
-//! locks only then. Here it takes as long as the test likes: the director copies a killed actor's
-//! descriptors, so that its locks stay held, and does not ask for the actor, so that `/proc` shows it as
-//! it shows one whose memory is being taken down.
+//! The kernel closes the files of a large process seconds after its last instruction, and gives
+//! back its locks only then. Here it takes as long as the test likes: the director copies a killed
+//! actor's descriptors, so that its locks stay held, and does not ask for the actor, so that
+//! `/proc` shows it as it shows one whose memory is being taken down.
 
 #![cfg(all(feature = "std", not(loom)))]
 
 mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::actor::{self, Actor, order, say, stage};
-use common::patiently;
+use common::actor::{self, Actor, order, say};
+use common::{patiently, stage};
 use rustix::process::{
     Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
 };
+use shapes::{Shape, of_each_shape, of_shape, on_each_shape};
 use tempfile::TempDir;
-use ultrafastring::{Builder, PriorityClass, RecvError, RingError, UltraFastRing};
+use ultrafastring::{Builder, PriorityClass, Producer, RecvError, RingError, UltraFastRing};
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
 const NAME: &str = "stage";
 
-fn at(directory: &TempDir) -> Builder {
-    Builder::new().directory(directory.path())
+fn at<S: Shape>(directory: &TempDir) -> Builder {
+    S::builder().directory(directory.path())
+}
+
+/// Starts an actor that plays `role` on a ring of this shape, and waits until it says `first`.
+fn start_and_hear<S: Shape>(directory: &TempDir, role: &str, first: &str) -> Actor {
+    Actor::start_and_hear(directory.path(), &format!("{} {role}", S::NAME), first)
 }
 
 /// Not a test by itself: the way into the other processes.
 #[test]
 fn an_actor_plays_its_part() {
     let Some((words, directory)) = actor::part() else { return };
-    play(&words[0], &directory);
+    of_shape(&words[0], of_each_shape!(play))(&words[1], &directory);
 }
 
-fn play(role: &str, directory: &Path) {
+fn play<S: Shape>(role: &str, directory: &Path) {
     let ring = Builder::new().directory(directory).open(NAME).unwrap();
     match role {
         "reserve" => {
-            let mut producer = ring.producer().unwrap();
-            std::mem::forget(producer.reserve(4, NORMAL).unwrap());
+            let mut producer = S::producer(&ring);
+            std::mem::forget(producer.try_reserve(4, NORMAL).unwrap());
             say("reserved");
             order();
         }
         "hold" => {
-            let mut consumer = ring.consumer().unwrap();
-            patiently("a message", || consumer.borrow().ok().map(std::mem::forget));
+            let mut consumer = S::consumer(&ring);
+            patiently("a message", || consumer.try_borrow().ok().map(std::mem::forget));
             say("holding");
             order();
         }
-        "attach-exclusive" => {
-            let _producer = ring.exclusive_producer().unwrap();
+        "attach" => {
+            let _producer = S::producer(&ring);
             say("attached");
             order();
         }
@@ -95,57 +103,62 @@ fn descriptors(pid: Pid) -> impl Iterator<Item = i32> {
     list.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
 }
 
-fn a_claim(directory: &TempDir) -> (UltraFastRing, Actor) {
-    // For the actor, the thread's own handle, and a consumer.
-    let ring = at(directory).capacity(4).participants(3).create(NAME).unwrap();
-    let actor = Actor::start_and_hear(directory.path(), "reserve", "reserved");
-    ring.send_fast(b"next", NORMAL).unwrap();
-    (ring, actor)
+fn a_claim<S: Shape>(directory: &TempDir) -> (UltraFastRing, Actor, Producer<S::Producers>) {
+    // For the actor, this process's producer, and a consumer.
+    let ring = at::<S>(directory).capacity(4).participants(3).create(NAME).unwrap();
+    let actor = start_and_hear::<S>(directory, "reserve", "reserved");
+    let mut producer = S::producer(&ring);
+    producer.send_fast(b"next", NORMAL).unwrap();
+    (ring, actor, producer)
 }
 
-#[test]
-fn the_claim_of_one_that_takes_long_to_die_holds_up_nobody() {
+fn the_claim_of_one_that_takes_long_to_die_holds_up_nobody<S: Shape>() {
     let directory = stage();
-    let (ring, actor) = a_claim(&directory);
+    let (ring, actor, _producer) = a_claim::<S>(&directory);
     let dying = Dying::of(actor);
-    let mut consumer = ring.consumer().unwrap();
+    let mut consumer = S::consumer(&ring);
     assert_eq!(&*patiently("the next message", || consumer.try_recv().ok()), b"next");
     assert_eq!(ring.stats().abandoned, 1);
     // Its entry is free for others once its files are closed, and not before: a newcomer must have
     // what the kernel still holds for the dying one.
     assert!(matches!(ring.producer(), Err(RingError::TableFull { .. })));
     dying.end();
-    ring.producer().unwrap();
+    S::producer(&ring);
 }
+on_each_shape!(the_claim_of_one_that_takes_long_to_die_holds_up_nobody, needs(two_producers));
 
-#[test]
-fn what_one_that_takes_long_to_die_held_is_redelivered_once_and_marked() {
+fn what_one_that_takes_long_to_die_held_is_redelivered_once_and_marked<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(4).create(NAME).unwrap();
-    let mut others = [ring.consumer().unwrap(), ring.consumer().unwrap()];
+    let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
+    let mut producer = S::producer(&ring);
+    let mut others = [S::consumer(&ring), S::consumer(&ring)];
     for message in [b"one", b"two"] {
-        ring.send_fast(message, NORMAL).unwrap();
+        producer.send_fast(message, NORMAL).unwrap();
     }
-    let dying = Actor::start_and_hear(directory.path(), "hold", "holding");
+    let dying = start_and_hear::<S>(&directory, "hold", "holding");
     assert_eq!(&*others[0].try_recv().unwrap(), b"two");
     let dying = Dying::of(dying);
     let again = patiently("the dying one's message", || {
         others.iter_mut().find_map(|consumer| consumer.try_recv().ok())
     });
     assert_eq!((&*again, again.is_redelivered()), (&b"one"[..], true));
-    assert_eq!(ring.send_batch(&[b"a", b"b", b"c", b"d"], NORMAL), Ok(4));
+    S::drain_second(&ring);
+    assert_eq!(producer.send_batch(&[b"a", b"b", b"c", b"d"], NORMAL), Ok(4));
     let rest: Vec<_> = others[0].try_iter().map(|message| message.is_redelivered()).collect();
     assert_eq!(rest, [false; 4]);
     dying.end();
     assert_eq!(others[1].try_recv().unwrap_err(), RecvError::Empty);
 }
+on_each_shape!(
+    what_one_that_takes_long_to_die_held_is_redelivered_once_and_marked,
+    needs(two_consumers)
+);
 
-#[test]
-fn one_whose_files_others_have_too_is_not_robbed_while_it_lives() {
+fn one_whose_files_others_have_too_is_not_robbed_while_it_lives<S: Shape>() {
     let directory = stage();
-    let (ring, actor) = a_claim(&directory);
+    let (ring, actor, _producer) = a_claim::<S>(&directory);
     let living = Dying::would_be(actor);
-    let mut consumer = ring.consumer().unwrap();
+    let mut consumer = S::consumer(&ring);
     let until = Instant::now() + Duration::from_millis(200);
     while Instant::now() < until {
         assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
@@ -153,14 +166,20 @@ fn one_whose_files_others_have_too_is_not_robbed_while_it_lives() {
     living.end();
     assert_eq!(&*patiently("the next message", || consumer.try_recv().ok()), b"next");
 }
+on_each_shape!(one_whose_files_others_have_too_is_not_robbed_while_it_lives, needs(two_producers));
 
-#[test]
-fn the_exclusive_side_of_one_that_takes_long_to_die_is_taken_until_its_files_are_closed() {
+fn the_exclusive_side_of_one_that_takes_long_to_die_is_taken_until_its_files_are_closed<
+    S: Shape,
+>() {
     let directory = stage();
-    let ring = at(&directory).exclusive_producer().create(NAME).unwrap();
-    let actor = Actor::start_and_hear(directory.path(), "attach-exclusive", "attached");
+    let ring = at::<S>(&directory).create(NAME).unwrap();
+    let actor = start_and_hear::<S>(&directory, "attach", "attached");
     let dying = Dying::of(actor);
     assert!(matches!(ring.exclusive_producer(), Err(RingError::SideTaken { .. })));
     dying.end();
-    ring.exclusive_producer().unwrap();
+    S::producer(&ring);
 }
+on_each_shape!(
+    the_exclusive_side_of_one_that_takes_long_to_die_is_taken_until_its_files_are_closed,
+    needs(exclusive_producer)
+);

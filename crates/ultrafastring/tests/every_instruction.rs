@@ -6,25 +6,33 @@
 //!
 //! A process leaves the ring's file behind and what the kernel keeps of it, such as its locks, and
 //! nothing else. So two deaths are the same to those who are left if no instruction between them
-//! changed the file or was a system call. The tests compare the file after each instruction and kill
-//! a child after each one that changed it, and after each system call: at every instruction that
-//! others can tell from the one before. `UFR_EVERY_INSTRUCTION=1` has them kill at every instruction,
+//! changed the file or was a system call. The tests compare the file after each instruction and
+//! kill a child after each one that changed it, and after each system call: at every instruction
+//! that others can tell from the one before. On rings with groups a debug build leaves out some of
+//! the later ones, see `next`. `UFR_EVERY_INSTRUCTION=1` has them kill at every instruction,
 //! whatever it does.
 
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
 mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
 
-use common::patiently;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::child::{Child, Led};
+use common::memory::with_little_memory;
+use common::{patiently, stage};
+use shapes::{Shape, on_each_shape};
 use tempfile::TempDir;
 use ultrafastring::{
-    Builder, Consumer, Finding, INLINE_SIZE, Mode, PriorityClass, Producer, Sharing, Side,
-    UltraFastRing, WaitStrategy,
+    Builder, Consumer, Finding, GroupState, INLINE_SIZE, Mode, PriorityClass, Producer, RecvError,
+    Side, SideMemory, Slow, UltraFastRing, WaitStrategy,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
@@ -82,23 +90,14 @@ struct SystemCalls {
 
 impl SystemCalls {
     /// Whether the next instruction of `child`, which is stopped, is one.
-    fn is_next(&mut self, child: libc::pid_t) -> bool {
-        // SAFETY: plain numbers.
-        let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
-        let mut room =
-            libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of_val(&registers) };
-        const NT_PRSTATUS: libc::c_int = 1;
-        // SAFETY: the child is ours and stopped, and `registers` has so much room.
-        let done =
-            unsafe { libc::ptrace(libc::PTRACE_GETREGSET, child, NT_PRSTATUS, &raw mut room) };
-        assert_eq!(done, 0);
+    fn is_next(&mut self, child: &Child) -> bool {
+        let registers = child.registers();
         #[cfg(target_arch = "x86_64")]
         let at = registers.rip;
         #[cfg(target_arch = "aarch64")]
         let at = registers.pc;
         *self.known.entry(at).or_insert_with(|| {
-            // SAFETY: reads a word of the child's.
-            let word = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, child, at, 0) };
+            let word = child.word(at);
             if cfg!(target_arch = "x86_64") {
                 word & 0xffff == 0x050f // syscall
             } else {
@@ -114,43 +113,13 @@ fn live<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T), moment: &Mome
     live_and_count(prepare, work, moment).1
 }
 
-/// As [`live`], for a child that dies before its work.
-fn live_for_nothing<T>(prepare: impl FnOnce() -> T) {
-    live(prepare, |_| {}, &Moment::Instruction(0));
-}
-
 /// As [`live`]; says how many instructions it lived for.
 fn live_and_count<T>(
     prepare: impl FnOnce() -> T,
     work: impl FnOnce(&mut T),
     moment: &Moment,
 ) -> (u64, End) {
-    // SAFETY: the child uses the C library and the ring only, which mind forks, and ends without
-    // returning.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
-    if child == 0 {
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let mut prepared = prepare();
-            // SAFETY: these touch no memory; the stop waits for the parent.
-            unsafe {
-                libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
-                libc::raise(libc::SIGSTOP);
-            }
-            work(&mut prepared);
-            // What it has is not dropped: it dies with it.
-            std::mem::forget(prepared);
-        }));
-        // SAFETY: ends the process and runs nothing of the parent's.
-        unsafe { libc::_exit(i32::from(done.is_err())) };
-    }
-    let wait = || {
-        let mut status = 0;
-        // SAFETY: `status` is written and nothing else.
-        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-        status
-    };
-    assert!(libc::WIFSTOPPED(wait()), "the child failed before its work");
+    let child = Child::lead(prepare, work);
     let (mut steps, mut changes) = (0, 0);
     let mut calls = SystemCalls::default();
     let mut watched = match moment {
@@ -161,21 +130,14 @@ fn live_and_count<T>(
         Moment::Instruction(last) => steps < *last,
         Moment::Change(last, _) => changes < *last,
     } {
-        let calling = watched.is_some() && calls.is_next(child);
-        // SAFETY: the child is ours and stopped; it is told to go on for one instruction.
-        assert_eq!(unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, child, 0, 0) }, 0);
-        let status = wait();
-        if libc::WIFEXITED(status) {
-            assert_eq!(libc::WEXITSTATUS(status), 0, "the child failed at its work");
+        let calling = watched.is_some() && calls.is_next(&child);
+        if child.step() == Led::Finished {
             return (steps, End::Finished);
         }
-        assert!(libc::WIFSTOPPED(status));
         steps += 1;
         changes += u64::from(watched.as_mut().is_some_and(|it| it.has_changed()) || calling);
     }
-    // SAFETY: a signal to our own child, which is waited for below.
-    unsafe { libc::kill(child, libc::SIGKILL) };
-    while !libc::WIFSIGNALED(wait()) {}
+    child.kill();
     (steps, End::Killed)
 }
 
@@ -193,7 +155,7 @@ fn stay_on_one_core() {
 }
 
 /// Calls `trial` with longer and longer lives, until one comes to its end.
-fn at_every(directory: &TempDir, mut trial: impl FnMut(&Moment) -> End) {
+fn at_every<S: Shape>(directory: &TempDir, mut trial: impl FnMut(&Moment) -> End) {
     stay_on_one_core();
     let begun = std::time::Instant::now();
     let everywhere = std::env::var_os("UFR_EVERY_INSTRUCTION").is_some_and(|it| it != "0");
@@ -204,28 +166,37 @@ fn at_every(directory: &TempDir, mut trial: impl FnMut(&Moment) -> End) {
     };
     let mut number = 0;
     while trial(&moment(number)) == End::Killed {
-        number += 1;
+        number = if everywhere { number + 1 } else { next::<S>(number) };
     }
     let what = if everywhere { "instructions" } else { "changes and system calls" };
-    println!("killed after each of {number} {what}, in {:?}", begun.elapsed());
-    assert!(number > if everywhere { 30 } else { 2 }, "the work was only {number} {what}");
+    println!("killed within {number} {what}, in {:?}", begun.elapsed());
+    assert!(number > if everywhere { 30 } else { 1 }, "the work was only {number} {what}");
 }
 
-/// As [`at_every`], with and without a repair after the death and before anybody uses the ring.
-fn at_every_and_repaired(directory: &TempDir, mut trial: impl FnMut(&Moment, bool) -> End) {
-    at_every(directory, |moment| {
-        if trial(moment, true) == End::Finished { End::Finished } else { trial(moment, false) }
+/// After which change to kill next. On rings with groups, where a debug build would take two
+/// minutes of a processor, it is one in four after the first twelve.
+fn next<S: Shape>(number: u64) -> u64 {
+    let leaves_out = cfg!(debug_assertions) && !S::groups().is_empty();
+    number + if leaves_out && number >= 12 { 4 } else { 1 }
+}
+
+/// As [`at_every`], with and without a repair after the death and before anybody uses the ring:
+/// both at each moment in an optimised build, and in turn in a debug build.
+fn at_every_and_repaired<S: Shape>(
+    directory: &TempDir,
+    mut trial: impl FnMut(&Moment, bool) -> End,
+) {
+    let both = !cfg!(debug_assertions);
+    let mut repairs = true;
+    at_every::<S>(directory, |moment| {
+        repairs = both || !repairs;
+        let end = trial(moment, repairs);
+        if both && end == End::Killed { trial(moment, false) } else { end }
     });
 }
 
-fn stage() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap()
-}
-
-fn two_slots(directory: &TempDir) -> Builder {
-    Builder::new().directory(directory.path()).capacity(2).participants(6)
+fn two_slots<S: Shape>(directory: &TempDir) -> Builder {
+    S::of(Builder::new()).directory(directory.path()).capacity(2).participants(6)
 }
 
 /// A fresh ring for one trial.
@@ -236,18 +207,24 @@ fn fresh(builder: &Builder) -> UltraFastRing {
 
 /// The ring passes messages of a new producer to a new consumer, over several laps, in order, and
 /// nothing else but what `leftovers` takes.
-fn works<P: Mode, C: Mode>(
-    mut producer: Producer<P>,
-    mut consumer: Consumer<C>,
-    mut leftovers: impl FnMut(&[u8], bool),
-) {
+fn still_works<S: Shape>(ring: &UltraFastRing, mut leftovers: impl FnMut(&[u8], bool)) {
+    let (mut producer, mut consumer) = (S::producer(ring), S::consumer(ring));
+    let mut second = S::second(ring);
+    let mut to_second = Vec::new();
     let mut message = Vec::new();
     for number in 0..6u8 {
         let mut received = false;
         let mut sent = false;
         patiently("a message sent after a death", || {
             sent = sent || producer.send_fast(&[number], NORMAL).is_ok();
-            if let Ok(about) = consumer.recv_into(&mut message) {
+            if let Some(second) = &mut second {
+                let mut message = Vec::new();
+                while second.try_recv_into(&mut message).is_ok() {
+                    to_second.extend((message.len() == 1).then(|| message[0]));
+                }
+                second.flush();
+            }
+            if let Ok(about) = consumer.try_recv_into(&mut message) {
                 match message[..] {
                     [one] => {
                         assert_eq!((one, about.redelivered), (number, false));
@@ -256,21 +233,11 @@ fn works<P: Mode, C: Mode>(
                     _ => leftovers(&message, about.redelivered),
                 }
             }
-            (sent && received).then_some(())
+            let all = second.is_none() || to_second.last() == Some(&number);
+            (sent && received && all).then_some(())
         });
     }
-}
-
-/// [`works`], with handles that suit the ring's sides.
-fn still_works(ring: &UltraFastRing, leftovers: impl FnMut(&[u8], bool)) {
-    use Sharing::{Exclusive, Shared};
-    match (ring.producer_side(), ring.consumer_side()) {
-        (Shared, Shared) => works(ring.producer().unwrap(), ring.consumer().unwrap(), leftovers),
-        (Exclusive, Exclusive) => {
-            works(ring.exclusive_producer().unwrap(), ring.exclusive_consumer().unwrap(), leftovers)
-        }
-        _ => unreachable!("no trial mixes its sides"),
-    }
+    assert!(second.is_none() || to_second == [0, 1, 2, 3, 4, 5], "{to_second:?}");
 }
 
 /// The doctor finds no damage, and leaves nothing to do but to redeliver what was held.
@@ -283,21 +250,21 @@ fn is_repaired(ring: &UltraFastRing) {
 }
 
 /// A producer that has sent `before` is killed in `work`, which sends what is longer than a byte.
-fn kill_a_producer<S: Mode>(
-    directory: &TempDir,
-    builder: &Builder,
-    take: fn(&UltraFastRing) -> Producer<S>,
-    work: fn(&mut Producer<S>),
+fn kill_a_producer<S: Shape>(
+    max_message: usize,
+    work: fn(&mut Producer<S::Producers>),
     sends: &[&[u8]],
 ) {
-    at_every_and_repaired(directory, |moment, repairs| {
-        let ring = fresh(builder);
-        let end = live(|| take(&builder.open(NAME).unwrap()), work, moment);
+    let directory = stage();
+    let builder = two_slots::<S>(&directory).max_message(max_message);
+    at_every_and_repaired::<S>(&directory, |moment, repairs| {
+        let ring = fresh(&builder);
+        let end = live(|| S::producer(&builder.open(NAME).unwrap()), work, moment);
         if repairs {
             is_repaired(&ring);
         }
         let mut left = Vec::new();
-        still_works(&ring, |message, redelivered| {
+        still_works::<S>(&ring, |message, redelivered| {
             assert!(!redelivered);
             left.push(message.to_vec());
         });
@@ -309,40 +276,36 @@ fn kill_a_producer<S: Mode>(
 
 /// Whether a consumer that has just died had released what it had taken: until then it is somebody
 /// else's to receive.
-fn has_released(ring: &UltraFastRing) -> bool {
+fn has_released<S: Shape>(ring: &UltraFastRing) -> bool {
     // An exclusive consumer moves the head when it releases; a shared one when it claims, and from
     // before that until it releases it shows a hold, if the two are not one.
     let holds = || ring.participants().any(|it| it.hold.is_some());
-    ring.positions().consumer_head != 0 && (ring.consumer_side() == Sharing::Exclusive || !holds())
+    ring.positions().consumer_head != 0 && (!S::consumers_claim() || !holds())
 }
 
 /// A consumer is killed in `work`, with two messages in the ring, of which `leaves` are left when
 /// its work is done.
-fn kill_a_consumer<S: Mode>(
-    directory: &TempDir,
-    builder: &Builder,
-    take: fn(&UltraFastRing) -> Consumer<S>,
-    work: fn(&mut Consumer<S>),
+fn kill_a_consumer<S: Shape>(
+    max_message: usize,
+    work: fn(&mut Consumer<S::Consumers>),
     leaves: usize,
 ) {
-    at_every_and_repaired(directory, |moment, repairs| {
-        let ring = fresh(builder);
+    let directory = stage();
+    let builder = two_slots::<S>(&directory).max_message(max_message);
+    at_every_and_repaired::<S>(&directory, |moment, repairs| {
+        let ring = fresh(&builder);
         let messages: [&[u8]; 2] = match ring.max_message() {
             INLINE_SIZE => [b"one", b"two"],
             _ => [&[1; LARGE], &[2; LARGE]],
         };
-        match ring.producer_side() {
-            Sharing::Shared => ring.producer().unwrap().send_batch(&messages, NORMAL),
-            Sharing::Exclusive => ring.exclusive_producer().unwrap().send_batch(&messages, NORMAL),
-        }
-        .unwrap();
-        let end = live(|| take(&builder.open(NAME).unwrap()), work, moment);
-        let released = has_released(&ring);
+        assert_eq!(S::producer(&ring).send_batch(&messages, NORMAL), Ok(2));
+        let end = live(|| S::consumer(&builder.open(NAME).unwrap()), work, moment);
+        let released = has_released::<S>(&ring);
         if repairs {
             is_repaired(&ring);
         }
         let mut left = Vec::new();
-        still_works(&ring, |message, redelivered| {
+        still_works::<S>(&ring, |message, redelivered| {
             // One that was about to be claimed when its consumer died comes twice, marked.
             let again = left.iter().any(|seen| seen == message);
             assert!(redelivered || !again, "{message:?} comes twice, unmarked");
@@ -360,53 +323,155 @@ fn kill_a_consumer<S: Mode>(
     });
 }
 
-#[test]
-fn a_shared_producer_killed_while_it_sends() {
-    let directory = stage();
-    kill_a_producer(
-        &directory,
-        &two_slots(&directory),
-        |ring| ring.producer().unwrap(),
+fn a_producer_killed_while_it_sends<S: Shape>() {
+    kill_a_producer::<S>(
+        INLINE_SIZE,
         |producer| producer.send_fast(b"sent", NORMAL).unwrap(),
         &[b"sent"],
     );
 }
+on_each_shape!(a_producer_killed_while_it_sends, needs(one_group));
 
-#[test]
-fn a_shared_producer_killed_while_it_sends_a_batch() {
-    let directory = stage();
-    kill_a_producer(
-        &directory,
-        &two_slots(&directory),
-        |ring| ring.producer().unwrap(),
+fn a_producer_killed_while_it_sends_a_batch<S: Shape>() {
+    kill_a_producer::<S>(
+        INLINE_SIZE,
         |producer| assert_eq!(producer.send_batch(&[b"sent", b"also"], NORMAL), Ok(2)),
         &[b"sent", b"also"],
     );
 }
+on_each_shape!(a_producer_killed_while_it_sends_a_batch, needs(one_group));
 
-#[test]
-fn an_exclusive_producer_killed_while_it_sends_a_batch() {
-    let directory = stage();
-    kill_a_producer(
-        &directory,
-        &two_slots(&directory).exclusive_producer().exclusive_consumer(),
-        |ring| ring.exclusive_producer().unwrap(),
-        |producer| assert_eq!(producer.send_batch(&[b"sent", b"also"], NORMAL), Ok(2)),
-        &[b"sent", b"also"],
+fn a_producer_killed_while_it_writes_in_place<S: Shape>() {
+    kill_a_producer::<S>(
+        INLINE_SIZE,
+        |producer| {
+            let mut place = producer.try_reserve(4, NORMAL).unwrap();
+            place.copy_from_slice(b"sent");
+            place.commit();
+        },
+        &[b"sent"],
     );
 }
+on_each_shape!(a_producer_killed_while_it_writes_in_place, needs(one_group));
+
+fn a_producer_killed_while_it_sends_from_a_side_buffer<S: Shape>() {
+    kill_a_producer::<S>(
+        LARGE,
+        |producer| {
+            producer.send_fast(&[1; LARGE], NORMAL).unwrap();
+            let mut place = producer.try_reserve(LARGE, NORMAL).unwrap();
+            place.write_at(0, &[2; LARGE / 2]);
+            place.write_at(LARGE / 2, &[3; LARGE / 2]);
+            place.commit();
+        },
+        &[&[1; LARGE], &[[2; LARGE / 2], [3; LARGE / 2]].concat()],
+    );
+}
+on_each_shape!(a_producer_killed_while_it_sends_from_a_side_buffer, needs(one_group));
+
+/// Two messages are in flight, and one was received before: the dead producer was the second, and
+/// has a successor, which sends as many as there is room for.
+fn a_producer_killed_while_it_uses_side_buffers_again_leaves_what_is_in_flight<S: Shape>() {
+    let directory = stage();
+    let builder = two_slots::<S>(&directory).capacity(4).max_message(LARGE);
+    let send = |producer: &mut Producer<S::Producers>, number: u8| {
+        producer.send_fast(&[number; LARGE], NORMAL)
+    };
+    at_every_and_repaired::<S>(&directory, |moment, repairs| {
+        let ring = fresh(&builder);
+        let mut first = S::producer(&ring);
+        (1..=3).for_each(|number| send(&mut first, number).unwrap());
+        drop(first);
+        let mut buffer = [0; LARGE];
+        S::consumer(&ring).try_recv_into(&mut buffer).unwrap();
+        assert_eq!(buffer, [1; LARGE]);
+        let end = live(
+            || S::producer(&builder.open(NAME).unwrap()),
+            |producer| (4..=5).for_each(|number| send(producer, number).unwrap()),
+            moment,
+        );
+        if repairs {
+            is_repaired(&ring);
+        }
+        let mut heir = S::producer(&ring);
+        let more = (10..).find(|&number| send(&mut heir, number).is_err()).unwrap();
+        drop(heir);
+        let mut left = Vec::new();
+        still_works::<S>(&ring, |message, redelivered| {
+            assert!(!redelivered && message.iter().all(|&byte| byte == message[0]), "{message:?}");
+            left.push(message[0]);
+        });
+        let sent = left.iter().filter(|number| [4, 5].contains(number)).count() as u8;
+        assert!(left.iter().copied().eq((2..4 + sent).chain(10..more)), "{left:?}");
+        assert!(end == End::Killed || sent == 2, "what was sent is lost");
+        end
+    });
+}
+on_each_shape!(
+    a_producer_killed_while_it_uses_side_buffers_again_leaves_what_is_in_flight,
+    needs(plain)
+);
+
+/// There is memory for some of the side buffers, and consumed messages occupy it.
+fn a_producer_killed_while_it_gives_memory_back_leaves_it_to_others<S: Shape>() {
+    const PAGES: usize = 4 * 4_096;
+    let directory = stage();
+    with_little_memory(directory.path(), 48 * 4_096, || {
+        let builder = two_slots::<S>(&directory).capacity(8).max_message(PAGES);
+        let builder = builder.side_memory(SideMemory::Overcommitted);
+        at_every_and_repaired::<S>(&directory, |moment, repairs| {
+            let _ = std::fs::remove_file(directory.path().join("filler"));
+            let ring = fresh(&builder);
+            let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
+            // The first page of each, so that no buffer has enough.
+            while producer.send_fast(&[1; 4_096], NORMAL).is_ok() {}
+            while consumer.try_recv_into(&mut [0; PAGES]).is_ok() {}
+            drop((producer, consumer));
+            let mut filler = File::create(directory.path().join("filler")).unwrap();
+            while std::io::Write::write(&mut filler, &[1; 4_096]).is_ok() {}
+            let end = live(
+                || S::producer(&builder.open(NAME).unwrap()),
+                |producer| {
+                    // A few bytes of them: each store is a moment to be killed at.
+                    let mut place = producer.try_reserve(PAGES, NORMAL).unwrap();
+                    place.write_at(PAGES - 4, b"last");
+                    place.commit();
+                },
+                moment,
+            );
+            if repairs {
+                is_repaired(&ring);
+            }
+            let mut sent = 0;
+            still_works::<S>(&ring, |message, redelivered| {
+                assert!(!redelivered && message.len() == PAGES && message.ends_with(b"last"));
+                sent += 1;
+            });
+            assert!(end == End::Killed || sent == 1, "what was sent is lost");
+            let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
+            let mut buffer = vec![0; PAGES];
+            for number in 5..8 {
+                patiently("room", || {
+                    assert!(consumer.try_recv_into(&mut buffer).is_err());
+                    producer.send_fast(&[number; PAGES], NORMAL).ok()
+                });
+                patiently("the message", || consumer.try_recv_into(&mut buffer).ok());
+                assert!(buffer == [number; PAGES]);
+            }
+            end
+        });
+    });
+}
+on_each_shape!(a_producer_killed_while_it_gives_memory_back_leaves_it_to_others, needs(plain));
 
 /// A producer is killed in its send, with a consumer asleep. If it came as far as the commit the
-/// consumer must get the message, rung for or not; if it did not, it is woken by the next one.
-fn kill_a_waker<P: Mode, C: Mode>(
-    directory: &TempDir,
-    builder: &Builder,
-    take: fn(&UltraFastRing) -> Producer<P>,
-    take_consumer: fn(&UltraFastRing) -> Consumer<C>,
-) {
-    at_every(directory, |moment| {
-        let ring = fresh(builder);
-        let mut consumer = take_consumer(&ring);
+/// consumer must get the message, woken for it or not; if it did not, it is woken by the next one.
+fn a_producer_killed_between_its_commit_and_waking_a_consumer<S: Shape>() {
+    let directory = stage();
+    let builder = two_slots::<S>(&directory);
+    at_every::<S>(&directory, |moment| {
+        let ring = fresh(&builder);
+        let mut consumer = S::consumer(&ring);
         consumer.set_wait_strategy(WaitStrategy::Park);
         let receiving = std::thread::spawn(move || {
             let message = consumer.recv_timeout(std::time::Duration::from_secs(120));
@@ -414,7 +479,7 @@ fn kill_a_waker<P: Mode, C: Mode>(
         });
         patiently("the consumer sleeps", || ring.is_asleep(Side::Consumer).then_some(()));
         let end = live(
-            || take(&builder.open(NAME).unwrap()),
+            || S::producer(&builder.open(NAME).unwrap()),
             |producer| producer.send_fast(b"sent", NORMAL).unwrap(),
             moment,
         );
@@ -429,167 +494,102 @@ fn kill_a_waker<P: Mode, C: Mode>(
             assert_eq!(receiving.join().unwrap().unwrap(), b"sent");
         } else {
             assert!(end == End::Killed, "what was sent is lost");
-            take(&ring).send_fast(b"next", NORMAL).unwrap();
+            S::producer(&ring).send_fast(b"next", NORMAL).unwrap();
             assert_eq!(receiving.join().unwrap().unwrap(), b"next");
         }
         end
     });
 }
+on_each_shape!(a_producer_killed_between_its_commit_and_waking_a_consumer, needs(one_group));
 
-#[test]
-fn an_exclusive_producer_killed_between_its_commit_and_waking_a_consumer() {
-    let directory = stage();
-    kill_a_waker(
-        &directory,
-        &two_slots(&directory).exclusive_producer().exclusive_consumer(),
-        |ring| ring.exclusive_producer().unwrap(),
-        |ring| ring.exclusive_consumer().unwrap(),
-    );
-}
-
-#[test]
-fn a_shared_producer_killed_between_its_commit_and_waking_a_consumer() {
-    let directory = stage();
-    kill_a_waker(
-        &directory,
-        &two_slots(&directory),
-        |ring| ring.producer().unwrap(),
-        |ring| ring.consumer().unwrap(),
-    );
-}
-
-#[test]
-fn a_shared_producer_killed_while_it_sends_from_a_side_buffer() {
-    let directory = stage();
-    kill_a_producer(
-        &directory,
-        &two_slots(&directory).max_message(LARGE),
-        |ring| ring.producer().unwrap(),
-        |producer| {
-            producer.send_fast(&[1; LARGE], NORMAL).unwrap();
-            let mut place = producer.reserve(LARGE, NORMAL).unwrap();
-            place.write_at(0, &[2; LARGE / 2]);
-            place.write_at(LARGE / 2, &[3; LARGE / 2]);
-            place.commit();
-        },
-        &[&[1; LARGE], &[[2; LARGE / 2], [3; LARGE / 2]].concat()],
-    );
-}
-
-#[test]
-fn a_shared_consumer_killed_while_it_copies_a_side_buffer_takes_at_most_that_message_with_it() {
-    let directory = stage();
-    kill_a_consumer(
-        &directory,
-        &two_slots(&directory).max_message(LARGE),
-        |ring| ring.consumer().unwrap(),
+fn a_consumer_killed_while_it_copies_a_side_buffer_takes_at_most_that_message_with_it<S: Shape>() {
+    kill_a_consumer::<S>(
+        LARGE,
         |consumer| assert_eq!(consumer.recv_fast(&mut [0; LARGE]).unwrap().0, LARGE),
         1,
     );
 }
+on_each_shape!(
+    a_consumer_killed_while_it_copies_a_side_buffer_takes_at_most_that_message_with_it,
+    needs(one_group)
+);
 
-#[test]
-fn a_shared_consumer_killed_before_it_releases_a_side_buffer_loses_nothing() {
-    let directory = stage();
-    kill_a_consumer(
-        &directory,
-        &two_slots(&directory).max_message(LARGE),
-        |ring| ring.consumer().unwrap(),
+fn a_consumer_killed_before_it_releases_a_side_buffer_loses_nothing<S: Shape>() {
+    kill_a_consumer::<S>(
+        LARGE,
         |consumer| {
-            let guard = consumer.borrow().unwrap();
+            let guard = consumer.try_borrow().unwrap();
             guard.read_at(0, &mut [0; LARGE]);
             std::mem::forget(guard);
         },
         2,
     );
 }
+on_each_shape!(a_consumer_killed_before_it_releases_a_side_buffer_loses_nothing);
 
-#[test]
-fn a_shared_consumer_killed_while_it_receives_a_copy_takes_at_most_that_message_with_it() {
-    let directory = stage();
-    kill_a_consumer(
-        &directory,
-        &two_slots(&directory),
-        |ring| ring.consumer().unwrap(),
+fn a_consumer_killed_while_it_receives_a_copy_takes_at_most_that_message_with_it<S: Shape>() {
+    kill_a_consumer::<S>(
+        INLINE_SIZE,
         |consumer| assert_eq!(&*consumer.try_recv().unwrap(), b"one"),
         1,
     );
 }
+on_each_shape!(
+    a_consumer_killed_while_it_receives_a_copy_takes_at_most_that_message_with_it,
+    needs(one_group)
+);
 
-#[test]
-fn a_shared_consumer_killed_while_it_receives_a_batch_takes_at_most_that_batch_with_it() {
-    let directory = stage();
-    kill_a_consumer(
-        &directory,
-        &two_slots(&directory),
-        |ring| ring.consumer().unwrap(),
+fn a_consumer_killed_while_it_receives_a_batch_takes_at_most_that_batch_with_it<S: Shape>() {
+    kill_a_consumer::<S>(
+        INLINE_SIZE,
         |consumer| assert_eq!(consumer.recv_batch(&mut [[0; 40]; 2]).unwrap().len(), 2),
         0,
     );
 }
+on_each_shape!(
+    a_consumer_killed_while_it_receives_a_batch_takes_at_most_that_batch_with_it,
+    needs(one_group)
+);
 
-#[test]
-fn a_shared_consumer_killed_before_it_releases_what_it_reads_in_place_loses_nothing() {
-    let directory = stage();
-    kill_a_consumer(
-        &directory,
-        &two_slots(&directory),
-        |ring| ring.consumer().unwrap(),
-        |consumer| std::mem::forget(consumer.borrow().unwrap()),
+fn a_consumer_killed_before_it_releases_what_it_reads_in_place_loses_nothing<S: Shape>() {
+    kill_a_consumer::<S>(
+        INLINE_SIZE,
+        |consumer| std::mem::forget(consumer.try_borrow().unwrap()),
         2,
     );
 }
+on_each_shape!(a_consumer_killed_before_it_releases_what_it_reads_in_place_loses_nothing);
 
-#[test]
-fn a_shared_consumer_killed_while_it_releases() {
-    let directory = stage();
-    kill_a_consumer(
-        &directory,
-        &two_slots(&directory),
-        |ring| ring.consumer().unwrap(),
-        |consumer| consumer.borrow().unwrap().release(),
-        1,
-    );
+fn a_consumer_killed_while_it_reads_in_place_and_releases<S: Shape>() {
+    kill_a_consumer::<S>(INLINE_SIZE, |consumer| consumer.try_borrow().unwrap().release(), 1);
 }
+on_each_shape!(a_consumer_killed_while_it_reads_in_place_and_releases, needs(one_group));
 
-#[test]
-fn an_exclusive_consumer_killed_while_it_reads_in_place_and_releases() {
-    let directory = stage();
-    kill_a_consumer(
-        &directory,
-        &two_slots(&directory).exclusive_producer().exclusive_consumer(),
-        |ring| ring.exclusive_consumer().unwrap(),
-        |consumer| consumer.borrow().unwrap().release(),
-        1,
-    );
-}
-
-#[test]
-fn a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing() {
+fn a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing<S: Shape>() {
     let directory = stage();
     // As many entries as there are handles, so that the newcomer must take the dead one's.
-    let builder = two_slots(&directory).participants(2);
-    at_every(&directory, |moment| {
+    let builder = two_slots::<S>(&directory).participants(2);
+    at_every::<S>(&directory, |moment| {
         let ring = fresh(&builder);
-        ring.producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
+        S::producer(&ring).send_batch(&[b"one", b"two"], NORMAL).unwrap();
         let holding = || {
-            let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
-            std::mem::forget(consumer.borrow().unwrap());
+            let mut consumer = S::consumer(&builder.open(NAME).unwrap());
+            std::mem::forget(consumer.try_borrow().unwrap());
             consumer
         };
-        live_for_nothing(holding);
-        live_for_nothing(|| builder.open(NAME).unwrap().consumer().unwrap());
+        Child::die_after(holding);
+        Child::die_after(|| S::consumer(&builder.open(NAME).unwrap()));
         let end = live(
             || builder.open(NAME).unwrap(),
             |ring| {
-                let mut consumer = ring.consumer().unwrap();
-                std::mem::forget(consumer.borrow().unwrap());
+                let mut consumer = S::consumer(ring);
+                std::mem::forget(consumer.try_borrow().unwrap());
                 std::mem::forget(consumer);
             },
             moment,
         );
         let mut left = Vec::new();
-        still_works(&ring, |message, redelivered| {
+        still_works::<S>(&ring, |message, redelivered| {
             assert!(redelivered || message == b"two");
             left.push(message.to_vec());
         });
@@ -599,28 +599,33 @@ fn a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing() 
         end
     });
 }
+on_each_shape!(
+    a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing,
+    needs(shared_consumer, one_group)
+);
 
-#[test]
-fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_held_marked() {
+fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_held_marked<
+    S: Shape,
+>() {
     let directory = stage();
-    let builder = two_slots(&directory).exclusive_producer().exclusive_consumer();
-    at_every(&directory, |moment| {
+    let builder = two_slots::<S>(&directory);
+    at_every::<S>(&directory, |moment| {
         let ring = fresh(&builder);
-        ring.exclusive_producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
+        S::producer(&ring).send_batch(&[b"one", b"two"], NORMAL).unwrap();
         let hold = |ring: &mut UltraFastRing| {
-            let mut consumer = ring.exclusive_consumer().unwrap();
-            std::mem::forget(consumer.borrow().unwrap());
+            let mut consumer = S::consumer(ring);
+            std::mem::forget(consumer.try_borrow().unwrap());
             std::mem::forget(consumer);
         };
         let open = || builder.open(NAME).unwrap();
-        live_for_nothing(|| {
+        Child::die_after(|| {
             let mut ring = open();
             hold(&mut ring);
             ring
         });
         let end = live(open, hold, moment);
         let mut left = Vec::new();
-        still_works(&ring, |message, redelivered| {
+        still_works::<S>(&ring, |message, redelivered| {
             assert_eq!(redelivered, message == b"one", "{message:?}");
             left.push(message.to_vec());
         });
@@ -628,33 +633,20 @@ fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_h
         end
     });
 }
+on_each_shape!(
+    an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_held_marked,
+    needs(exclusive_consumer, one_group)
+);
 
 // ---- more calls ------------------------------------------------------------------------------
 
-#[test]
-fn a_shared_producer_killed_while_it_writes_in_place() {
+fn a_producer_killed_while_it_flushes_and_leaves<S: Shape>() {
     let directory = stage();
-    kill_a_producer(
-        &directory,
-        &two_slots(&directory),
-        |ring| ring.producer().unwrap(),
-        |producer| {
-            let mut place = producer.reserve(4, NORMAL).unwrap();
-            place.copy_from_slice(b"sent");
-            place.commit();
-        },
-        &[b"sent"],
-    );
-}
-
-#[test]
-fn a_shared_producer_killed_while_it_flushes_and_leaves() {
-    let directory = stage();
-    at_every(&directory, |moment| {
-        let ring = fresh(&two_slots(&directory));
+    at_every::<S>(&directory, |moment| {
+        let ring = fresh(&two_slots::<S>(&directory));
         let end = live(
             || {
-                let mut producer = two_slots(&directory).open(NAME).unwrap().producer().unwrap();
+                let mut producer = S::producer(&two_slots::<S>(&directory).open(NAME).unwrap());
                 producer.send_fast(b"sent", NORMAL).unwrap();
                 Some(producer)
             },
@@ -663,29 +655,29 @@ fn a_shared_producer_killed_while_it_flushes_and_leaves() {
         );
         is_repaired(&ring);
         let mut left = Vec::new();
-        still_works(&ring, |message, _| left.push(message.to_vec()));
+        still_works::<S>(&ring, |message, _| left.push(message.to_vec()));
         assert_eq!(left, [b"sent"], "what was sent is lost, or doubled");
         end
     });
 }
+on_each_shape!(a_producer_killed_while_it_flushes_and_leaves, needs(one_group));
 
-#[test]
-fn a_shared_consumer_killed_while_it_leaves_with_a_message_held() {
+fn a_consumer_killed_while_it_leaves_with_a_message_held<S: Shape>() {
     let directory = stage();
-    at_every(&directory, |moment| {
-        let ring = fresh(&two_slots(&directory));
-        ring.producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
+    at_every::<S>(&directory, |moment| {
+        let ring = fresh(&two_slots::<S>(&directory));
+        S::producer(&ring).send_batch(&[b"one", b"two"], NORMAL).unwrap();
         let end = live(
             || {
-                let mut consumer = two_slots(&directory).open(NAME).unwrap().consumer().unwrap();
-                std::mem::forget(consumer.borrow().unwrap());
+                let mut consumer = S::consumer(&two_slots::<S>(&directory).open(NAME).unwrap());
+                std::mem::forget(consumer.try_borrow().unwrap());
                 Some(consumer)
             },
             |consumer| drop(consumer.take()),
             moment,
         );
         let mut left = Vec::new();
-        still_works(&ring, |message, redelivered| {
+        still_works::<S>(&ring, |message, redelivered| {
             assert_eq!(redelivered, message == b"one");
             left.push(message.to_vec());
         });
@@ -695,39 +687,27 @@ fn a_shared_consumer_killed_while_it_leaves_with_a_message_held() {
         end
     });
 }
+on_each_shape!(a_consumer_killed_while_it_leaves_with_a_message_held);
 
-#[test]
-fn an_exclusive_producer_killed_while_it_sends() {
+fn an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing<S: Shape>() {
     let directory = stage();
-    kill_a_producer(
-        &directory,
-        &two_slots(&directory).exclusive_producer().exclusive_consumer(),
-        |ring| ring.exclusive_producer().unwrap(),
-        |producer| producer.send_fast(b"sent", NORMAL).unwrap(),
-        &[b"sent"],
-    );
-}
-
-#[test]
-fn an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing() {
-    let directory = stage();
-    let builder = two_slots(&directory).exclusive_producer().exclusive_consumer();
-    at_every(&directory, |moment| {
+    let builder = two_slots::<S>(&directory);
+    at_every::<S>(&directory, |moment| {
         let ring = fresh(&builder);
         let send = |ring: &mut UltraFastRing| {
-            let mut producer = ring.exclusive_producer().unwrap();
+            let mut producer = S::producer(ring);
             producer.send_fast(b"sent", NORMAL).unwrap();
             std::mem::forget(producer);
         };
         let open = || builder.open(NAME).unwrap();
-        live_for_nothing(|| {
+        Child::die_after(|| {
             let mut ring = open();
             send(&mut ring);
             ring
         });
         let end = live(open, send, moment);
         let mut left = 0;
-        still_works(&ring, |message, redelivered| {
+        still_works::<S>(&ring, |message, redelivered| {
             assert!(!redelivered && message == b"sent");
             left += 1;
         });
@@ -735,92 +715,98 @@ fn an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing() {
         end
     });
 }
+on_each_shape!(
+    an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing,
+    needs(exclusive_producer, one_group)
+);
 
 // ---- survivors at their work -----------------------------------------------------------------
 
-/// A process dies with `b"lost"` claimed and not committed; `b"next"` is committed behind it, by one
-/// that was there before: whoever comes after a death finishes the dead one's work at once.
-fn claim_and_die(builder: &Builder) {
-    let mut after = builder.open(NAME).unwrap().producer().unwrap();
-    let claim = || {
-        let mut producer = builder.open(NAME).unwrap().producer().unwrap();
-        std::mem::forget(producer.reserve(4, NORMAL).unwrap());
+/// A process dies with `b"lost"` claimed and not committed; `b"next"` is committed behind it, by
+/// one that was there before: whoever comes after a death finishes the dead one's work at once.
+fn claim_and_die<S: Shape>(builder: &Builder) {
+    let mut after = S::producer(&builder.open(NAME).unwrap());
+    Child::die_after(|| {
+        let mut producer = S::producer(&builder.open(NAME).unwrap());
+        std::mem::forget(producer.try_reserve(4, NORMAL).unwrap());
         producer
-    };
-    live_for_nothing(claim);
+    });
     after.send_fast(b"next", NORMAL).unwrap();
 }
 
 /// Receives in place, and keeps what it gets: nothing may be lost by its death.
 fn hold_one<S: Mode>(consumer: &mut Consumer<S>) {
-    while consumer.borrow().map(std::mem::forget).is_err() {}
+    while consumer.try_borrow().map(std::mem::forget).is_err() {}
 }
 
-#[test]
-fn a_survivor_killed_while_it_abandons_and_skips_a_dead_producers_slot_loses_nothing() {
+fn a_survivor_killed_while_it_abandons_and_skips_a_dead_producers_slot_loses_nothing<S: Shape>() {
     let directory = stage();
-    let builder = two_slots(&directory);
-    at_every(&directory, |moment| {
+    let builder = two_slots::<S>(&directory);
+    at_every::<S>(&directory, |moment| {
         let ring = fresh(&builder);
         let prepare = || {
-            let consumer = builder.open(NAME).unwrap().consumer().unwrap();
-            claim_and_die(&builder);
+            let consumer = S::consumer(&builder.open(NAME).unwrap());
+            claim_and_die::<S>(&builder);
             consumer
         };
         let end = live(prepare, hold_one, moment);
         let mut left = Vec::new();
-        still_works(&ring, |message, _| left.push(message.to_vec()));
+        still_works::<S>(&ring, |message, _| left.push(message.to_vec()));
         left.dedup();
         assert_eq!(left, [b"next"]);
         assert!(ring.stats().abandoned <= 1);
         end
     });
 }
+on_each_shape!(
+    a_survivor_killed_while_it_abandons_and_skips_a_dead_producers_slot_loses_nothing,
+    needs(two_producers, one_group)
+);
 
-#[test]
-fn a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing() {
+fn a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing<S: Shape>() {
     let directory = stage();
-    let builder = two_slots(&directory);
-    at_every(&directory, |moment| {
+    let builder = two_slots::<S>(&directory);
+    at_every::<S>(&directory, |moment| {
         let ring = fresh(&builder);
-        claim_and_die(&builder);
+        claim_and_die::<S>(&builder);
         ring.repair().unwrap();
-        let end = live(|| builder.open(NAME).unwrap().consumer().unwrap(), hold_one, moment);
+        let end = live(|| S::consumer(&builder.open(NAME).unwrap()), hold_one, moment);
         let mut left = Vec::new();
-        still_works(&ring, |message, _| left.push(message.to_vec()));
+        still_works::<S>(&ring, |message, _| left.push(message.to_vec()));
         left.dedup();
         assert_eq!(left, [b"next"]);
         end
     });
 }
+on_each_shape!(
+    a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing,
+    needs(two_producers)
+);
 
 /// A consumer dies that holds `b"one"` of `b"one"` and `b"two"`.
-fn hold_and_die(builder: &Builder) {
-    let ring = builder.open(NAME).unwrap();
-    ring.producer().unwrap().send_batch(&[b"one", b"two"], NORMAL).unwrap();
-    let hold = || {
-        let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
-        std::mem::forget(consumer.borrow().unwrap());
+fn hold_and_die<S: Shape>(builder: &Builder, producer: &mut Producer<S::Producers>) {
+    assert_eq!(producer.send_batch(&[b"one", b"two"], NORMAL), Ok(2));
+    Child::die_after(|| {
+        let mut consumer = S::consumer(&builder.open(NAME).unwrap());
+        std::mem::forget(consumer.try_borrow().unwrap());
         consumer
-    };
-    live_for_nothing(hold);
+    });
 }
 
-#[test]
-fn a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing() {
+fn a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing<S: Shape>() {
     let directory = stage();
-    let builder = two_slots(&directory);
-    at_every(&directory, |moment| {
+    let builder = two_slots::<S>(&directory);
+    at_every::<S>(&directory, |moment| {
         let ring = fresh(&builder);
         let prepare = || {
-            let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
-            hold_and_die(&builder);
+            let mut consumer = S::consumer(&builder.open(NAME).unwrap());
+            hold_and_die::<S>(&builder, &mut S::producer(&builder.open(NAME).unwrap()));
             assert_eq!(&*consumer.try_recv().unwrap(), b"two");
             consumer
         };
         let end = live(prepare, hold_one, moment);
         let mut left = Vec::new();
-        still_works(&ring, |message, redelivered| {
+        still_works::<S>(&ring, |message, redelivered| {
             assert!(redelivered, "{message:?} comes unmarked");
             left.push(message.to_vec());
         });
@@ -829,24 +815,29 @@ fn a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing(
         end
     });
 }
+on_each_shape!(
+    a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing,
+    needs(two_consumers, one_group)
+);
 
-#[test]
-fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_that_works() {
+fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_that_works<
+    S: Shape,
+>() {
     let directory = stage();
-    let builder = two_slots(&directory).redelivery(ultrafastring::Redelivery::Discard);
-    at_every(&directory, |moment| {
+    let builder = two_slots::<S>(&directory).redelivery(ultrafastring::Redelivery::Discard);
+    at_every::<S>(&directory, |moment| {
         let ring = fresh(&builder);
         let end = live(
             || {
-                let producer = builder.open(NAME).unwrap().producer().unwrap();
-                hold_and_die(&builder);
+                let mut producer = S::producer(&builder.open(NAME).unwrap());
+                hold_and_die::<S>(&builder, &mut producer);
                 producer
             },
             |producer| while producer.send_fast(b"sent", NORMAL).is_err() {},
             moment,
         );
         let mut left = Vec::new();
-        still_works(&ring, |message, _| left.push(message.to_vec()));
+        still_works::<S>(&ring, |message, _| left.push(message.to_vec()));
         assert!(
             left == [b"two".to_vec()] || left == [b"two".to_vec(), b"sent".to_vec()],
             "{left:?}"
@@ -855,6 +846,212 @@ fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_th
         // Who dies between clearing the hold and counting takes the count along.
         let discarded = ring.stats().discarded;
         assert!(discarded == 1 || discarded == 0 && end == End::Killed, "{discarded} discarded");
+        end
+    });
+}
+on_each_shape!(
+    a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_that_works,
+    needs(shared_consumer, one_group)
+);
+
+// ---- groups that others join, leave, open, evict and close ------------------------------------
+
+/// What the trials below are about is not told apart by the shape of a ring.
+type AnyShape = shapes::OneGroup<shapes::Shared, shapes::Shared>;
+
+fn for_groups(directory: &TempDir) -> Builder {
+    Builder::new().directory(directory.path()).capacity(2).participants(6).joinable()
+}
+
+/// What the member of a group gets, or is told to have missed: all of it, each position once.
+struct Account {
+    member: Consumer,
+    next: u64,
+}
+
+impl Account {
+    fn of(member: Consumer, next: u64) -> Self {
+        Self { member, next }
+    }
+
+    /// Receives what is there.
+    fn receive(&mut self) {
+        loop {
+            match self.member.try_recv() {
+                Ok(message) => {
+                    assert_eq!((message.position(), message.is_redelivered()), (self.next, false));
+                    self.next += 1;
+                }
+                Err(RecvError::Evicted { missed }) => self.next += missed,
+                Err(error) => return assert_eq!(error, RecvError::Empty),
+            }
+        }
+    }
+
+    /// Sends several laps and has them all received; says how many positions there are.
+    fn goes_on(&mut self, producer: &mut Producer) {
+        for number in 0..6u8 {
+            patiently("room", || {
+                producer.send_fast(&[number], NORMAL).ok().or_else(|| {
+                    self.receive();
+                    None
+                })
+            });
+        }
+        producer.flush();
+        self.receive();
+    }
+}
+
+/// Producers wait for nobody who is dead, and whoever joins `group` gets what is sent from then on.
+fn goes_on_without_the_dead(ring: &UltraFastRing, group: &str) {
+    let mut producer = patiently("a producer", || ring.producer().ok());
+    for number in 0..6u8 {
+        patiently("room", || producer.send_fast(&[number], NORMAL).ok());
+    }
+    producer.flush();
+    let sent = ring.positions().producer_head;
+    Account::of(ring.join(group).consumer().unwrap(), sent).goes_on(&mut producer);
+    drop(producer);
+    assert_eq!(ring.examine().unwrap(), []);
+}
+
+#[test]
+fn a_newcomer_killed_while_it_makes_and_opens_a_group_holds_nobody_up() {
+    let directory = stage();
+    let builder = for_groups(&directory);
+    at_every::<AnyShape>(&directory, |moment| {
+        let ring = fresh(&builder);
+        let open = || builder.open(NAME).unwrap();
+        let end =
+            live(open, |ring| drop(ring.join("new").consumer().map(std::mem::forget)), moment);
+        goes_on_without_the_dead(&ring, "new");
+        end
+    });
+}
+
+/// What a group keeps that is durable, or has a living member, is there whoever dies in it.
+#[test]
+fn a_newcomer_killed_while_it_joins_an_open_group_takes_nothing_with_it() {
+    for lives in [false, true] {
+        let directory = stage();
+        let builder = for_groups(&directory);
+        at_every::<AnyShape>(&directory, |moment| {
+            let ring = fresh(&builder);
+            let join = ring.join("group");
+            let join = if lives { join } else { join.durable() };
+            let first = join.consumer().unwrap();
+            let mut producer = ring.producer().unwrap();
+            (0..2).for_each(|it| producer.send_fast(&[it], NORMAL).unwrap());
+            let mut first = lives.then_some(first);
+            let open = || builder.open(NAME).unwrap();
+            let end = live(
+                open,
+                |ring| drop(ring.join("group").consumer().map(std::mem::forget)),
+                moment,
+            );
+            let member = first.take().unwrap_or_else(|| ring.join("group").consumer().unwrap());
+            Account::of(member, 0).goes_on(&mut producer);
+            end
+        });
+    }
+}
+
+#[test]
+fn the_last_member_killed_while_it_leaves_a_passing_group_holds_nobody_up() {
+    let directory = stage();
+    let builder = for_groups(&directory);
+    at_every::<AnyShape>(&directory, |moment| {
+        let ring = fresh(&builder);
+        let join = || {
+            let ring = builder.open(NAME).unwrap();
+            let member = ring.join("passing").consumer().unwrap();
+            ring.send_fast(b"unread", NORMAL).unwrap();
+            Some(member)
+        };
+        let end = live(join, |member| drop(member.take()), moment);
+        goes_on_without_the_dead(&ring, "passing");
+        end
+    });
+}
+
+fn evictable<'r>(ring: &'r UltraFastRing) -> ultrafastring::Join<'r> {
+    ring.join("slow").slow(Slow::Evict { after: Duration::ZERO })
+}
+
+/// A member that finds out that its group was evicted opens it again.
+#[test]
+fn a_member_killed_while_it_opens_its_evicted_group_again_holds_nobody_up() {
+    let directory = stage();
+    let builder = for_groups(&directory);
+    at_every::<AnyShape>(&directory, |moment| {
+        let ring = fresh(&builder);
+        let evicted = || {
+            let ring = builder.open(NAME).unwrap();
+            let member = evictable(&ring).consumer().unwrap();
+            let mut producer = ring.producer().unwrap();
+            (0..5).for_each(|it| patiently("room", || producer.send_fast(&[it], NORMAL).ok()));
+            member
+        };
+        let finds_out = |member: &mut Consumer| {
+            assert_eq!(member.try_recv().unwrap_err(), RecvError::Evicted { missed: 5 });
+        };
+        let end = live(evicted, finds_out, moment);
+        let missed = ring.groups().map(|it| it.missed).sum::<u64>();
+        assert!(missed == 5 || missed == 0 && end == End::Killed, "{missed} are counted");
+        // Nobody has sent since. A newcomer that opens the group in the dead one's place is told
+        // what it missed; else it begins where that one did.
+        let evicted = ring.groups().any(|it| it.state == GroupState::Evicted);
+        let newcomer = evictable(&ring).consumer().unwrap();
+        let mut account = Account::of(newcomer, if evicted { 0 } else { 5 });
+        account.goes_on(&mut ring.producer().unwrap());
+        drop(account);
+        goes_on_without_the_dead(&ring, "slow");
+        end
+    });
+}
+
+/// What the group has missed is told exactly, whoever has let go of it, and died.
+#[test]
+fn a_producer_killed_while_it_evicts_a_group_falsifies_no_count() {
+    let directory = stage();
+    let builder = for_groups(&directory).exclusive_producer();
+    at_every::<AnyShape>(&directory, |moment| {
+        let ring = fresh(&builder);
+        let mut account = Account::of(evictable(&ring).consumer().unwrap(), 0);
+        let fill = || {
+            let mut producer = builder.open(NAME).unwrap().producer().unwrap();
+            (0..2).for_each(|it| producer.send_fast(&[it], NORMAL).unwrap());
+            producer
+        };
+        let evict = |producer: &mut Producer| while producer.send_fast(&[2], NORMAL).is_err() {};
+        let end = live(fill, evict, moment);
+        let evictions = ring.groups().map(|it| it.evictions).sum::<u64>();
+        assert!(evictions == 1 || evictions == 0 && end == End::Killed, "{evictions} evictions");
+        let mut producer = ring.producer().unwrap();
+        account.goes_on(&mut producer);
+        account.goes_on(&mut producer);
+        assert_eq!(account.next, ring.positions().producer_head);
+        end
+    });
+}
+
+#[test]
+fn a_producer_killed_while_it_closes_a_group_of_the_dead_leaves_that_to_the_next() {
+    let directory = stage();
+    let builder = for_groups(&directory);
+    at_every::<AnyShape>(&directory, |moment| {
+        let ring = fresh(&builder);
+        let held_back = || {
+            let ring = builder.open(NAME).unwrap();
+            Child::die_after(|| builder.open(NAME).unwrap().join("passing").consumer().unwrap());
+            let mut producer = ring.producer().unwrap();
+            (0..2).for_each(|it| producer.send_fast(&[it], NORMAL).unwrap());
+            producer
+        };
+        let close = |producer: &mut Producer| while producer.send_fast(&[2], NORMAL).is_err() {};
+        let end = live(held_back, close, moment);
+        goes_on_without_the_dead(&ring, "passing");
         end
     });
 }
@@ -870,11 +1067,10 @@ fn fewest_instructions<T>(prepare: impl Fn(u64) -> T, work: fn(&mut T)) -> u64 {
     (0..12).map(|nth| count(nth, work).saturating_sub(count(nth, |_| {}))).min().unwrap()
 }
 
-#[test]
-fn an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead() {
+fn an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead<S: Shape>() {
     let directory = stage();
     // No timestamps: with them it depends on the time when a handle announces.
-    let builder = Builder::new()
+    let builder = S::of(Builder::new())
         .directory(directory.path())
         .capacity(64)
         .participants(6)
@@ -885,14 +1081,14 @@ fn an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead
             // They have taken part and died idle; their entries wait to be used again.
             let take = || {
                 let ring = builder.open(NAME).unwrap();
-                (ring.producer().unwrap(), ring.consumer().unwrap())
+                (S::producer(&ring), S::consumer(&ring))
             };
-            live_for_nothing(take);
+            Child::die_after(take);
             assert_eq!(ring.participants().filter(|it| !it.alive).count(), 2);
         }
         let ready = |nth| {
             let ring = builder.open(NAME).unwrap();
-            let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+            let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
             // Until messages come thick and fast, as far as the handles can tell.
             for _ in 0..1_000 + nth {
                 producer.send_fast(b"sixteen bytes ok", NORMAL).unwrap();
@@ -913,3 +1109,7 @@ fn an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead
     println!("send_fast and recv_fast: {alone:?} instructions alone, {beside:?} beside the dead");
     assert_eq!(alone, beside);
 }
+on_each_shape!(
+    an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead,
+    needs(one_group)
+);

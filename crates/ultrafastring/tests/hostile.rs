@@ -4,12 +4,14 @@
 //!
 //! | variable | does | without it |
 //! |---|---|---|
-//! | `UFR_SCRIBBLE_SECONDS` | how long garbage is written | 3 |
-//! | `UFR_SOAK` | messages checked between two processes | 2,000,000 |
+//! | `UFR_SCRIBBLE_SECONDS` | how long garbage is written over each shape of ring | 2 |
+//! | `UFR_SOAK` | messages checked between two processes; a tenth where a side is shared | 2,000,000 |
 
 #![cfg(all(feature = "std", not(loom)))]
 
 mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
 
 use std::fs::OpenOptions;
 use std::os::unix::process::ExitStatusExt;
@@ -17,20 +19,21 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::actor::{self, Actor, order, say, stage};
-use common::{Numbered, patiently};
+use common::actor::{self, Actor, order, say};
+use common::{Numbered, patiently, stage};
 use rustix::mm::{MapFlags, ProtFlags};
+use shapes::{Shape, of_each_shape, of_shape, on_each_shape};
 use tempfile::TempDir;
 use ultrafastring::{
-    Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Sharing, UltraFastRing,
-    WaitStrategy, survive_truncation,
+    Builder, Consumer, PriorityClass, RecvError, SendError, UltraFastRing, WaitStrategy,
+    survive_truncation, wait_any,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
 const NAME: &str = "stage";
 
-fn at(directory: &TempDir) -> Builder {
-    Builder::new().directory(directory.path())
+fn at<S: Shape>(directory: &TempDir) -> Builder {
+    S::builder().directory(directory.path())
 }
 
 /// A number from the environment.
@@ -41,11 +44,20 @@ fn wish(variable: &str, otherwise: u64) -> u64 {
 
 // ---- acting ------------------------------------------------------------------------------
 
+/// Starts an actor that plays `role` on a ring of this shape, and waits until it says `first`.
+fn start<S: Shape>(directory: &TempDir, role: &str, first: &str) -> Actor {
+    Actor::start_and_hear(directory.path(), &format!("{} {role}", S::NAME), first)
+}
+
 #[test]
 fn an_actor_plays_its_part() {
     let Some((words, directory)) = actor::part() else { return };
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    let builder = Builder::new().directory(&directory).participant_name(words[0]);
+    of_shape(words[0], of_each_shape!(play))(&words[1..], &directory);
+}
+
+fn play<S: Shape>(words: &[&str], directory: &Path) {
+    let builder = Builder::new().directory(directory).participant_name(words[0]);
     match words[0] {
         "scribble" => scribble(&builder, words[1].parse().unwrap()),
         "shorten" => {
@@ -56,23 +68,15 @@ fn an_actor_plays_its_part() {
                 say("done");
             }
         }
-        "suffer" => suffer(&builder, words[1]),
+        "suffer" => suffer::<S>(&builder, words[1]),
         "suffer-silently" => {
-            let ring = builder.open(NAME).unwrap();
-            let mut producer = ring.producer().unwrap();
+            let mut producer = S::producer(&builder.open(NAME).unwrap());
             say("working");
             loop {
                 let _ = producer.send_fast(b"into the dark", NORMAL);
             }
         }
-        "soak" => {
-            let ring = builder.open(NAME).unwrap();
-            let count = words[1].parse().unwrap();
-            match ring.producer_side() {
-                Sharing::Exclusive => soak(ring.exclusive_producer().unwrap(), count),
-                Sharing::Shared => soak(ring.producer().unwrap(), count),
-            }
-        }
+        "soak" => soak::<S>(&builder.open(NAME).unwrap(), words[1].parse().unwrap()),
         role => panic!("there is no role {role}"),
     }
 }
@@ -132,19 +136,19 @@ fn scribble(builder: &Builder, seed: u64) {
 }
 
 /// Sends or receives until the ring is said to be damaged.
-fn suffer(builder: &Builder, side: &str) {
+fn suffer<S: Shape>(builder: &Builder, side: &str) {
     survive_truncation().unwrap();
     let ring = builder.open(NAME).unwrap();
     let mut buffer = [0; 40];
     if side == "producer" {
-        let mut producer = ring.producer().unwrap();
+        let mut producer = S::producer(&ring);
         say("working");
         patiently("damage", || match producer.send_fast(&buffer, NORMAL) {
             Err(SendError::Damaged) => Some(()),
             _ => None,
         });
     } else {
-        let mut consumer = ring.consumer().unwrap();
+        let mut consumer = S::consumer(&ring);
         say("working");
         patiently("damage", || match consumer.recv_fast(&mut buffer) {
             Err(RecvError::Damaged) => Some(()),
@@ -159,7 +163,8 @@ fn suffer(builder: &Builder, side: &str) {
     order();
 }
 
-fn soak<S: Mode>(mut producer: Producer<S>, count: u64) {
+fn soak<S: Shape>(ring: &UltraFastRing, count: u64) {
+    let mut producer = S::producer(ring);
     say("streaming");
     for number in 0..count {
         let message = Numbered::new(1, number);
@@ -171,21 +176,17 @@ fn soak<S: Mode>(mut producer: Producer<S>, count: u64) {
 
 /// Calls of every kind, for as long as `going`; nothing is known of what they give but that they
 /// give it. Says how many came back.
-fn work<P: Mode, C: Mode>(
-    ring: &UltraFastRing,
-    handles: impl Fn() -> (Option<Producer<P>>, Option<Consumer<C>>),
-    going: &AtomicBool,
-) -> u64 {
+fn work<S: Shape>(ring: &UltraFastRing, going: &AtomicBool) -> u64 {
     let mut calls = 0;
     let mut buffers = [[0; 40]; 16];
     let messages = [[7; 40]; 16];
     while going.load(Ordering::Relaxed) {
-        let (mut producer, mut consumer) = handles();
+        let (mut producer, mut consumer) = (S::try_producer(ring), S::try_consumer(ring));
         for _ in 0..5_000 {
             if let Some(producer) = &mut producer {
                 let _ = producer.send_fast(&messages[0], NORMAL);
                 let _ = producer.send_batch(&messages, PriorityClass::Bulk);
-                if let Ok(guard) = producer.reserve(8, PriorityClass::High) {
+                if let Ok(guard) = producer.try_reserve(8, PriorityClass::High) {
                     guard.commit();
                 }
             }
@@ -194,7 +195,7 @@ fn work<P: Mode, C: Mode>(
                     assert!(size <= 40);
                 }
                 let _ = consumer.recv_batch(&mut buffers);
-                if let Ok(message) = consumer.borrow() {
+                if let Ok(message) = consumer.try_borrow() {
                     assert!(message.len() <= 40);
                 }
             }
@@ -206,30 +207,15 @@ fn work<P: Mode, C: Mode>(
     calls
 }
 
-fn scribbled_over(builder: &Builder, seconds: u64, directory: &TempDir) {
-    let ring = builder.create(NAME).unwrap();
-    let vandals: Vec<_> = (1..=2)
-        .map(|seed| {
-            let role = format!("scribble {seed}");
-            Actor::start_and_hear(directory.path(), &role, "scribbling")
-        })
-        .collect();
+fn a_peer_that_scribbles_over_a_ring_is_survived<S: Shape>() {
+    let directory = stage();
+    let ring = at::<S>(&directory).capacity(64).participants(8).create(NAME).unwrap();
+    let vandals =
+        [1, 2].map(|seed| start::<S>(&directory, &format!("scribble {seed}"), "scribbling"));
     let going = AtomicBool::new(true);
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    if ring.producer_side() == Sharing::Shared {
-                        work(&ring, || (ring.producer().ok(), ring.consumer().ok()), &going)
-                    } else {
-                        let handles =
-                            || (ring.exclusive_producer().ok(), ring.exclusive_consumer().ok());
-                        work(&ring, handles, &going)
-                    }
-                })
-            })
-            .collect();
-        std::thread::sleep(Duration::from_secs(seconds));
+        let workers = [(); 2].map(|()| scope.spawn(|| work::<S>(&ring, &going)));
+        std::thread::sleep(Duration::from_secs(wish("UFR_SCRIBBLE_SECONDS", 2)));
         going.store(false, Ordering::Relaxed);
         // A call that does not come back hangs here, and with it the test.
         let calls: u64 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
@@ -238,21 +224,7 @@ fn scribbled_over(builder: &Builder, seconds: u64, directory: &TempDir) {
     });
     vandals.into_iter().for_each(Actor::kill);
 }
-
-#[test]
-fn a_peer_that_scribbles_over_a_shared_ring_is_survived() {
-    let directory = stage();
-    let builder = at(&directory).capacity(64).participants(8);
-    scribbled_over(&builder, wish("UFR_SCRIBBLE_SECONDS", 3), &directory);
-}
-
-#[test]
-fn a_peer_that_scribbles_over_an_exclusive_ring_is_survived() {
-    let directory = stage();
-    let builder =
-        at(&directory).capacity(64).participants(8).exclusive_producer().exclusive_consumer();
-    scribbled_over(&builder, wish("UFR_SCRIBBLE_SECONDS", 3), &directory);
-}
+on_each_shape!(a_peer_that_scribbles_over_a_ring_is_survived, needs(one_group));
 
 // ---- truncation ----------------------------------------------------------------------------
 
@@ -261,15 +233,14 @@ fn shorten(vandal: &mut Actor, length: usize) {
     assert_eq!(vandal.hear(), "done");
 }
 
-#[test]
-fn a_peer_that_makes_the_file_shorter_is_survived_and_said() {
+fn a_peer_that_makes_the_file_shorter_is_survived_and_said<S: Shape>() {
     // To nothing; within the participant table; within the slots.
     for length in [0, 12_288, 100_000] {
         let directory = stage();
-        let _ring = at(&directory).capacity(1_024).create(NAME).unwrap();
-        let start = |role| Actor::start_and_hear(directory.path(), role, "working");
-        let mut victims = [start("suffer producer"), start("suffer consumer")];
-        let mut vandal = Actor::start_and_hear(directory.path(), "shorten", "ready");
+        let _ring = at::<S>(&directory).capacity(1_024).create(NAME).unwrap();
+        let mut victims = ["suffer producer", "suffer consumer"]
+            .map(|role| start::<S>(&directory, role, "working"));
+        let mut vandal = start::<S>(&directory, "shorten", "ready");
         shorten(&mut vandal, length);
         for victim in &mut victims {
             assert_eq!(victim.hear(), "damaged", "cut to {length}");
@@ -277,15 +248,16 @@ fn a_peer_that_makes_the_file_shorter_is_survived_and_said() {
         victims.into_iter().for_each(Actor::finish);
     }
 }
+on_each_shape!(a_peer_that_makes_the_file_shorter_is_survived_and_said, needs(one_group));
 
-#[test]
-fn a_file_that_is_wiped_out_and_has_its_length_again_is_noticed() {
+fn a_file_that_is_wiped_out_and_has_its_length_again_is_noticed<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(16).create(NAME).unwrap();
-    let mut producer = ring.producer().unwrap();
-    let mut consumer = ring.consumer().unwrap();
-    let observer = at(&directory).observe(NAME).unwrap();
-    let file = OpenOptions::new().write(true).open(at(&directory).path(NAME).unwrap()).unwrap();
+    let ring = at::<S>(&directory).capacity(16).create(NAME).unwrap();
+    let mut producer = S::producer(&ring);
+    let mut consumer = S::consumer(&ring);
+    let observer = at::<S>(&directory).observe(NAME).unwrap();
+    let file =
+        OpenOptions::new().write(true).open(at::<S>(&directory).path(NAME).unwrap()).unwrap();
     file.set_len(0).unwrap();
     file.set_len(ring.size_bytes() as u64).unwrap();
     patiently("damage", || (consumer.try_recv().unwrap_err() == RecvError::Damaged).then_some(()));
@@ -294,16 +266,17 @@ fn a_file_that_is_wiped_out_and_has_its_length_again_is_noticed() {
     });
     assert!(ring.is_damaged() && observer.is_damaged());
 }
+on_each_shape!(a_file_that_is_wiped_out_and_has_its_length_again_is_noticed);
 
-#[test]
-fn without_asking_for_it_a_process_does_not_survive_truncation() {
+fn without_asking_for_it_a_process_does_not_survive_truncation<S: Shape>() {
     let directory = stage();
-    let _ring = at(&directory).create(NAME).unwrap();
-    let mut victim = Actor::start_and_hear(directory.path(), "suffer-silently", "working");
-    let mut vandal = Actor::start_and_hear(directory.path(), "shorten", "ready");
+    let _ring = at::<S>(&directory).create(NAME).unwrap();
+    let mut victim = start::<S>(&directory, "suffer-silently", "working");
+    let mut vandal = start::<S>(&directory, "shorten", "ready");
     shorten(&mut vandal, 0);
     assert_eq!(victim.process.wait().unwrap().signal(), Some(libc::SIGBUS));
 }
+on_each_shape!(without_asking_for_it_a_process_does_not_survive_truncation, needs(one_group));
 
 #[test]
 fn a_bus_error_that_concerns_no_ring_is_not_swallowed() {
@@ -349,17 +322,16 @@ const PAGE_OF_SLOTS: usize = 64;
 
 /// Places of counters among the words of a segment.
 const PRODUCER_HEAD: usize = 512;
-const CONSUMER_HEAD: usize = 512 + 32;
-const CONSUMER_TAIL: usize = 512 + 48;
+const CONSUMER_HEAD: usize = 640;
+const CONSUMER_TAIL: usize = 640 + 16;
 
 const SOON: Duration = Duration::from_millis(20);
 
-#[test]
-fn a_consumers_head_that_no_ring_can_have_holds_no_call_beyond_its_time() {
+fn a_consumers_head_that_no_ring_can_have_holds_no_call_beyond_its_time<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).create(NAME).unwrap();
-    let words = words(&at(&directory));
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let ring = at::<S>(&directory).create(NAME).unwrap();
+    let words = words(&at::<S>(&directory));
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     producer.send_fast(b"one", NORMAL).unwrap();
     for garbage in [u64::MAX, 1 << 60] {
         words[CONSUMER_HEAD].store(garbage, Ordering::Relaxed);
@@ -371,13 +343,16 @@ fn a_consumers_head_that_no_ring_can_have_holds_no_call_beyond_its_time() {
     words[CONSUMER_HEAD].store(0, Ordering::Relaxed);
     assert_eq!(&*consumer.recv_timeout(SOON).unwrap(), b"one");
 }
+on_each_shape!(
+    a_consumers_head_that_no_ring_can_have_holds_no_call_beyond_its_time,
+    needs(shared_consumer, one_group)
+);
 
-#[test]
-fn a_producers_head_that_was_set_back_holds_no_call_beyond_its_time() {
+fn a_producers_head_that_was_set_back_holds_no_call_beyond_its_time<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(4).create(NAME).unwrap();
-    let words = words(&at(&directory));
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
+    let words = words(&at::<S>(&directory));
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     // So that some credit was granted, and some is left.
     for _ in 0..6 {
         producer.send_fast(b"there", NORMAL).unwrap();
@@ -395,40 +370,36 @@ fn a_producers_head_that_was_set_back_holds_no_call_beyond_its_time() {
     producer.send_timeout(b"and here", NORMAL, SOON).unwrap();
     assert_eq!(&*consumer.recv_timeout(SOON).unwrap(), b"and here");
 }
+on_each_shape!(
+    a_producers_head_that_was_set_back_holds_no_call_beyond_its_time,
+    needs(shared_producer, one_group)
+);
 
-#[test]
-fn a_slot_of_a_later_lap_does_not_hold_a_consumer_that_was_deserted() {
-    fn is_not_held<S: Mode>(builder: &Builder, take: fn(&UltraFastRing) -> Consumer<S>) {
-        let ring = builder.create(NAME).unwrap();
-        let words = words(builder);
-        let mut consumer = take(&ring);
-        consumer.end_when_deserted(true);
-        let mut producer = ring.producer().unwrap();
-        producer.send_fast(b"one", NORMAL).unwrap();
-        drop(producer);
-        consumer.try_recv().unwrap();
-        let slot = words.len() - 8 * PAGE_OF_SLOTS + 8;
-        words[slot].store(u64::MAX >> 1, Ordering::Relaxed);
-        for strategy in STRATEGIES {
-            consumer.set_wait_strategy(strategy);
-            let error = consumer.recv_timeout(Duration::from_secs(20)).unwrap_err();
-            assert_eq!(error, RecvError::Deserted, "{strategy:?}");
-        }
-    }
+fn a_slot_of_a_later_lap_does_not_hold_a_consumer_that_was_deserted<S: Shape>() {
     let directory = stage();
-    let builder = at(&directory).capacity(PAGE_OF_SLOTS);
-    is_not_held(&builder, |ring| ring.consumer().unwrap());
-    builder.remove(NAME).unwrap();
-    is_not_held(&builder.exclusive_consumer(), |ring| ring.exclusive_consumer().unwrap());
+    let builder = at::<S>(&directory).capacity(PAGE_OF_SLOTS);
+    let ring = builder.create(NAME).unwrap();
+    let words = words(&builder);
+    let mut consumer = S::consumer(&ring);
+    consumer.end_when_deserted(true);
+    S::producer(&ring).send_fast(b"one", NORMAL).unwrap();
+    consumer.try_recv().unwrap();
+    let slot = words.len() - 8 * PAGE_OF_SLOTS + 8;
+    words[slot].store(u64::MAX >> 1, Ordering::Relaxed);
+    for strategy in STRATEGIES {
+        consumer.set_wait_strategy(strategy);
+        let error = consumer.recv_timeout(Duration::from_secs(20)).unwrap_err();
+        assert_eq!(error, RecvError::Deserted, "{strategy:?}");
+    }
 }
+on_each_shape!(a_slot_of_a_later_lap_does_not_hold_a_consumer_that_was_deserted, needs(one_group));
 
 /// And when they are sound again, the same handle goes on.
-#[test]
-fn heads_that_no_ring_can_have_are_not_believed_by_a_producer_that_loses_a_race() {
+fn heads_that_no_ring_can_have_are_not_believed_by_a_producer_that_loses_a_race<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).capacity(4).create(NAME).unwrap();
-    let words = words(&at(&directory));
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
+    let words = words(&at::<S>(&directory));
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     producer.send_fast(b"one", NORMAL).unwrap();
     consumer.try_recv().unwrap();
     consumer.flush();
@@ -455,123 +426,77 @@ fn heads_that_no_ring_can_have_are_not_believed_by_a_producer_that_loses_a_race(
         consumer.flush();
     }
 }
+on_each_shape!(
+    heads_that_no_ring_can_have_are_not_believed_by_a_producer_that_loses_a_race,
+    needs(shared_producer, one_group)
+);
 
 /// Slots that are marked abandoned lead a consumer on and on. How many a call passes whose time is
 /// over when it begins is counted, which is no matter of how fast the machine is.
-#[test]
-fn slots_without_end_that_nobody_filled_hold_no_call_beyond_its_time() {
+fn slots_without_end_that_nobody_filled_hold_no_call_beyond_its_time<S: Shape>() {
     const CAPACITY: usize = 1 << 16;
     /// A wait looks some times, each for some slots.
     const MOST: u64 = CAPACITY as u64 / 8;
-    type Call = fn(&mut dyn TimedConsumer) -> bool;
-    let calls: [(&str, Call); 4] = [
-        ("recv_timeout", |it| it.timeout() == Err(RecvError::TimedOut)),
-        ("recv_deadline", |it| it.deadline() == Err(RecvError::TimedOut)),
-        ("wait", |it| it.wait_until_now() == Err(RecvError::TimedOut)),
-        ("wait_any", |it| it.wait_any().is_none()),
+    type Call<C> = fn(&mut Consumer<C>) -> bool;
+    let calls: [(&str, Call<S::Consumers>); 4] = [
+        ("recv_timeout", |it| timed_out(it.recv_timeout(Duration::ZERO).map(drop))),
+        ("recv_deadline", |it| timed_out(it.recv_deadline(Instant::now()).map(drop))),
+        ("wait", |it| timed_out(it.wait(Some(Instant::now())))),
+        ("wait_any", |it| wait_any(&mut [it], Some(Instant::now())).is_none()),
     ];
-    for exclusive in [false, true] {
-        for (name, call) in calls {
-            for strategy in STRATEGIES {
-                let directory = stage();
-                let builder = at(&directory).capacity(CAPACITY);
-                let builder = if exclusive { builder.exclusive_consumer() } else { builder };
-                let ring = builder.create(NAME).unwrap();
-                let words = words(&builder);
-                let slots = words[words.len() - 8 * CAPACITY..].iter().step_by(8);
-                for (position, sequence) in slots.enumerate() {
-                    sequence.store(1 << 63 | (position as u64 + 1), Ordering::Relaxed);
-                }
-                words[PRODUCER_HEAD].store(CAPACITY as u64, Ordering::Relaxed);
-                let timed_out = if exclusive {
-                    let mut consumer = ring.exclusive_consumer().unwrap();
-                    consumer.set_wait_strategy(strategy);
-                    call(&mut consumer)
-                } else {
-                    let mut consumer = ring.consumer().unwrap();
-                    consumer.set_wait_strategy(strategy);
-                    call(&mut consumer)
-                };
-                let passed = ring.positions().consumer_head;
-                let what = format!("{name}, {strategy:?}, exclusive {exclusive}: {passed} passed");
-                assert!(timed_out && passed < MOST, "{what}");
-                // A call without a time passes what there is.
-                if !exclusive {
-                    let error = ring.consumer().unwrap().try_recv().unwrap_err();
-                    let passed = ring.positions().consumer_head;
-                    assert_eq!((error, passed), (RecvError::Empty, CAPACITY as u64), "{what}");
-                }
-                builder.remove(NAME).unwrap();
+    for (name, call) in calls {
+        for strategy in STRATEGIES {
+            let directory = stage();
+            let builder = at::<S>(&directory).capacity(CAPACITY);
+            let ring = builder.create(NAME).unwrap();
+            let words = words(&builder);
+            let slots = words[words.len() - 8 * CAPACITY..].iter().step_by(8);
+            for (position, sequence) in slots.enumerate() {
+                sequence.store(1 << 63 | (position as u64 + 1), Ordering::Relaxed);
             }
+            words[PRODUCER_HEAD].store(CAPACITY as u64, Ordering::Relaxed);
+            let mut consumer = S::consumer(&ring);
+            consumer.set_wait_strategy(strategy);
+            let timed_out = call(&mut consumer);
+            let passed = ring.positions().consumer_head;
+            assert!(timed_out && passed < MOST, "{name}, {strategy:?}: {passed} passed");
+            // A call without a time passes what there is.
+            assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+            consumer.flush();
+            assert_eq!(ring.positions().consumer_head, CAPACITY as u64);
         }
     }
 }
+on_each_shape!(slots_without_end_that_nobody_filled_hold_no_call_beyond_its_time, needs(one_group));
 
-/// The calls of a consumer of either kind that end at a time, which is over already.
-trait TimedConsumer {
-    fn timeout(&mut self) -> Result<(), RecvError>;
-    fn deadline(&mut self) -> Result<(), RecvError>;
-    fn wait_until_now(&mut self) -> Result<(), RecvError>;
-    fn wait_any(&mut self) -> Option<usize>;
-}
-
-impl<S: Mode> TimedConsumer for Consumer<S> {
-    fn timeout(&mut self) -> Result<(), RecvError> {
-        self.recv_timeout(Duration::ZERO).map(drop)
-    }
-
-    fn deadline(&mut self) -> Result<(), RecvError> {
-        self.recv_deadline(Instant::now()).map(drop)
-    }
-
-    fn wait_until_now(&mut self) -> Result<(), RecvError> {
-        self.wait(Some(Instant::now()))
-    }
-
-    fn wait_any(&mut self) -> Option<usize> {
-        ultrafastring::wait_any(&mut [self], Some(Instant::now()))
-    }
+fn timed_out(result: Result<(), RecvError>) -> bool {
+    result == Err(RecvError::TimedOut)
 }
 
 // ---- peers who mean well -------------------------------------------------------------------
 
-fn soaked(builder: &Builder, directory: &Path, count: u64) {
-    fn check<S: Mode>(mut consumer: Consumer<S>, count: u64) {
-        let began = Instant::now();
-        let mut buffer = [0; 40];
-        for number in 0..count {
-            let size = patiently("a message", || consumer.recv_fast(&mut buffer).ok()).0;
-            assert_eq!(Numbered::read(&buffer[..size]), (1, number));
-            if number % 1_000_000_000 == 999_999_999 {
-                eprintln!("{} messages in {:?}", number + 1, began.elapsed());
-            }
+fn a_long_stream_between_two_processes_is_whole_and_in_order<S: Shape>() {
+    let directory = stage();
+    let ring = at::<S>(&directory).capacity(4_096).create(NAME).unwrap();
+    // A tenth where a side is shared: it costs as much more.
+    let shared = S::producers_share() || S::consumers_share();
+    let count = wish("UFR_SOAK", 2_000_000) / if shared { 10 } else { 1 };
+    let sender = start::<S>(&directory, &format!("soak {count}"), "streaming");
+    let mut consumer = S::consumer(&ring);
+    let began = Instant::now();
+    let mut buffer = [0; 40];
+    for number in 0..count {
+        let size = patiently("a message", || consumer.recv_fast(&mut buffer).ok()).0;
+        assert_eq!(Numbered::read(&buffer[..size]), (1, number));
+        if number % 1_000_000_000 == 999_999_999 {
+            eprintln!("{} messages in {:?}", number + 1, began.elapsed());
         }
-        assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
     }
-    let ring = builder.create(NAME).unwrap();
-    let sender = Actor::start_and_hear(directory, &format!("soak {count}"), "streaming");
-    match ring.consumer_side() {
-        Sharing::Exclusive => check(ring.exclusive_consumer().unwrap(), count),
-        Sharing::Shared => check(ring.consumer().unwrap(), count),
-    }
+    assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+    drop(consumer);
     sender.finish();
     let stats = ring.stats();
     assert_eq!((stats.sent, stats.received), (count, count));
     assert_eq!((stats.abandoned, stats.redelivered, stats.discarded), (0, 0, 0));
 }
-
-#[test]
-fn a_long_stream_between_two_processes_is_whole_and_in_order() {
-    let directory = stage();
-    let builder = at(&directory).capacity(4_096);
-    let count = wish("UFR_SOAK", 2_000_000);
-    soaked(&builder.exclusive_producer().exclusive_consumer(), directory.path(), count);
-}
-
-#[test]
-fn a_long_stream_over_a_shared_ring_is_whole_and_in_order() {
-    let directory = stage();
-    // A tenth: it costs as much more.
-    let count = wish("UFR_SOAK", 2_000_000) / 10;
-    soaked(&at(&directory).capacity(4_096), directory.path(), count);
-}
+on_each_shape!(a_long_stream_between_two_processes_is_whole_and_in_order, needs(one_group));

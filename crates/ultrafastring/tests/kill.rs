@@ -13,21 +13,28 @@
 //! segment itself is read ([`Words`]): what the victim shows, and where heads, frontier and slot
 //! are, tell whether the kill hit between claim and commit, or between claim and release. A trial
 //! goes on until there were enough of both: a fifth of its kills each, where its sides have such
-//! moments. `UFR_KILLS` says how many kills each trial makes at least: 1,000 by default, and 150 in a
-//! debug build.
+//! moments. `UFR_KILLS` says how many kills each trial makes at least, of which there are eight on
+//! each shape of ring: 300 by default, and 50 in a debug build. With groups it is half as many.
+//! A second group is read by a thread that nobody kills, and must have got everything.
 
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
 mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
 
-use common::{Numbered, patiently};
-use std::path::Path;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use common::child::{Child, Led};
+use common::{Numbered, patiently, stage};
+use shapes::{Reading, Shape, on_each_shape};
+use ultrafastring::layout::AreaInfo;
 use ultrafastring::{
     Builder, Consumer, Finding, INLINE_SIZE, Mode, PriorityClass, Producer, RecvError, SendError,
-    Sharing, Side, UltraFastRing,
+    Side, UltraFastRing,
 };
 
 const NAME: &str = "killed";
@@ -111,15 +118,19 @@ fn message(number: u64, large: bool) -> Vec<u8> {
 }
 
 /// The ring's own words, looked at from outside: see `layout` and `participant`.
-struct Words(std::ptr::NonNull<u8>);
+struct Words {
+    memory: std::ptr::NonNull<u8>,
+    areas: Vec<AreaInfo>,
+}
 
 /// Positions that somebody shows: the first, and the first that is not.
 type Shown = Option<(u64, u64)>;
 
 impl Words {
-    const PRODUCER_HEAD: usize = 4_096;
-    const CONSUMER_HEAD: usize = 4_096 + 256;
-    const CONSUMER_TAIL: usize = 4_096 + 384;
+    const CONSUMER_HEAD: usize = 0;
+    const CONSUMER_TAIL: usize = 128;
+    /// Of a group's cursor: the bits above are its generation's.
+    const POSITION: u64 = (1 << 57) - 1;
     const PID: usize = 16;
     const INTENT: usize = 128;
     const HOLD: usize = 192;
@@ -140,52 +151,69 @@ impl Words {
         };
         assert_ne!(memory, libc::MAP_FAILED);
         // It stays mapped: one a trial.
-        Self(std::ptr::NonNull::new(memory.cast()).unwrap())
+        let memory = std::ptr::NonNull::new(memory.cast()).unwrap();
+        Self { memory, areas: ring.areas().collect() }
+    }
+
+    /// Where a record of an area lies.
+    fn at(&self, area: &str, index: usize) -> usize {
+        let area = self.areas.iter().find(|it| it.name == area).unwrap();
+        area.offset + area.stride * index
+    }
+
+    /// The first word of the lane.
+    fn producer_head(&self) -> u64 {
+        self.word(self.at("lanes", 0))
+    }
+
+    /// A position of the consumers, or of the first group's.
+    fn consumers_at(&self, place: usize) -> u64 {
+        self.word(self.at("cursors", 0) + place) & Self::POSITION
     }
 
     fn word(&self, offset: usize) -> u64 {
         // SAFETY: every offset used here is a word's within the mapping; others write it as an
         // atomic, and it is read as one.
-        unsafe { self.0.add(offset).cast::<AtomicU64>().as_ref() }.load(SeqCst)
+        unsafe { self.memory.add(offset).cast::<AtomicU64>().as_ref() }.load(SeqCst)
     }
 
-    fn entry(index: usize) -> usize {
-        8_192 + 1_024 * index
+    fn entry(&self, index: usize) -> usize {
+        self.at("participants", index)
     }
 
     fn shown(&self, index: usize, place: usize) -> Shown {
-        let word = self.word(Self::entry(index) + place);
+        let word = self.word(self.entry(index) + place);
         (word >> 6).checked_sub(1).map(|first| (first, first + (word & 63) + 1))
     }
 
     /// The entry of a process.
     fn entry_of(&self, pid: libc::pid_t) -> Option<usize> {
-        (0..ENTRIES).find(|&index| self.word(Self::entry(index) + Self::PID) == pid as u64)
+        (0..ENTRIES).find(|&index| self.word(self.entry(index) + Self::PID) == pid as u64)
     }
 
     fn sequence(&self, position: u64) -> u64 {
-        let slots = Self::entry(ENTRIES).next_multiple_of(4_096);
-        self.word(slots + 64 * (position as usize % SLOTS))
+        self.word(self.at("slots", position as usize % SLOTS))
     }
 
     /// Whether an entry shows work that has been begun, and not ended: positions that it claimed,
     /// and has not committed, or not released. Where two show the same, it is told of neither.
-    fn in_between(&self, index: usize, side: Side, sharing: Sharing) -> Shown {
+    fn in_between<S: Shape>(&self, index: usize, side: Side) -> Shown {
         let place = if side == Side::Producer { Self::INTENT } else { Self::HOLD };
         let shown @ (first, end) = self.shown(index, place)?;
         let doubtful = (0..ENTRIES).filter(|&other| other != index).any(|other| {
             self.shown(other, place).is_some_and(|other| other.0 < end && first < other.1)
         });
-        let begun_and_not_ended = match (side, sharing) {
-            (Side::Producer, _) => {
-                end <= self.word(Self::PRODUCER_HEAD)
+        let begun_and_not_ended = match side {
+            Side::Producer => {
+                end <= self.producer_head()
                     && (first..end).any(|p| (self.sequence(p) & !(1 << 63)) <= p)
             }
-            (Side::Consumer, Sharing::Shared) => {
-                end <= self.word(Self::CONSUMER_HEAD) && first >= self.word(Self::CONSUMER_TAIL)
+            Side::Consumer if S::consumers_claim() => {
+                end <= self.consumers_at(Self::CONSUMER_HEAD)
+                    && first >= self.consumers_at(Self::CONSUMER_TAIL)
             }
             // What it shows is its own; releasing moves the head.
-            (Side::Consumer, Sharing::Exclusive) => first >= self.word(Self::CONSUMER_HEAD),
+            Side::Consumer => first >= self.consumers_at(Self::CONSUMER_HEAD),
         };
         (begun_and_not_ended && !doubtful).then_some(shown)
     }
@@ -232,7 +260,7 @@ fn produce<S: Mode>(mut producer: Producer<S>, log: &Log) {
             let rest = &batch[done..];
             let result = match way {
                 0 => producer.send_fast(&rest[0], class(first)).map(|()| 1),
-                1 => producer.reserve(rest[0].len(), class(first)).map(|mut place| {
+                1 => producer.try_reserve(rest[0].len(), class(first)).map(|mut place| {
                     place.copy_from_slice(&rest[0]);
                     place.commit();
                     1
@@ -261,12 +289,12 @@ fn consume<S: Mode>(consumer: &mut Consumer<S>, log: &Log, taking: Taking, at: u
     let mut buffer = Vec::new();
     while !log.stopped() {
         let result = match taking {
-            Taking::InPlace => consumer.borrow().map(|message| {
+            Taking::InPlace => consumer.try_borrow().map(|message| {
                 log.note(&message.to_vec(), message.is_redelivered());
             }),
-            Taking::Copying => {
-                consumer.recv_into(&mut buffer).map(|about| log.note(&buffer, about.redelivered))
-            }
+            Taking::Copying => consumer
+                .try_recv_into(&mut buffer)
+                .map(|about| log.note(&buffer, about.redelivered)),
             Taking::Batches => {
                 let mut buffers = [[0; LARGEST]; BATCH];
                 consumer.recv_batch(&mut buffers).map(|batch| {
@@ -275,7 +303,7 @@ fn consume<S: Mode>(consumer: &mut Consumer<S>, log: &Log, taking: Taking, at: u
                     }
                 })
             }
-            Taking::SeveralInPlace => consumer.borrow_batch(BATCH).map(|mut messages| {
+            Taking::SeveralInPlace => consumer.try_borrow_many(BATCH).map(|mut messages| {
                 buffer.clear();
                 while let Some(about) = messages.append_next(&mut buffer).unwrap() {
                     log.note(&buffer, about.redelivered);
@@ -295,98 +323,39 @@ fn consume<S: Mode>(consumer: &mut Consumer<S>, log: &Log, taking: Taking, at: u
     }
 }
 
-/// Takes a handle that suits the ring's side, waiting while the kernel has not yet noticed that
-/// the last one's holder is gone, and works with it.
-fn work_as(side: Side, builder: &Builder, log: &Log, taking: Taking, at: usize) {
+/// Takes a handle of its side and works with it.
+fn work_as<S: Shape>(side: Side, builder: &Builder, log: &Log, taking: Taking, at: usize) {
     let ring = builder.open(NAME).unwrap();
-    match (side, ring.producer_side(), ring.consumer_side()) {
-        (Side::Producer, Sharing::Shared, _) => produce(ring.producer().unwrap(), log),
-        (Side::Producer, Sharing::Exclusive, _) => {
-            produce(ring.exclusive_producer().unwrap(), log);
-        }
-        (Side::Consumer, _, Sharing::Shared) => {
-            consume(&mut ring.consumer().unwrap(), log, taking, at);
-        }
-        (Side::Consumer, _, Sharing::Exclusive) => {
-            consume(&mut ring.exclusive_consumer().unwrap(), log, taking, at);
-        }
+    match side {
+        Side::Producer => produce(S::producer(&ring), log),
+        Side::Consumer => consume(&mut S::consumer(&ring), log, taking, at),
     }
 }
 
 /// A process that works until it is told to stop, or killed.
-struct Worker {
-    pid: libc::pid_t,
+struct Worker<S> {
+    child: Child,
     side: Side,
     at: usize,
+    shape: PhantomData<S>,
 }
 
-impl Worker {
+impl<S: Shape> Worker<S> {
     fn start(side: Side, at: usize, builder: &Builder, log: &Log, taking: Taking) -> Self {
         log.at_work[at].store(0, SeqCst);
-        // SAFETY: the child uses the C library and the ring only, which mind forks, and ends
-        // without returning.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
-        if pid == 0 {
-            // SAFETY: no memory is involved; if the test dies, so does this.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            let work = std::panic::AssertUnwindSafe(|| work_as(side, builder, log, taking, at));
-            let done = std::panic::catch_unwind(work);
-            // SAFETY: ends the process and runs nothing of the parent's.
-            unsafe { libc::_exit(i32::from(done.is_err())) };
-        }
-        Self { pid, side, at }
-    }
-
-    fn wait(&self) -> i32 {
-        let mut status = 0;
-        // SAFETY: `status` is written and nothing else.
-        assert_eq!(unsafe { libc::waitpid(self.pid, &raw mut status, 0) }, self.pid);
-        assert!(
-            !libc::WIFEXITED(status) || libc::WEXITSTATUS(status) == 0,
-            "a process of the {} side failed",
-            self.side.name()
-        );
-        status
-    }
-
-    fn signal(&self, signal: i32) {
-        // SAFETY: a signal to a child that has not been waited for.
-        assert_eq!(unsafe { libc::kill(self.pid, signal) }, 0);
-    }
-
-    fn kill(&self) {
-        self.signal(libc::SIGKILL);
-        while !libc::WIFSIGNALED(self.wait()) {}
+        let child = Child::start(|| work_as::<S>(side, builder, log, taking, at));
+        Self { child, side, at, shape: PhantomData }
     }
 
     /// Stops it, and leads it on until it has claimed something that it has not yet committed or
     /// released, or for `most` instructions; then for `more`, and kills it there. Says whether
     /// that is in between.
-    fn kill_on_the_way(
-        &self,
-        trial: &Trial,
-        words: &Words,
-        log: &Log,
-        most: u64,
-        more: u64,
-    ) -> bool {
-        let nothing = std::ptr::null_mut::<libc::c_void>();
-        let trace = |request| {
-            // SAFETY: requests that touch nothing of this process.
-            assert_eq!(unsafe { libc::ptrace(request, self.pid, nothing, nothing) }, 0);
-        };
-        let _core = OneCore::with(self.pid);
-        let step = || {
-            trace(libc::PTRACE_SINGLESTEP);
-            assert!(libc::WIFSTOPPED(self.wait()));
-        };
-        trace(libc::PTRACE_SEIZE);
-        trace(libc::PTRACE_INTERRUPT);
-        assert!(libc::WIFSTOPPED(self.wait()));
-        let index = words.entry_of(self.pid);
-        let in_between =
-            || index.and_then(|index| words.in_between(index, self.side, trial.sharing));
+    fn kill_on_the_way(&self, words: &Words, log: &Log, most: u64, more: u64) -> bool {
+        let _core = OneCore::with(self.child.pid());
+        let step = || assert!(self.child.step() == Led::Stopped, "it ended before it was told to");
+        self.child.seize();
+        let index = words.entry_of(self.child.pid());
+        let in_between = || index.and_then(|index| words.in_between::<S>(index, self.side));
         let before = in_between();
         for _ in 0..most {
             let now = in_between();
@@ -396,23 +365,23 @@ impl Worker {
             step();
         }
         (0..more).for_each(|_| step());
-        let in_between = self.is_in_between(words, trial.sharing, log);
-        self.kill();
+        let in_between = self.is_in_between(words, log);
+        self.child.kill();
         in_between
     }
 
     /// Whether it is, or died, between claim and commit, or between claim and release, and nobody
     /// has finished its work yet.
-    fn is_in_between(&self, words: &Words, sharing: Sharing, log: &Log) -> bool {
+    fn is_in_between(&self, words: &Words, log: &Log) -> bool {
         let own = self.side == Side::Producer || log.at_work[self.at].load(SeqCst) != 0;
-        let index = words.entry_of(self.pid);
-        own && index.is_some_and(|index| words.in_between(index, self.side, sharing).is_some())
+        let index = words.entry_of(self.child.pid());
+        own && index.is_some_and(|index| words.in_between::<S>(index, self.side).is_some())
     }
 }
 
 /// For as long as this lives, the thread that made it runs on one core, and the process that it was
-/// made with runs there for the rest of its life: a step is a switch from one to the other and back,
-/// and takes several times as long between two cores.
+/// made with runs there for the rest of its life: a step is a switch from one to the other and
+/// back, and takes several times as long between two cores.
 struct OneCore {
     before: rustix::thread::CpuSet,
 }
@@ -445,7 +414,6 @@ fn random(state: &mut u64, below: u64) -> u64 {
 
 /// What a trial is about.
 struct Trial {
-    sharing: Sharing,
     taking: Taking,
     /// Whether half of the messages are for side buffers.
     large: bool,
@@ -453,40 +421,39 @@ struct Trial {
 }
 
 impl Trial {
-    fn run(&self) {
+    fn run<S: Shape>(&self) {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let most_often = if cfg!(debug_assertions) { 150 } else { 1_000 };
+        let most_often = if cfg!(debug_assertions) { 50 } else { 300 };
+        // What groups add to a plain ring is met in fewer.
+        let most_often = if S::groups().is_empty() { most_often } else { most_often / 2 };
         let kills: u64 =
             std::env::var("UFR_KILLS").map_or(most_often, |text| text.parse().expect("a number"));
-        let shm = Path::new("/dev/shm");
-        let parent = if shm.is_dir() { shm.into() } else { std::env::temp_dir() };
-        let directory = tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap();
-        let builder = Builder::new()
+        let directory = stage();
+        let builder = S::of(Builder::new())
             .directory(directory.path())
             .capacity(SLOTS)
             .participants(ENTRIES)
-            .max_message(if self.large { LARGEST } else { INLINE_SIZE })
-            .producer_side(self.sharing)
-            .consumer_side(self.sharing);
+            .max_message(if self.large { LARGEST } else { INLINE_SIZE });
         let ring = builder.create(NAME).unwrap();
         let shared = Shared::new();
         let log = shared.log();
         log.large.store(u64::from(self.large), SeqCst);
+        let second = S::read_second(&ring);
         let words = Words::of(&ring);
-        let start = |at, side| Worker::start(side, at, &builder, log, self.taking);
-        let each = if self.sharing == Sharing::Shared { 2 } else { 1 };
-        let sides = [Side::Producer, Side::Consumer].repeat(each);
-        let mut workers: Vec<_> =
-            sides.into_iter().enumerate().map(|(at, side)| start(at, side)).collect();
+        let start = |at, side| Worker::<S>::start(side, at, &builder, log, self.taking);
+        let sides = std::iter::repeat_n(Side::Producer, S::most_producers(2))
+            .chain(std::iter::repeat_n(Side::Consumer, S::most_consumers(2)));
+        let mut workers: Vec<_> = sides.enumerate().map(|(at, side)| start(at, side)).collect();
 
         let mut state = self.seed;
         let (mut killed, mut killed_consumers, mut stopped) = (0, 0, 0);
         let (mut uncommitted, mut unreleased) = (0, 0);
         // What can be met: an exclusive producer claims nothing that others see, copies are
         // released when they are claimed, and so are an exclusive consumer's batches.
-        let shared = self.sharing == Sharing::Shared;
-        let holds = self.taking.is_in_place() || shared && self.taking == Taking::Batches;
-        while killed < kills || shared && uncommitted < kills / 5 || holds && unreleased < kills / 5
+        let claims = S::producers_share();
+        let holds =
+            self.taking.is_in_place() || S::consumers_claim() && self.taking == Taking::Batches;
+        while killed < kills || claims && uncommitted < kills / 5 || holds && unreleased < kills / 5
         {
             assert!(
                 killed < 20 * kills,
@@ -498,36 +465,36 @@ impl Trial {
             let in_between = match random(&mut state, 17) {
                 // One that is stopped and lives keeps what it has.
                 0 => {
-                    victim.signal(libc::SIGSTOP);
+                    victim.child.signal(libc::SIGSTOP);
                     std::thread::sleep(Duration::from_millis(3));
-                    victim.signal(libc::SIGCONT);
+                    victim.child.signal(libc::SIGCONT);
                     stopped += 1;
                     continue;
                 }
                 1..7 => {
-                    victim.kill();
-                    victim.is_in_between(&words, self.sharing, log)
+                    victim.child.kill();
+                    victim.is_in_between(&words, log)
                 }
-                7..11 => victim.kill_on_the_way(self, &words, log, random(&mut state, 300), 0),
+                7..11 => victim.kill_on_the_way(&words, log, random(&mut state, 300), 0),
                 _ => {
                     // The rest of its side stands still, else it would find nothing to claim.
                     let rest = || {
-                        let others = workers.iter().filter(|it| it.pid != victim.pid);
+                        let others = workers.iter().filter(|it| it.at != victim.at);
                         others.filter(|it| it.side == victim.side)
                     };
-                    rest().for_each(|other| other.signal(libc::SIGSTOP));
+                    rest().for_each(|other| other.child.signal(libc::SIGSTOP));
                     // What a message takes, several times over; where there is nothing in between,
                     // any moment is as good.
                     let can_be_in_between = match victim.side {
-                        Side::Producer => shared,
-                        Side::Consumer => holds || shared && self.large,
+                        Side::Producer => claims,
+                        Side::Consumer => holds || S::consumers_claim() && self.large,
                     };
                     let (most, more) =
                         if cfg!(debug_assertions) { (8_000, 24) } else { (4_000, 12) };
                     let most = if can_be_in_between { most } else { random(&mut state, most / 10) };
                     let more = random(&mut state, more);
-                    let in_between = victim.kill_on_the_way(self, &words, log, most, more);
-                    rest().for_each(|other| other.signal(libc::SIGCONT));
+                    let in_between = victim.kill_on_the_way(&words, log, most, more);
+                    rest().for_each(|other| other.child.signal(libc::SIGCONT));
                     in_between
                 }
             };
@@ -542,14 +509,15 @@ impl Trial {
             workers[at] = start(at, victim.side);
         }
         log.stop.store(1, SeqCst);
-        workers.iter().for_each(|worker| assert!(libc::WIFEXITED(worker.wait())));
-        self.settle(&ring, log, killed_consumers);
+        workers.into_iter().for_each(|worker| worker.child.finish());
+        self.settle::<S>(&ring, log, killed_consumers);
+        self.check_second(second, log);
         let stats = ring.stats();
         println!(
-            "{:?} sides, {:?}{}: {killed} kills ({killed_consumers} of consumers) and {stopped} stops \
+            "{}, {:?}{}: {killed} kills ({killed_consumers} of consumers) and {stopped} stops \
              in {} messages; {uncommitted} kills hit between claim and commit and {unreleased} \
              between claim and release; {} slots were abandoned and {} messages redelivered",
-            self.sharing,
+            S::NAME,
             self.taking,
             if self.large { ", large ones too" } else { "" },
             log.next.load(SeqCst),
@@ -559,7 +527,7 @@ impl Trial {
     }
 
     /// Takes what is left, and compares what was sent with what was received.
-    fn settle(&self, ring: &UltraFastRing, log: &Log, killed_consumers: u64) {
+    fn settle<S: Shape>(&self, ring: &UltraFastRing, log: &Log, killed_consumers: u64) {
         let sent = log.next.load(SeqCst) as usize;
         let missing = || {
             (0..sent)
@@ -572,12 +540,7 @@ impl Trial {
             Taking::Batches => killed_consumers * BATCH as u64,
         };
         // The last producer may have died between claim and commit: the next one's message tells.
-        match self.sharing {
-            Sharing::Shared => self.drain(ring, &mut ring.consumer().unwrap(), log, &missing),
-            Sharing::Exclusive => {
-                self.drain(ring, &mut ring.exclusive_consumer().unwrap(), log, &missing);
-            }
-        }
+        self.drain(ring, &mut S::consumer(ring), log, &missing);
         let findings = ring.examine().unwrap();
         assert!(!findings.iter().any(Finding::is_damage), "{findings:?}");
         ring.repair().unwrap();
@@ -593,17 +556,27 @@ impl Trial {
         }
     }
 
-    fn drain<S: Mode>(
+    /// The second group, which nobody was killed in, has got all that was sent for certain, and
+    /// nothing else.
+    fn check_second(&self, second: Reading, log: &Log) {
+        let Some(count) = second.finish() else { return };
+        let begun = log.next.load(SeqCst);
+        let is_sent = |&n: &u64| log.sent[n as usize].load(SeqCst) == 2;
+        let sent = (0..begun).filter(is_sent).count() as u64;
+        assert!((sent..=begun).contains(&count), "{count} of {sent} to {begun}");
+    }
+
+    fn drain<C: Mode>(
         &self,
         ring: &UltraFastRing,
-        consumer: &mut Consumer<S>,
+        consumer: &mut Consumer<C>,
         log: &Log,
         missing: &dyn Fn() -> u64,
     ) {
         let mut last = std::time::Instant::now();
         let mut buffer = Vec::new();
         patiently("an empty ring", || {
-            if let Ok(about) = consumer.recv_into(&mut buffer) {
+            if let Ok(about) = consumer.try_recv_into(&mut buffer) {
                 log.note(&buffer, about.redelivered);
                 last = std::time::Instant::now();
             }
@@ -615,54 +588,42 @@ impl Trial {
     }
 }
 
-#[test]
-fn shared_sides_that_read_in_place_lose_nothing() {
-    Trial { sharing: Sharing::Shared, taking: Taking::InPlace, large: false, seed: 1 }.run();
+fn consumers_that_read_in_place_lose_nothing<S: Shape>() {
+    Trial { taking: Taking::InPlace, large: false, seed: 1 }.run::<S>();
 }
+on_each_shape!(consumers_that_read_in_place_lose_nothing);
 
-#[test]
-fn shared_sides_that_copy_lose_at_most_what_the_killed_had_in_hand() {
-    Trial { sharing: Sharing::Shared, taking: Taking::Copying, large: false, seed: 2 }.run();
+fn consumers_that_read_several_in_place_lose_nothing<S: Shape>() {
+    Trial { taking: Taking::SeveralInPlace, large: false, seed: 2 }.run::<S>();
 }
+on_each_shape!(consumers_that_read_several_in_place_lose_nothing);
 
-#[test]
-fn shared_sides_that_receive_batches_lose_at_most_what_the_killed_had_in_hand() {
-    Trial { sharing: Sharing::Shared, taking: Taking::Batches, large: false, seed: 3 }.run();
+fn consumers_that_copy_lose_at_most_what_the_killed_had_in_hand<S: Shape>() {
+    Trial { taking: Taking::Copying, large: false, seed: 3 }.run::<S>();
 }
+on_each_shape!(consumers_that_copy_lose_at_most_what_the_killed_had_in_hand);
 
-#[test]
-fn exclusive_sides_that_read_in_place_lose_nothing() {
-    Trial { sharing: Sharing::Exclusive, taking: Taking::InPlace, large: false, seed: 4 }.run();
+fn consumers_that_receive_batches_lose_at_most_what_the_killed_had_in_hand<S: Shape>() {
+    Trial { taking: Taking::Batches, large: false, seed: 4 }.run::<S>();
 }
+on_each_shape!(consumers_that_receive_batches_lose_at_most_what_the_killed_had_in_hand);
 
-#[test]
-fn exclusive_sides_that_copy_lose_at_most_what_the_killed_had_in_hand() {
-    Trial { sharing: Sharing::Exclusive, taking: Taking::Copying, large: false, seed: 5 }.run();
+fn messages_in_side_buffers_are_read_in_place_whole_whoever_is_killed<S: Shape>() {
+    Trial { taking: Taking::InPlace, large: true, seed: 5 }.run::<S>();
 }
+on_each_shape!(messages_in_side_buffers_are_read_in_place_whole_whoever_is_killed);
 
-#[test]
-fn shared_sides_that_read_several_in_place_lose_nothing() {
-    Trial { sharing: Sharing::Shared, taking: Taking::SeveralInPlace, large: false, seed: 10 }
-        .run();
+fn messages_in_side_buffers_are_read_several_in_place_whole_whoever_is_killed<S: Shape>() {
+    Trial { taking: Taking::SeveralInPlace, large: true, seed: 6 }.run::<S>();
 }
+on_each_shape!(messages_in_side_buffers_are_read_several_in_place_whole_whoever_is_killed);
 
-#[test]
-fn exclusive_sides_that_read_several_in_place_lose_nothing() {
-    Trial { sharing: Sharing::Exclusive, taking: Taking::SeveralInPlace, large: true, seed: 11 }
-        .run();
+fn messages_in_side_buffers_are_copied_whole_whoever_is_killed<S: Shape>() {
+    Trial { taking: Taking::Copying, large: true, seed: 7 }.run::<S>();
 }
+on_each_shape!(messages_in_side_buffers_are_copied_whole_whoever_is_killed);
 
-#[test]
-fn messages_in_side_buffers_are_read_in_place_whole_whoever_is_killed() {
-    Trial { sharing: Sharing::Shared, taking: Taking::InPlace, large: true, seed: 7 }.run();
+fn messages_in_side_buffers_are_received_whole_in_batches_whoever_is_killed<S: Shape>() {
+    Trial { taking: Taking::Batches, large: true, seed: 8 }.run::<S>();
 }
-
-#[test]
-fn messages_in_side_buffers_are_copied_whole_whoever_is_killed() {
-    Trial { sharing: Sharing::Shared, taking: Taking::Copying, large: true, seed: 8 }.run();
-}
-
-#[test]
-fn messages_in_side_buffers_are_received_whole_in_batches_whoever_is_killed() {
-    Trial { sharing: Sharing::Exclusive, taking: Taking::Batches, large: true, seed: 9 }.run();
-}
+on_each_shape!(messages_in_side_buffers_are_received_whole_in_batches_whoever_is_killed);

@@ -5,12 +5,18 @@
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
 mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
 
-use common::patiently;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+
+use common::child::Child;
+use common::memory::with_little_memory;
+use common::{patiently, stage};
+use shapes::{Shape, on_each_shape};
 use tempfile::TempDir;
+use ultrafastring::FileError;
 use ultrafastring::{
     Builder, Consumer, INLINE_SIZE, Invalid, Mode, PriorityClass, Producer, RecvError, RingError,
     SendError, SideMemory, UltraFastRing, Untrusted,
@@ -20,12 +26,6 @@ const NORMAL: PriorityClass = PriorityClass::Normal;
 const NAME: &str = "large";
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-
-fn stage() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap()
-}
 
 fn at(directory: &TempDir) -> Builder {
     Builder::new().directory(directory.path()).capacity(8).participants(8)
@@ -49,36 +49,6 @@ fn size(number: u64, max: usize) -> usize {
     (near + (number / 9 % 5) as usize).saturating_sub(2).min(max)
 }
 
-/// Forks a process that does `work`; gives its id.
-fn process(work: impl FnOnce()) -> libc::pid_t {
-    // SAFETY: the child uses the C library and the ring only, and never returns.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0);
-    if child == 0 {
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        // SAFETY: ends the process and runs nothing of the parent's.
-        unsafe { libc::_exit(i32::from(done.is_err())) };
-    }
-    child
-}
-
-fn status_of(child: libc::pid_t) -> i32 {
-    let mut status = 0;
-    // SAFETY: `status` is written and nothing else.
-    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    status
-}
-
-/// A process that does `work` and is killed where that ends, with all it has.
-fn die_after<T>(work: impl FnOnce() -> T) {
-    let child = process(|| {
-        let _kept = std::mem::ManuallyDrop::new(work());
-        // SAFETY: a signal to itself.
-        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    });
-    assert!(libc::WIFSIGNALED(status_of(child)), "the child failed before it was to die");
-}
-
 // ---- what is sent is received ------------------------------------------------------------
 
 /// Sends message `number`: copied, in a batch, or in place, in turn.
@@ -89,7 +59,7 @@ fn send<S: Mode>(producer: &mut Producer<S>, number: u64, max: usize) {
         1 => producer.send_batch(&[&message], NORMAL).ok().map(|sent| assert_eq!(sent, 1)),
         _ => {
             // More than is needed, written from behind, then cut.
-            let mut place = producer.reserve((message.len() + 9).min(max), NORMAL).ok()?;
+            let mut place = producer.try_reserve((message.len() + 9).min(max), NORMAL).ok()?;
             let (one, other) = message.split_at(message.len() / 2);
             place.write_at(one.len(), other);
             place.write_at(0, one);
@@ -123,11 +93,11 @@ fn receive_all<S: Mode>(consumer: &mut Consumer<S>, count: u64, max: usize) {
                 };
                 buffers.iter().zip(&batch).map(|(buffer, it)| check(&buffer[..it.size])).last()
             }
-            1 => consumer.recv_into(&mut buffer).ok().map(|about| {
+            1 => consumer.try_recv_into(&mut buffer).ok().map(|about| {
                 assert_eq!(about.size, buffer.len());
                 check(&buffer)
             }),
-            _ => consumer.borrow().ok().map(|guard| {
+            _ => consumer.try_borrow().ok().map(|guard| {
                 let mut middle = vec![0; guard.len() / 3];
                 let bytes = guard.to_vec();
                 guard.read_at(bytes.len() / 2, &mut middle);
@@ -141,56 +111,43 @@ fn receive_all<S: Mode>(consumer: &mut Consumer<S>, count: u64, max: usize) {
     }
 }
 
-const COUNT: u64 = 2_000;
+const COUNT: u64 = 1_000;
 
-#[test]
-fn messages_of_all_sizes_pass_between_processes_in_every_way() {
-    for exclusive in [false, true] {
-        let directory = stage();
-        let max = 70_000;
-        let builder = at(&directory).max_message(max);
-        let builder =
-            if exclusive { builder.exclusive_producer().exclusive_consumer() } else { builder };
-        let ring = builder.create(NAME).unwrap();
-        let child = process(|| {
-            let ring = builder.open(NAME).unwrap();
-            assert_eq!(ring.max_message(), max);
-            if exclusive {
-                let mut producer = ring.exclusive_producer().unwrap();
-                (0..COUNT).for_each(|number| send(&mut producer, number, max));
-            } else {
-                let mut producer = ring.producer().unwrap();
-                (0..COUNT).for_each(|number| send(&mut producer, number, max));
-            }
-        });
-        if exclusive {
-            receive_all(&mut ring.exclusive_consumer().unwrap(), COUNT, max);
-        } else {
-            receive_all(&mut ring.consumer().unwrap(), COUNT, max);
-        }
-        assert!(libc::WIFEXITED(status_of(child)));
-        let stats = ring.stats();
-        let bytes = (0..COUNT).map(|number| size(number, max) as u64).sum::<u64>();
-        let lane = stats.lanes[NORMAL.index()];
-        assert_eq!((lane.sent, lane.received), (COUNT, COUNT));
-        assert_eq!((lane.sent_bytes, lane.received_bytes), (bytes, bytes));
-        assert_eq!(ring.examine().unwrap(), []);
-    }
+fn messages_of_all_sizes_pass_between_processes_in_every_way<S: Shape>() {
+    let directory = stage();
+    let max = 70_000;
+    let builder = S::of(at(&directory)).max_message(max);
+    let ring = builder.create(NAME).unwrap();
+    let child = Child::start(|| {
+        let ring = builder.open(NAME).unwrap();
+        assert_eq!(ring.max_message(), max);
+        let mut producer = S::producer(&ring);
+        (0..COUNT).for_each(|number| send(&mut producer, number, max));
+    });
+    receive_all(&mut S::consumer(&ring), COUNT, max);
+    child.finish();
+    let stats = ring.stats();
+    let bytes = (0..COUNT).map(|number| size(number, max) as u64).sum::<u64>();
+    let lane = stats.classes[NORMAL.index()];
+    assert_eq!((lane.sent, lane.received), (COUNT, COUNT));
+    assert_eq!((lane.sent_bytes, lane.received_bytes), (bytes, bytes));
+    assert_eq!(ring.examine().unwrap(), []);
 }
+on_each_shape!(messages_of_all_sizes_pass_between_processes_in_every_way, needs(one_group));
 
-#[test]
-fn several_threads_write_and_read_slices_of_the_ring() {
-    const EACH: u64 = 300;
-    let ring = Builder::new().capacity(4).max_message(9_000).heap().unwrap();
+fn several_threads_write_and_read_slices_of_the_ring<S: Shape>() {
+    const MESSAGES: u64 = 600;
+    let ring = S::builder().capacity(4).max_message(9_000).heap().unwrap();
+    let (producers, consumers) = (S::producers(&ring, 2), S::consumers(&ring, 2));
+    let (senders, each) = (producers.len(), MESSAGES as usize / consumers.len());
     let mut seen: Vec<u64> = std::thread::scope(|scope| {
-        for sender in 0..2 {
-            let ring = &ring;
+        for (first, producer) in (0..).zip(producers) {
+            let mut producer = producer.trusted().unwrap();
             scope.spawn(move || {
-                let mut producer = ring.producer().unwrap().trusted().unwrap();
-                for number in (0..EACH).map(|n| 2 * n + sender) {
+                for number in (first..MESSAGES).step_by(senders) {
                     let message = message(number, 8 + size(number, 8_000));
                     patiently("room", || {
-                        let mut place = producer.reserve(message.len(), NORMAL).ok()?;
+                        let mut place = producer.try_reserve(message.len(), NORMAL).ok()?;
                         place.copy_from_slice(&message);
                         place[..8].copy_from_slice(&number.to_le_bytes());
                         place.commit();
@@ -199,13 +156,13 @@ fn several_threads_write_and_read_slices_of_the_ring() {
                 }
             });
         }
-        let receivers = [(); 2].map(|()| {
-            scope.spawn(|| {
-                let mut consumer = ring.consumer().unwrap().trusted().unwrap();
+        let receivers = consumers.into_iter().map(|consumer| {
+            let mut consumer = consumer.trusted().unwrap();
+            scope.spawn(move || {
                 let mut seen = Vec::new();
-                while seen.len() < EACH as usize {
+                while seen.len() < each {
                     let number = patiently("a message", || {
-                        let guard = consumer.borrow().ok()?;
+                        let guard = consumer.try_borrow().ok()?;
                         let number = u64::from_le_bytes(*guard.first_chunk().unwrap());
                         let expected = message(number, 8 + size(number, 8_000));
                         assert!(
@@ -219,24 +176,25 @@ fn several_threads_write_and_read_slices_of_the_ring() {
                 seen
             })
         });
+        let receivers: Vec<_> = receivers.collect();
         receivers.into_iter().flat_map(|it| it.join().unwrap()).collect()
     });
     seen.sort_unstable();
-    assert!(seen.into_iter().eq(0..2 * EACH));
+    assert!(seen.into_iter().eq(0..MESSAGES));
 }
+on_each_shape!(several_threads_write_and_read_slices_of_the_ring, needs(one_group));
 
-#[test]
-fn a_message_over_the_most_is_refused_with_both_sizes_and_nothing_is_sent() {
-    let ring = Builder::new().capacity(4).max_message(100).heap().unwrap();
-    let mut producer = ring.producer().unwrap();
+fn a_message_over_the_most_is_refused_with_both_sizes_and_nothing_is_sent<S: Shape>() {
+    let ring = S::builder().capacity(4).max_message(100).heap().unwrap();
+    let mut producer = S::producer(&ring);
     let refused = SendError::TooLarge { size: 101, max: 100 };
     assert_eq!(producer.send_fast(&[0; 101], NORMAL), Err(refused));
-    assert_eq!(producer.reserve(101, NORMAL).unwrap_err(), refused);
+    assert_eq!(producer.try_reserve(101, NORMAL).unwrap_err(), refused);
     assert_eq!(producer.send_batch(&[&[0; 5][..], &[0; 101]], NORMAL), Err(refused));
     assert!(refused.to_string().contains("101") && refused.to_string().contains("100"));
     assert!(ring.is_empty());
     producer.send_fast(&[7; 100], NORMAL).unwrap();
-    let mut consumer = ring.consumer().unwrap();
+    let mut consumer = S::consumer(&ring);
     let too_small = RecvError::BufferTooSmall { needed: 100, available: INLINE_SIZE };
     assert_eq!(consumer.try_recv().unwrap_err(), too_small);
     assert_eq!(consumer.recv_fast(&mut [0; 99]).unwrap_err(), {
@@ -250,33 +208,36 @@ fn a_message_over_the_most_is_refused_with_both_sizes_and_nothing_is_sent() {
     let invalid = Builder::new().max_message(1 << 30).capacity(1 << 24).heap().unwrap_err();
     assert!(matches!(invalid, RingError::Invalid(Invalid::SegmentSize { .. })));
 }
+on_each_shape!(
+    a_message_over_the_most_is_refused_with_both_sizes_and_nothing_is_sent,
+    needs(one_group)
+);
 
-#[test]
-fn only_rings_without_strangers_give_slices() {
+fn only_rings_without_strangers_give_slices<S: Shape>() {
     let directory = stage();
-    let builder = at(&directory).max_message(KIB);
+    let builder = S::of(at(&directory)).max_message(KIB);
     let ring = builder.create(NAME).unwrap();
-    assert_eq!(ring.producer().unwrap().trusted().unwrap_err(), Untrusted);
+    assert_eq!(S::producer(&ring).trusted().unwrap_err(), Untrusted);
     // SAFETY: no other process has it.
     let vouched = unsafe { builder.trust_peers() }.open(NAME).unwrap();
-    let mut producer = vouched.producer().unwrap().trusted().unwrap();
-    let mut consumer = vouched.consumer().unwrap().trusted().unwrap();
-    producer.reserve(1000, NORMAL).unwrap().fill(3);
-    assert_eq!(consumer.borrow().unwrap_err(), RecvError::Empty, "it was cancelled");
-    let mut place = producer.reserve(1000, NORMAL).unwrap();
+    let mut producer = S::producer(&vouched).trusted().unwrap();
+    let mut consumer = S::consumer(&vouched).trusted().unwrap();
+    producer.try_reserve(1000, NORMAL).unwrap().fill(3);
+    assert_eq!(consumer.try_borrow().unwrap_err(), RecvError::Empty, "it was cancelled");
+    let mut place = producer.try_reserve(1000, NORMAL).unwrap();
     place.fill(3);
     place.commit();
-    assert_eq!(*consumer.borrow().unwrap(), [3; 1000]);
+    assert_eq!(*consumer.try_borrow().unwrap(), [3; 1000]);
     // One that was not vouched for is not trusted for where it lies.
-    let mut stranger = ring.producer().unwrap();
+    let mut stranger = S::producer(&ring);
     std::mem::swap(&mut *producer, &mut stranger);
-    let reserve = std::panic::AssertUnwindSafe(|| producer.reserve(1000, NORMAL).is_ok());
+    let reserve = std::panic::AssertUnwindSafe(|| producer.try_reserve(1000, NORMAL).is_ok());
     assert!(std::panic::catch_unwind(reserve).is_err());
 }
+on_each_shape!(only_rings_without_strangers_give_slices, needs(two_producers, one_group));
 
 #[cfg(feature = "zerocopy")]
-#[test]
-fn values_pass_in_slots_and_in_side_buffers() {
+fn values_pass_in_slots_and_in_side_buffers<S: Shape>() {
     use zerocopy::{FromBytes, Immutable, IntoBytes};
 
     #[derive(Clone, Copy, Debug, PartialEq, FromBytes, IntoBytes, Immutable)]
@@ -286,49 +247,51 @@ fn values_pass_in_slots_and_in_side_buffers() {
         levels: [[f64; 2]; 20],
     }
 
-    let ring = Builder::new().capacity(4).max_message(KIB).heap().unwrap();
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let ring = S::builder().capacity(4).max_message(KIB).heap().unwrap();
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     let book = Book { instrument: 9, levels: [[1.5, 2.5]; 20] };
     for _ in 0..20 {
-        producer.send_value(&book, NORMAL).unwrap();
-        producer.send_value(&7u64, NORMAL).unwrap();
+        producer.try_send_value(&book, NORMAL).unwrap();
+        producer.try_send_value(&7u64, NORMAL).unwrap();
         let wrong = RecvError::WrongSize { size: size_of::<Book>(), expected: 8 };
-        assert_eq!(consumer.recv_value::<u64>(), Err(wrong));
-        assert_eq!(consumer.recv_value::<Book>(), Ok(book));
+        assert_eq!(consumer.try_recv_value::<u64>(), Err(wrong));
+        assert_eq!(consumer.try_recv_value::<Book>(), Ok(book));
         let wrong = RecvError::WrongSize { size: 8, expected: size_of::<Book>() };
-        assert_eq!(consumer.recv_value::<Book>(), Err(wrong));
-        assert_eq!(consumer.recv_value(), Ok(7u64));
-        ring.send_value(&book.levels[..], NORMAL).unwrap();
-        let guard = consumer.borrow().unwrap();
+        assert_eq!(consumer.try_recv_value::<Book>(), Err(wrong));
+        assert_eq!(consumer.try_recv_value(), Ok(7u64));
+        producer.try_send_value(&book.levels[..], NORMAL).unwrap();
+        let guard = consumer.try_borrow().unwrap();
         assert_eq!((guard.value::<Book>(), guard.value()), (None, Some(book.levels)));
     }
 }
+#[cfg(feature = "zerocopy")]
+on_each_shape!(values_pass_in_slots_and_in_side_buffers, needs(one_group));
 
 // ---- after a death -----------------------------------------------------------------------
 
-#[test]
-fn what_a_dead_consumer_held_is_delivered_again_whole_and_marked() {
+fn what_a_dead_consumer_held_is_delivered_again_whole_and_marked<S: Shape>() {
     for way in 0..4 {
         let directory = stage();
-        let ring = at(&directory).max_message(50_000).create(NAME).unwrap();
+        let builder = S::of(at(&directory)).max_message(50_000);
+        let ring = builder.create(NAME).unwrap();
         let (one, two) = (message(1, 50_000), message(2, 30));
-        ring.send_batch(&[&one, &two], NORMAL).unwrap();
-        die_after(|| {
-            let mut consumer = at(&directory).open(NAME).unwrap().consumer().unwrap();
-            std::mem::forget(consumer.borrow().unwrap());
+        S::producer(&ring).send_batch(&[&one, &two], NORMAL).unwrap();
+        Child::die_after(|| {
+            let mut consumer = S::consumer(&builder.open(NAME).unwrap());
+            std::mem::forget(consumer.try_borrow().unwrap());
             consumer
         });
-        let mut consumer = ring.consumer().unwrap();
+        let mut consumer = S::consumer(&ring);
         let mut seen = Vec::new();
         let mut buffer = Vec::new();
         patiently("both messages", || {
             match way {
                 0 => {
-                    let about = consumer.recv_into(&mut buffer).ok()?;
+                    let about = consumer.try_recv_into(&mut buffer).ok()?;
                     seen.push((buffer.clone(), about.redelivered));
                 }
                 1 => {
-                    let guard = consumer.borrow().ok()?;
+                    let guard = consumer.try_borrow().ok()?;
                     seen.push((guard.to_vec(), guard.is_redelivered()));
                 }
                 2 => {
@@ -364,76 +327,84 @@ fn what_a_dead_consumer_held_is_delivered_again_whole_and_marked() {
         assert_eq!(ring.stats().redelivered, 1);
     }
 }
+on_each_shape!(what_a_dead_consumer_held_is_delivered_again_whole_and_marked, needs(one_group));
 
-#[test]
-fn a_side_buffer_half_written_by_a_dead_producer_is_passed_over() {
+fn a_side_buffer_half_written_by_a_dead_producer_is_passed_over<S: Shape>() {
     let directory = stage();
-    let builder = at(&directory).max_message(MIB);
+    let builder = S::of(at(&directory)).max_message(MIB);
     let ring = builder.create(NAME).unwrap();
-    die_after(|| {
-        let mut producer = builder.open(NAME).unwrap().producer().unwrap();
-        let mut place = producer.reserve(MIB, NORMAL).unwrap();
+    Child::die_after(|| {
+        let mut producer = S::producer(&builder.open(NAME).unwrap());
+        let mut place = producer.try_reserve(MIB, NORMAL).unwrap();
         place.write_at(0, &[1; 100_000]);
         std::mem::forget(place);
         producer
     });
     let whole = message(5, MIB);
-    ring.send_fast(&whole, NORMAL).unwrap();
-    let mut consumer = ring.consumer().unwrap();
+    S::producer(&ring).send_fast(&whole, NORMAL).unwrap();
+    let mut consumer = S::consumer(&ring);
     let mut buffer = Vec::new();
-    patiently("the message", || consumer.recv_into(&mut buffer).ok());
+    patiently("the message", || consumer.try_recv_into(&mut buffer).ok());
     assert!(buffer == whole);
-    assert_eq!(ring.stats().abandoned, 1);
+    // An exclusive one has told nobody of its claim.
+    assert_eq!(ring.stats().abandoned, u64::from(S::producers_share()));
 }
+on_each_shape!(a_side_buffer_half_written_by_a_dead_producer_is_passed_over, needs(one_group));
 
 // ---- garbage -----------------------------------------------------------------------------
 
-/// Where the slots of a ring with eight participants begin.
-const SLOTS: u64 = 4 * 4096;
 const LARGE: u64 = 1 << 8;
 
 /// Writes a slot of the ring's file, as a peer could that does not mind the protocol.
 fn forge(ring: &UltraFastRing, position: u64, meta: u64, length: u64) {
-    let file = File::options().write(true).open(ring.path().unwrap()).unwrap();
-    let slot = SLOTS + position % 8 * 64;
-    for (word, value) in [(3, length), (2, 0), (1, meta), (0, position + 1)] {
+    forge_named(ring, position, meta, length, position);
+}
+
+/// The same, of a slot that names this buffer.
+fn forge_named(ring: &UltraFastRing, position: u64, meta: u64, length: u64, buffer: u64) {
+    let path = ring.path().unwrap();
+    let view = Builder::new().directory(path.parent().unwrap()).observe(NAME).unwrap();
+    let slots = view.areas().find(|area| area.name == "slots").expect("a ring has slots");
+    let file = File::options().write(true).open(path).unwrap();
+    let slot = slots.offset as u64 + position % 8 * 64;
+    for (word, value) in [(4, buffer), (3, length), (2, 0), (1, meta), (0, position + 1)] {
         file.write_all_at(&u64::to_le_bytes(value), slot + 8 * word).unwrap();
     }
 }
 
-#[test]
-fn a_length_beyond_the_side_buffer_is_cut_to_it() {
+fn a_length_beyond_the_side_buffer_is_cut_to_it<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).max_message(500).create(NAME).unwrap();
-    let mut consumer = ring.consumer().unwrap();
+    let ring = S::of(at(&directory)).max_message(500).create(NAME).unwrap();
+    let mut consumer = S::consumer(&ring);
     let mut buffer = Vec::new();
     for (position, length) in [501, 4_096, u64::MAX, 1 << 63].into_iter().enumerate() {
         forge(&ring, position as u64, LARGE | 1, length);
         if position % 2 == 0 {
-            consumer.recv_into(&mut buffer).unwrap();
+            consumer.try_recv_into(&mut buffer).unwrap();
             assert_eq!(buffer.len(), 500);
         } else {
-            assert_eq!(consumer.borrow().unwrap().len(), 500);
+            assert_eq!(consumer.try_borrow().unwrap().len(), 500);
         }
     }
     // A size in the meta word besides, a class that is none, flags unknown.
     forge(&ring, 4, LARGE | 0xff | 0xffff << 16 | 0xfe00, 7);
     assert_eq!(consumer.recv_batch(&mut [[0; 500]; 2]).unwrap()[0].size, 7);
 }
+on_each_shape!(a_length_beyond_the_side_buffer_is_cut_to_it);
 
-#[test]
-fn a_message_in_a_side_buffer_that_the_ring_does_not_have_is_empty() {
+fn a_message_in_a_side_buffer_that_the_ring_does_not_have_is_empty<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).create(NAME).unwrap();
-    let mut consumer = ring.consumer().unwrap();
+    let ring = S::of(at(&directory)).create(NAME).unwrap();
+    let mut consumer = S::consumer(&ring);
     for position in 0..4 {
         forge(&ring, position, LARGE | 1, 1 << 40);
     }
     assert_eq!(consumer.try_recv().unwrap().len(), 0);
     assert_eq!(consumer.recv_fast(&mut []).unwrap().0, 0);
-    assert_eq!(consumer.borrow().unwrap().to_vec(), []);
+    assert_eq!(consumer.try_borrow().unwrap().to_vec(), []);
     assert_eq!(consumer.recv_batch(&mut [[0; 40]; 4]).unwrap()[0].size, 0);
 }
+on_each_shape!(a_message_in_a_side_buffer_that_the_ring_does_not_have_is_empty);
 
 #[test]
 fn a_header_whose_side_buffers_do_not_fit_the_file_is_refused() {
@@ -441,12 +412,16 @@ fn a_header_whose_side_buffers_do_not_fit_the_file_is_refused() {
     let builder = at(&directory);
     let ring = builder.clone().max_message(500).create(NAME).unwrap();
     let file = File::options().read(true).write(true).open(ring.path().unwrap()).unwrap();
-    for (word, bad) in [(28, 501 << 20), (28, 600), (28, 0), (28, u64::MAX), (29, 0), (30, 64)] {
+    // The size of one, and their offset and stride.
+    for (word, bad) in [(10, 501 << 20), (10, 600), (10, 0), (10, u64::MAX), (53, 0), (54, 64)] {
         let mut good = [0; 8];
         file.read_exact_at(&mut good, 8 * word).unwrap();
         file.write_all_at(&u64::to_le_bytes(bad), 8 * word).unwrap();
         let refused = builder.open(NAME);
-        assert!(matches!(refused, Err(RingError::NotARing { .. })), "word {word} is {bad}");
+        assert!(
+            matches!(refused, Err(RingError::File { kind: FileError::NotARing { .. }, .. })),
+            "word {word} is {bad}"
+        );
         file.write_all_at(&good, 8 * word).unwrap();
     }
     builder.open(NAME).unwrap();
@@ -482,7 +457,7 @@ fn kernel_says(file: &str, key: &str) -> usize {
 #[test]
 fn on_the_heap_untouched_side_buffers_take_none_either_and_huge_pages_come_on_request() {
     // In a process of its own, whose memory nobody else uses meanwhile.
-    let child = process(|| {
+    let child = Child::start(|| {
         let before = kernel_says("status", "VmRSS");
         let builder = Builder::new().capacity(256).max_message(4 * MIB).huge_pages(true);
         let ring = builder.heap().unwrap();
@@ -498,53 +473,22 @@ fn on_the_heap_untouched_side_buffers_take_none_either_and_huge_pages_come_on_re
             assert!(kernel_says("smaps", "AnonHugePages") > small, "no page is huge");
         }
     });
-    assert_eq!(status_of(child), 0);
-}
-
-/// Runs `work` in a process of its own, with a file system in memory of `size` bytes in
-/// `directory`. Where the system does not allow that, `work` is not run, and this says so.
-fn with_little_memory(directory: &TempDir, size: usize, work: impl FnOnce()) {
-    let path = std::ffi::CString::new(directory.path().to_str().unwrap()).unwrap();
-    let options = std::ffi::CString::new(format!("size={size}")).unwrap();
-    let child = process(|| {
-        // SAFETY: what these change ends with this process.
-        let mounted = unsafe {
-            (libc::unshare(libc::CLONE_NEWNS) == 0
-                || libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) == 0)
-                && libc::mount(
-                    c"none".as_ptr(),
-                    c"/".as_ptr(),
-                    std::ptr::null(),
-                    libc::MS_REC | libc::MS_PRIVATE,
-                    std::ptr::null(),
-                ) == 0
-                && libc::mount(
-                    c"tmpfs".as_ptr(),
-                    path.as_ptr(),
-                    c"tmpfs".as_ptr(),
-                    0,
-                    options.as_ptr().cast(),
-                ) == 0
-        };
-        if !mounted {
-            return common::skip("this system lets nobody mount a file system in memory");
-        }
-        work();
-    });
-    let status = status_of(child);
-    assert!(!libc::WIFSIGNALED(status), "killed by signal {}", libc::WTERMSIG(status));
-    assert_eq!(status, 0);
+    child.finish();
 }
 
 #[test]
 fn a_ring_that_has_no_room_is_refused_when_it_is_made() {
     let directory = stage();
-    with_little_memory(&directory, 4 * MIB, || {
+    with_little_memory(directory.path(), 4 * MIB, || {
         for memory in [SideMemory::OnDemand, SideMemory::Preallocated] {
             let builder = at(&directory).side_memory(memory);
             let error = builder.clone().max_message(MIB).create(NAME).unwrap_err();
             assert!(
-                matches!(error, RingError::NoSpace { bytes, .. } if bytes > 8 * MIB),
+                matches!(
+                    error,
+                    RingError::File { kind: FileError::NoSpace { bytes, .. }, .. }
+                        if bytes > 8 * MIB
+                ),
                 "{error}"
             );
             builder.max_message(MIB / 4).create(NAME).unwrap();
@@ -553,13 +497,12 @@ fn a_ring_that_has_no_room_is_refused_when_it_is_made() {
     });
 }
 
-#[test]
-fn when_memory_runs_out_a_send_is_refused_and_nobody_gets_a_signal() {
+fn when_memory_runs_out_a_send_is_refused_and_nobody_gets_a_signal<S: Shape>() {
     let directory = stage();
-    with_little_memory(&directory, 4 * MIB, || {
-        let builder = at(&directory).max_message(MIB).side_memory(SideMemory::Overcommitted);
+    with_little_memory(directory.path(), 4 * MIB, || {
+        let builder = S::of(at(&directory)).max_message(MIB).side_memory(SideMemory::Overcommitted);
         let ring = builder.create(NAME).unwrap();
-        let mut producer = ring.producer().unwrap();
+        let mut producer = S::producer(&ring);
         let mut sent = 0;
         let error = loop {
             match producer.send_fast(&message(sent, MIB), NORMAL) {
@@ -568,71 +511,79 @@ fn when_memory_runs_out_a_send_is_refused_and_nobody_gets_a_signal() {
             }
         };
         assert_eq!((sent, error), (3, SendError::NoSpace));
-        assert_eq!(producer.reserve(MIB, NORMAL).unwrap_err(), SendError::NoSpace);
+        assert_eq!(producer.try_reserve(MIB, NORMAL).unwrap_err(), SendError::NoSpace);
         assert_eq!(producer.send_batch(&[[0; 9]; 2], NORMAL), Ok(2), "small ones need no memory");
         // What was sent is all there, to one who maps the ring anew too.
-        let mut consumer = builder.open(NAME).unwrap().consumer().unwrap();
+        let mut consumer = S::consumer(&builder.open(NAME).unwrap());
         let mut buffer = Vec::new();
         for number in 0..sent {
-            consumer.recv_into(&mut buffer).unwrap();
+            consumer.try_recv_into(&mut buffer).unwrap();
             assert!(buffer == message(number, MIB));
         }
         assert_eq!(consumer.try_recv().unwrap().len(), 9);
         assert_eq!(consumer.try_recv().unwrap().len(), 9);
         // A peer says that there is a message where there is no memory.
         let position = ring.positions().producer_head;
-        forge(&ring, position, LARGE | 1, MIB as u64);
-        let garbage = consumer.recv_into(&mut buffer);
+        forge_named(&ring, position, LARGE | 1, MIB as u64, 7);
+        let garbage = consumer.try_recv_into(&mut buffer);
         assert_eq!(garbage, Err(RecvError::OutOfMemory { bytes: MIB }));
     });
 }
+on_each_shape!(when_memory_runs_out_a_send_is_refused_and_nobody_gets_a_signal);
 
 #[test]
 fn who_observes_a_sparse_copy_where_no_memory_is_left_is_refused_and_gets_no_signal() {
     let directory = stage();
-    with_little_memory(&directory, 4 * MIB, || {
+    with_little_memory(directory.path(), 4 * MIB, || {
         drop(at(&directory).capacity(1_024).create(NAME).unwrap());
         let path = at(&directory).path(NAME).unwrap();
         let file = File::options().write(true).open(path).unwrap();
         let length = file.metadata().unwrap().len();
-        // As long as it was, and nothing in it but the header.
-        file.set_len(4 * KIB as u64).unwrap();
+        // As long as it was, and nothing in it but the header and the lane's record.
+        file.set_len(8 * KIB as u64).unwrap();
         file.set_len(length).unwrap();
         let other = directory.path().join("other");
         // As much as there is.
         let _ = std::fs::write(&other, vec![0; 4 * MIB]);
         let error = at(&directory).observe(NAME).unwrap_err();
-        assert!(matches!(error, RingError::NoSpace { .. }), "{error}");
+        assert!(
+            matches!(error, RingError::File { kind: FileError::NoSpace { .. }, .. }),
+            "{error}"
+        );
         std::fs::remove_file(other).unwrap();
         at(&directory).observe(NAME).unwrap().positions();
     });
 }
 
-#[test]
-fn memory_that_others_took_is_missed_by_a_send_and_found_again_when_they_give_it_back() {
+fn memory_that_others_took_is_missed_by_a_send_and_found_again_when_they_give_it_back<S: Shape>() {
     let directory = stage();
-    with_little_memory(&directory, 4 * MIB, || {
-        let ring = at(&directory).capacity(2).max_message(MIB).create(NAME).unwrap();
+    with_little_memory(directory.path(), 4 * MIB, || {
+        let ring = S::of(at(&directory)).capacity(2).max_message(MIB).create(NAME).unwrap();
+        let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
         let other = directory.path().join("other");
         // As much as there is.
         let _ = std::fs::write(&other, vec![0; 4 * MIB]);
         let whole = message(1, MIB);
-        assert_eq!(ring.send_fast(&whole, NORMAL), Err(SendError::NoSpace));
+        assert_eq!(producer.send_fast(&whole, NORMAL), Err(SendError::NoSpace));
         std::fs::remove_file(other).unwrap();
-        ring.send_fast(&whole, NORMAL).unwrap();
+        producer.send_fast(&whole, NORMAL).unwrap();
         let mut buffer = Vec::new();
-        patiently("the message", || ring.recv_into(&mut buffer).ok());
+        patiently("the message", || consumer.try_recv_into(&mut buffer).ok());
         assert!(buffer == whole);
     });
 }
+on_each_shape!(
+    memory_that_others_took_is_missed_by_a_send_and_found_again_when_they_give_it_back,
+    needs(one_group)
+);
 
-// ---- what may change under a call ----------------------------------------------------------------
+// ---- what may change under a call
+// ----------------------------------------------------------------
 
-#[test]
-fn a_file_cut_within_its_side_buffers_is_damaged_and_not_out_of_memory() {
+fn a_file_cut_within_its_side_buffers_is_damaged_and_not_out_of_memory<S: Shape>() {
     let directory = stage();
-    let ring = at(&directory).max_message(4 * KIB).create(NAME).unwrap();
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let ring = S::of(at(&directory)).max_message(4 * KIB).create(NAME).unwrap();
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     let path = at(&directory).path(NAME).unwrap();
     let file = File::options().write(true).open(path).unwrap();
     let whole = file.metadata().unwrap().len();
@@ -648,83 +599,78 @@ fn a_file_cut_within_its_side_buffers_is_damaged_and_not_out_of_memory() {
     assert_eq!((sent, refused), (4, SendError::Damaged));
     let mut received = Vec::new();
     for number in 0..sent {
-        consumer.recv_into(&mut received).unwrap();
+        consumer.try_recv_into(&mut received).unwrap();
         assert_eq!(received, message(number, 4 * KIB));
     }
     assert_eq!(file.metadata().unwrap().len(), whole - 4 * 4 * KIB as u64, "it was mended");
 }
+on_each_shape!(
+    a_file_cut_within_its_side_buffers_is_damaged_and_not_out_of_memory,
+    needs(one_group)
+);
 
-#[test]
-fn a_forked_child_of_a_ring_larger_than_all_memory_drops_its_handles() {
+fn a_forked_child_of_a_ring_larger_than_all_memory_drops_its_handles<S: Shape>() {
     let directory = stage();
     let builder = at(&directory).capacity(4_096).side_memory(SideMemory::Overcommitted);
     // Four terabytes.
-    let ring = builder.max_message(1 << 30).exclusive_producer().create(NAME).unwrap();
-    let mut producer = ring.exclusive_producer().unwrap();
-    // SAFETY: the child drops what it inherited, which takes no lock of another thread, and ends.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
+    let ring = S::of(builder).max_message(1 << 30).create(NAME).unwrap();
+    let mut producer = Some(S::producer(&ring));
+    Child::start(|| {
+        let mut inherited = producer.take().unwrap();
         for _ in 0..2 {
-            producer.send_fast(b"the child", NORMAL).unwrap();
+            inherited.send_fast(b"the child", NORMAL).unwrap();
         }
-        drop(producer);
-        // SAFETY: ends this process.
-        unsafe { libc::_exit(7) };
-    }
-    let mut status = 0;
-    // SAFETY: `status` is written and nothing else.
-    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7, "status {status:#x}");
-    producer.send_fast(b"still here", NORMAL).unwrap();
-    let mut consumer = ring.consumer().unwrap();
+        drop(inherited);
+    })
+    .finish();
+    producer.unwrap().send_fast(b"still here", NORMAL).unwrap();
+    let mut consumer = S::consumer(&ring);
     assert_eq!(&*consumer.try_recv().unwrap(), b"still here");
     assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty, "the child was a double");
 }
+on_each_shape!(a_forked_child_of_a_ring_larger_than_all_memory_drops_its_handles, needs(one_group));
 
 #[cfg(feature = "zerocopy")]
-#[test]
-fn a_value_whose_size_a_peer_changes_meanwhile_is_whole_or_refused() {
+fn a_value_whose_size_a_peer_changes_meanwhile_is_whole_or_refused<S: Shape>() {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     const SIZE: usize = 4_096;
     const SLOTS: usize = 64;
-    for shared in [false, true] {
-        let builder = Builder::new().capacity(SLOTS).max_message(SIZE);
-        let builder = if shared { builder } else { builder.exclusive_consumer() };
-        let mut pages = vec![ultrafastring::Page::ZERO; builder.pages()];
-        let words = pages.as_ptr().cast::<AtomicU64>();
-        let length = pages.len() * 512;
-        // SAFETY: as long as the pages, which outlive it, and only atomics.
-        let words = unsafe { std::slice::from_raw_parts(words, length) };
-        let ring = builder.lent(Box::leak(std::mem::take(&mut pages).into_boxed_slice())).unwrap();
-        let slots = length - SLOTS * SIZE / 8 - SLOTS * 8;
-        let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let _end = End(&over);
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    for size in [8, SIZE as u64] {
-                        for slot in 0..SLOTS {
-                            words[slots + 8 * slot + 3].store(size, Ordering::Relaxed);
-                        }
+    let builder = S::builder().capacity(SLOTS).max_message(SIZE);
+    let mut pages = vec![ultrafastring::Page::ZERO; builder.pages()];
+    let words = pages.as_ptr().cast::<AtomicU64>();
+    let length = pages.len() * 512;
+    // SAFETY: as long as the pages, which outlive it, and only atomics.
+    let words = unsafe { std::slice::from_raw_parts(words, length) };
+    let ring = builder.lent(Box::leak(std::mem::take(&mut pages).into_boxed_slice())).unwrap();
+    let slots = length - SLOTS * SIZE / 8 - SLOTS * 8;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _end = End(&over);
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for size in [8, SIZE as u64] {
+                    for slot in 0..SLOTS {
+                        words[slots + 8 * slot + 3].store(size, Ordering::Relaxed);
                     }
-                }
-            });
-            let mut producer = ring.producer().unwrap();
-            let mut receive = receiver(&ring, shared);
-            let (mut whole, mut spare) = (0, Vec::new());
-            for _ in 0..3_000 {
-                let _ = producer.send_fast(&[0x5a; SIZE], NORMAL);
-                match receive(&mut spare) {
-                    Some(value) => {
-                        assert!(value.iter().all(|&byte| byte == 0x5a), "not all was filled");
-                        whole += 1;
-                    }
-                    None => spare.clear(),
                 }
             }
-            assert!(whole > 0, "no value came through");
         });
-    }
+        let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
+        let mut whole = 0;
+        for _ in 0..3_000 {
+            let _ = producer.send_fast(&[0x5a; SIZE], NORMAL);
+            match consumer.try_recv_value::<[u8; SIZE]>() {
+                Ok(value) => {
+                    assert!(value.iter().all(|&byte| byte == 0x5a), "not all was filled");
+                    whole += 1;
+                }
+                // One whose size is said to be another is taken all the same.
+                Err(RecvError::WrongSize { .. }) => drop(consumer.try_recv_into(&mut Vec::new())),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(whole > 0, "no value came through");
+    });
 
     /// Ends the other thread, by a failure too.
     struct End<'a>(&'a AtomicBool);
@@ -734,21 +680,24 @@ fn a_value_whose_size_a_peer_changes_meanwhile_is_whole_or_refused() {
             self.0.store(true, Ordering::Relaxed);
         }
     }
+}
+#[cfg(feature = "zerocopy")]
+on_each_shape!(a_value_whose_size_a_peer_changes_meanwhile_is_whole_or_refused, needs(one_group));
 
-    type Receive = Box<dyn FnMut(&mut Vec<u8>) -> Option<[u8; SIZE]>>;
-
-    /// Receives a value; one whose size is said to be another is taken all the same.
-    fn receiver(ring: &UltraFastRing, shared: bool) -> Receive {
-        fn of<S: Mode>(mut consumer: Consumer<S>) -> Receive {
-            Box::new(move |spare| match consumer.recv_value::<[u8; SIZE]>() {
-                Ok(value) => Some(value),
-                Err(RecvError::WrongSize { .. }) => {
-                    let _ = consumer.recv_into(spare);
-                    None
-                }
-                Err(error) => panic!("{error}"),
-            })
-        }
-        if shared { of(ring.consumer().unwrap()) } else { of(ring.exclusive_consumer().unwrap()) }
+#[test]
+fn where_all_side_buffers_are_each_message_in_place_is() {
+    let builder = Builder::new().capacity(4).max_message(MIB);
+    // SAFETY: only this test has it.
+    let ring = unsafe { builder.trust_peers() }.anonymous().unwrap();
+    let (start, bytes) = ring.side_buffers().unwrap();
+    assert_eq!(bytes, 4 * MIB);
+    let mut producer = ring.producer().unwrap().trusted().unwrap();
+    let mut consumer = ring.consumer().unwrap().trusted().unwrap();
+    let mut places = Vec::new();
+    for _ in 0..4 {
+        producer.try_reserve(MIB, NORMAL).unwrap().commit();
+        places.push(consumer.try_borrow().unwrap().as_ptr().addr() - start.as_ptr().addr());
     }
+    assert_eq!(places, [0, MIB, 2 * MIB, 3 * MIB]);
+    assert!(UltraFastRing::new(4).side_buffers().is_none());
 }

@@ -10,8 +10,11 @@
 #![cfg(not(loom))]
 
 mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
 
 use common::{Numbered, patiently};
+use shapes::{Shape, on_each_shape};
 use ultrafastring::{
     Builder, Invalid, Page, PriorityClass, RecvError, RingError, SendError, UltraFastRing,
 };
@@ -20,12 +23,12 @@ fn lend(builder: &Builder) -> UltraFastRing {
     builder.lent(vec![Page::ZERO; builder.pages()].leak()).unwrap()
 }
 
-#[test]
-fn a_stream_through_lent_memory_arrives_whole_and_in_order() {
-    const MESSAGES: u64 = 20_000;
-    let ring = lend(&Builder::new().capacity(16).exclusive_producer().exclusive_consumer());
-    let mut producer = ring.exclusive_producer().unwrap();
-    let mut consumer = ring.exclusive_consumer().unwrap();
+fn a_stream_through_lent_memory_arrives_whole_and_in_order<S: Shape>() {
+    const MESSAGES: u64 = 10_000;
+    let ring = lend(&S::builder().capacity(16));
+    let _second = S::read_second(&ring);
+    let mut producer = S::producer(&ring);
+    let mut consumer = S::consumer(&ring);
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for number in 0..MESSAGES {
@@ -40,6 +43,7 @@ fn a_stream_through_lent_memory_arrives_whole_and_in_order() {
     });
     assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
 }
+on_each_shape!(a_stream_through_lent_memory_arrives_whole_and_in_order);
 
 #[test]
 fn many_threads_share_a_ring_in_lent_memory() {
@@ -120,29 +124,31 @@ fn numbers_out_of_range_are_refused_before_the_memory_is_touched() {
     }
 }
 
-#[test]
-fn a_message_is_written_and_read_in_place_in_lent_memory() {
-    let ring = lend(&Builder::new().capacity(1).participants(2));
-    let mut producer = ring.producer().unwrap();
-    let mut consumer = ring.consumer().unwrap();
-    let mut reservation = producer.reserve(3, PriorityClass::High).unwrap();
+fn a_message_is_written_and_read_in_place_in_lent_memory<S: Shape>() {
+    let ring = lend(&S::builder().capacity(1).participants(2));
+    let mut producer = S::producer(&ring);
+    let mut consumer = S::consumer(&ring);
+    let mut reservation = producer.try_reserve(3, PriorityClass::High).unwrap();
     assert_eq!(reservation.as_mut_inline(), Some(&mut [0; 3][..]));
     reservation.copy_from_slice(b"abc");
     reservation.commit();
     assert_eq!(producer.send_fast(b"d", PriorityClass::High), Err(SendError::Full));
-    let borrowed = consumer.borrow().unwrap();
+    let borrowed = consumer.try_borrow().unwrap();
     assert_eq!((borrowed.as_inline(), borrowed.class()), (Some(&b"abc"[..]), PriorityClass::High));
     borrowed.release();
     consumer.flush();
     producer.send_fast(b"d", PriorityClass::High).unwrap();
-    // Both entries are taken by the handles.
-    assert!(matches!(ring.producer(), Err(RingError::TableFull { participants: 2 })));
+    // Both entries are taken by the handles, and an exclusive side has no second handle anyway.
+    let is_full = matches!(ring.producer(), Err(RingError::TableFull { participants: 2 }));
+    assert_eq!(is_full, S::producers_share());
 }
+on_each_shape!(a_message_is_written_and_read_in_place_in_lent_memory, needs(one_group));
 
-#[test]
-fn without_a_system_to_wait_in_the_caller_is_asked_again_and_again_until_the_end_of_the_stream() {
-    let ring = lend(&Builder::new().capacity(2));
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+fn without_a_system_to_wait_in_the_caller_is_asked_again_and_again_until_the_end_of_the_stream<
+    S: Shape,
+>() {
+    let ring = lend(&S::builder().capacity(2));
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     let mut asked = 0u8;
     let message = consumer
         .recv_spinning(|| {
@@ -169,3 +175,7 @@ fn without_a_system_to_wait_in_the_caller_is_asked_again_and_again_until_the_end
     assert_eq!([(); 2].map(|()| consumer.recv_spinning(|| ()).unwrap().to_vec()), [b"room"; 2]);
     assert_eq!(consumer.recv_spinning(|| ()).unwrap_err(), RecvError::Closed);
 }
+on_each_shape!(
+    without_a_system_to_wait_in_the_caller_is_asked_again_and_again_until_the_end_of_the_stream,
+    needs(one_group)
+);

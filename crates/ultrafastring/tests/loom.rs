@@ -15,62 +15,43 @@
 //! the kernel would, and its work stays unfinished. And since nobody has a clock to be stuck by,
 //! survivors are told when to look for the dead (`recover`).
 //!
-//! Where handles park, the kernel's futex is a lock and a condition, no time passes, and the ring is
-//! one whose busy sides fence: what `membarrier` does is as if they had. A wake-up that is lost is a
-//! deadlock, which loom reports. Handles outlive the scene, since one that leaves wakes all others.
+//! Where handles park, the kernel's futex is a lock and a condition, no time passes, and the ring
+//! is one whose busy sides fence: what `membarrier` does is as if they had. A wake-up that is lost
+//! is a deadlock, which loom reports. Handles outlive the scene, since one that leaves wakes all
+//! others.
 //!
 //! Timestamps are off and the rings so small that every message is announced by itself, since
 //! nothing in a model may depend on the clock.
 
 #![cfg(loom)]
 
+#[path = "common/model.rs"]
+mod model;
+#[path = "common/shapes.rs"]
+mod shapes;
+
 use std::mem;
 use std::sync::Arc;
 
 use loom::thread;
+use model::{NORMAL, check, check_with, message, number, receive_some, send_some, spawn};
+use shapes::{Shape, on_each_shape};
 use ultrafastring::{
     Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Side, Timestamps,
-    UltraFastRing,
 };
-
-const NORMAL: PriorityClass = PriorityClass::Normal;
-
-/// Tries all that can happen with two preemptions, or as `LOOM_MAX_PREEMPTIONS` says.
-fn check(body: impl Fn() + Send + Sync + 'static) {
-    check_with(None, body);
-}
-
-/// Tries all that can happen with at most so many preemptions: for bodies of many steps.
-fn check_with(most: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = most.or(model.preemption_bound).or(Some(2));
-    model.max_branches = 50_000;
-    let body = Arc::new(body);
-    model.check(move || {
-        let body = Arc::clone(&body);
-        spawn(move || body()).join().unwrap();
-    });
-}
-
-/// A thread of the model. Loom's own stacks of 32 KiB are too small for handles on their way.
-fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
-    const WORDS: usize = 1 << 16;
-    thread::Builder::new().stack_size(WORDS).spawn(work).unwrap()
-}
 
 fn two_slots() -> Builder {
     Builder::new().capacity(2).participants(4).timestamps(Timestamps::Off)
 }
 
-/// A message all of whose words say which it is.
-fn message(number: u8) -> [u8; 40] {
-    [number; 40]
+fn two_slots_of<S: Shape>() -> Builder {
+    S::of(two_slots())
 }
 
-/// The number of a message, which must be whole.
-fn number(bytes: &[u8]) -> u8 {
-    assert_eq!(bytes, [bytes[0]; 40], "a message is a mixture");
-    bytes[0]
+/// How many messages go over more than a lap: of two laps where neither side races, and where one
+/// claims, which takes more steps, fewer.
+fn over_laps<S: Shape>() -> u8 {
+    if S::producers_share() || S::consumers_share() { 3 } else { 5 }
 }
 
 /// Sends all of `numbers`, and lets others run while the ring is full.
@@ -83,35 +64,6 @@ fn send_all<S: Mode>(producer: &mut Producer<S>, numbers: impl IntoIterator<Item
     }
 }
 
-/// Sends what goes within a few attempts, in order; says what went.
-fn send_some<S: Mode>(producer: &mut Producer<S>, numbers: &[u8], attempts: usize) -> Vec<u8> {
-    let mut rest = numbers.iter();
-    let mut next = rest.next();
-    let mut sent = Vec::new();
-    for _ in 0..attempts {
-        let Some(&number) = next else { break };
-        if producer.send_fast(&message(number), NORMAL).is_ok() {
-            sent.push(number);
-            next = rest.next();
-        } else {
-            thread::yield_now();
-        }
-    }
-    sent
-}
-
-/// Receives what comes within a few attempts.
-fn receive_some<S: Mode>(consumer: &mut Consumer<S>, attempts: usize) -> Vec<u8> {
-    let mut seen = Vec::new();
-    for _ in 0..attempts {
-        match consumer.try_recv() {
-            Ok(message) => seen.push(number(&message)),
-            Err(_) => thread::yield_now(),
-        }
-    }
-    seen
-}
-
 /// All of `sent` was received, each once.
 fn check_all(received: impl IntoIterator<Item = Vec<u8>>, sent: impl IntoIterator<Item = u8>) {
     let mut received: Vec<u8> = received.into_iter().flatten().collect();
@@ -121,14 +73,13 @@ fn check_all(received: impl IntoIterator<Item = Vec<u8>>, sent: impl IntoIterato
     assert_eq!(received, sent, "not each message was received once");
 }
 
-#[test]
-fn an_exclusive_stream_keeps_its_order_over_two_laps() {
+fn a_stream_keeps_its_order_over_laps<S: Shape>() {
     check(|| {
-        let ring = two_slots().exclusive_producer().exclusive_consumer().heap().unwrap();
-        let mut producer = ring.exclusive_producer().unwrap();
-        let mut consumer = ring.exclusive_consumer().unwrap();
-        let sending = spawn(move || send_all(&mut producer, 1..=5));
-        for expected in 1..=5 {
+        let ring = two_slots_of::<S>().heap().unwrap();
+        let mut producer = S::producer(&ring);
+        let mut consumer = S::consumer(&ring);
+        let sending = spawn(move || send_all(&mut producer, 1..=over_laps::<S>()));
+        for expected in 1..=over_laps::<S>() {
             let received = loop {
                 match consumer.try_recv() {
                     Ok(message) => break number(&message),
@@ -142,15 +93,15 @@ fn an_exclusive_stream_keeps_its_order_over_two_laps() {
         assert!(consumer.try_recv().is_err());
     });
 }
+on_each_shape!(a_stream_keeps_its_order_over_laps, needs(groups_elsewhere));
 
-#[test]
-fn batches_of_exclusive_sides_keep_their_order_over_two_laps() {
+fn batches_keep_their_order_over_laps<S: Shape>() {
     check(|| {
-        let ring = two_slots().exclusive_producer().exclusive_consumer().heap().unwrap();
-        let mut producer = ring.exclusive_producer().unwrap();
-        let mut consumer = ring.exclusive_consumer().unwrap();
+        let ring = two_slots_of::<S>().heap().unwrap();
+        let mut producer = S::producer(&ring);
+        let mut consumer = S::consumer(&ring);
         let sending = spawn(move || {
-            let messages: Vec<_> = (1..=5).map(message).collect();
+            let messages: Vec<_> = (1..=over_laps::<S>()).map(message).collect();
             let mut rest = &messages[..];
             while !rest.is_empty() {
                 match producer.send_batch(rest, NORMAL) {
@@ -160,28 +111,28 @@ fn batches_of_exclusive_sides_keep_their_order_over_two_laps() {
             }
         });
         let mut seen = Vec::new();
-        while seen.len() < 5 {
+        while seen.len() < usize::from(over_laps::<S>()) {
             let mut buffers = [[0; 40]; 2];
             match consumer.recv_batch(&mut buffers) {
                 Ok(batch) => seen.extend(buffers[..batch.len()].iter().map(|b| number(b))),
                 Err(_) => thread::yield_now(),
             }
         }
-        assert_eq!(seen, [1, 2, 3, 4, 5]);
+        assert!(seen.into_iter().eq(1..=over_laps::<S>()));
         sending.join().unwrap();
     });
 }
+on_each_shape!(batches_keep_their_order_over_laps, needs(groups_elsewhere));
 
-#[test]
-fn what_an_exclusive_consumer_reads_in_place_is_not_overwritten() {
+fn what_a_consumer_reads_in_place_is_not_overwritten<S: Shape>() {
     check(|| {
-        let ring = two_slots().exclusive_producer().exclusive_consumer().heap().unwrap();
-        let mut producer = ring.exclusive_producer().unwrap();
-        let mut consumer = ring.exclusive_consumer().unwrap();
-        let sending = spawn(move || send_all(&mut producer, 1..=4));
-        for expected in 1..=4 {
+        let ring = two_slots_of::<S>().heap().unwrap();
+        let mut producer = S::producer(&ring);
+        let mut consumer = S::consumer(&ring);
+        let sending = spawn(move || send_all(&mut producer, 1..=over_laps::<S>().min(4)));
+        for expected in 1..=over_laps::<S>().min(4) {
             loop {
-                if let Ok(guard) = consumer.borrow() {
+                if let Ok(guard) = consumer.try_borrow() {
                     assert_eq!(number(guard.as_inline().unwrap()), expected);
                     break;
                 }
@@ -191,6 +142,7 @@ fn what_an_exclusive_consumer_reads_in_place_is_not_overwritten() {
         sending.join().unwrap();
     });
 }
+on_each_shape!(what_a_consumer_reads_in_place_is_not_overwritten, needs(groups_elsewhere));
 
 #[test]
 fn two_producers_and_two_consumers_pass_each_message_once() {
@@ -210,15 +162,11 @@ fn two_producers_and_two_consumers_pass_each_message_once() {
     });
 }
 
-/// Two producers send over more than a lap, past a consumer of either kind.
-fn race_over_laps<S: Mode>(
-    builder: Builder,
-    take: impl Fn(&UltraFastRing) -> Consumer<S> + Send + Sync + 'static,
-) {
-    check(move || {
-        let ring = builder.heap().unwrap();
-        let (mut first, mut second) = (ring.producer().unwrap(), ring.producer().unwrap());
-        let mut consumer = take(&ring);
+fn two_producers_that_race_over_laps_lose_nothing<S: Shape>() {
+    check(|| {
+        let ring = two_slots_of::<S>().heap().unwrap();
+        let (mut first, mut second) = (S::producer(&ring), S::producer(&ring));
+        let mut consumer = S::consumer(&ring);
         let one = spawn(move || send_some(&mut first, &[1, 2], 3));
         let two = spawn(move || send_some(&mut second, &[11], 2));
         let mut seen = receive_some(&mut consumer, 2);
@@ -228,16 +176,10 @@ fn race_over_laps<S: Mode>(
         check_all([seen], sent.into_iter().flatten());
     });
 }
-
-#[test]
-fn two_producers_that_race_over_laps_lose_nothing() {
-    race_over_laps(two_slots().exclusive_consumer(), |ring| ring.exclusive_consumer().unwrap());
-}
-
-#[test]
-fn two_producers_that_race_over_laps_past_a_shared_consumer_lose_nothing() {
-    race_over_laps(two_slots(), |ring| ring.consumer().unwrap());
-}
+on_each_shape!(
+    two_producers_that_race_over_laps_lose_nothing,
+    needs(two_producers, groups_elsewhere)
+);
 
 #[test]
 fn consumers_that_race_over_laps_read_nothing_twice_and_nothing_overwritten() {
@@ -256,13 +198,12 @@ fn consumers_that_race_over_laps_read_nothing_twice_and_nothing_overwritten() {
     });
 }
 
-#[test]
-fn a_batch_that_is_held_is_not_granted_by_another_consumer() {
+fn a_batch_that_is_held_is_not_granted_by_another_consumer<S: Shape>() {
     check(|| {
-        let ring = two_slots().exclusive_producer().heap().unwrap();
-        let mut producer = ring.exclusive_producer().unwrap();
+        let ring = two_slots_of::<S>().heap().unwrap();
+        let mut producer = S::producer(&ring);
         producer.send_batch(&[message(1), message(2)], NORMAL).unwrap();
-        let (mut holding, mut granting) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+        let (mut holding, mut granting) = (S::consumer(&ring), S::consumer(&ring));
         let sending = spawn(move || send_some(&mut producer, &[3], 2));
         let receiving = spawn(move || {
             let mut buffers = [[0; 40]; 2];
@@ -277,15 +218,18 @@ fn a_batch_that_is_held_is_not_granted_by_another_consumer() {
         check_all([seen, other], [1, 2].into_iter().chain(sent));
     });
 }
+on_each_shape!(
+    a_batch_that_is_held_is_not_granted_by_another_consumer,
+    needs(two_consumers, groups_elsewhere)
+);
 
-#[test]
-fn a_message_in_a_side_buffer_is_seen_whole_and_not_overwritten_while_it_is_read() {
+fn a_message_in_a_side_buffer_is_seen_whole_and_not_overwritten_while_it_is_read<S: Shape>() {
     check(|| {
         // One slot, so that the second message needs the first one's buffer.
-        let builder = Builder::new().capacity(1).participants(3).timestamps(Timestamps::Off);
-        let ring = builder.exclusive_producer().max_message(48).heap().unwrap();
-        let mut producer = ring.exclusive_producer().unwrap();
-        let mut consumer = ring.consumer().unwrap();
+        let builder = S::builder().capacity(1).participants(3).timestamps(Timestamps::Off);
+        let ring = builder.max_message(48).heap().unwrap();
+        let mut producer = S::producer(&ring);
+        let mut consumer = S::consumer(&ring);
         let sending = spawn(move || {
             for filling in 1..=2 {
                 while producer.send_fast(&[filling; 48], NORMAL).is_err() {
@@ -306,6 +250,10 @@ fn a_message_in_a_side_buffer_is_seen_whole_and_not_overwritten_while_it_is_read
         sending.join().unwrap();
     });
 }
+on_each_shape!(
+    a_message_in_a_side_buffer_is_seen_whole_and_not_overwritten_while_it_is_read,
+    needs(groups_elsewhere)
+);
 
 #[test]
 fn a_borrowed_message_is_not_granted_by_another_consumer() {
@@ -318,7 +266,7 @@ fn a_borrowed_message_is_not_granted_by_another_consumer() {
         let receiving = spawn(move || {
             (0..2)
                 .filter_map(|_| {
-                    holding.borrow().ok().map(|guard| number(guard.as_inline().unwrap()))
+                    holding.try_borrow().ok().map(|guard| number(guard.as_inline().unwrap()))
                 })
                 .collect()
         });
@@ -338,7 +286,7 @@ fn a_forgotten_reservation_is_passed_over_and_blocks_nobody_after_the_next_call(
         let (mut absent, mut present) = (ring.producer().unwrap(), ring.producer().unwrap());
         let mut consumer = ring.consumer().unwrap();
         let forgetting = spawn(move || {
-            mem::forget(absent.reserve(40, NORMAL).unwrap());
+            mem::forget(absent.try_reserve(40, NORMAL).unwrap());
             absent.flush();
         });
         let sending = spawn(move || send_all(&mut present, [1]));
@@ -359,7 +307,7 @@ fn a_forgotten_guard_is_released_by_the_next_call_while_others_go_on() {
         let (mut forgetful, mut other) = (ring.consumer().unwrap(), ring.consumer().unwrap());
         let receiving = spawn(move || {
             let mut seen = Vec::new();
-            if let Ok(guard) = forgetful.borrow() {
+            if let Ok(guard) = forgetful.try_borrow() {
                 seen.push(number(guard.as_inline().unwrap()));
                 mem::forget(guard);
             }
@@ -416,18 +364,18 @@ fn a_new_exclusive_consumer_goes_on_where_its_predecessor_stopped() {
 }
 
 #[test]
-fn threads_that_call_the_ring_share_its_seats() {
+fn threads_that_call_the_ring_share_its_handles() {
     check(|| {
         let ring = Arc::new(two_slots().heap().unwrap());
         let sending = {
             let ring = Arc::clone(&ring);
             spawn(move || ring.send_fast(&message(1), NORMAL).is_ok())
         };
-        // Looks at every seat, taken or not.
+        // Looks at every thread handle, in use or not.
         ring.stats();
         let sent = ring.send_fast(&message(2), NORMAL).is_ok();
         let other = sending.join().unwrap();
-        assert!(sent && other, "two slots, two seats, two entries");
+        assert!(sent && other, "two slots, two thread handles, two entries");
         let mut seen = Vec::new();
         let mut buffer = [0; 40];
         while let Ok((size, ..)) = ring.recv_fast(&mut buffer) {
@@ -441,29 +389,29 @@ fn threads_that_call_the_ring_share_its_seats() {
 
 /// Receives one message, and parks until there is one.
 fn receive_parking<S: Mode>(mut consumer: Consumer<S>) -> (u8, Consumer<S>) {
-    let received = number(&consumer.recv_blocking().unwrap());
+    let received = number(&consumer.recv().unwrap());
     (received, consumer)
 }
 
-#[test]
-fn a_consumer_that_parks_is_woken_by_each_message() {
+fn a_consumer_that_parks_is_woken_by_each_message<S: Shape>() {
     check(|| {
-        let ring = two_slots().fences().exclusive_producer().exclusive_consumer().heap().unwrap();
-        let mut producer = ring.exclusive_producer().unwrap();
-        let mut consumer = ring.exclusive_consumer().unwrap();
+        let ring = two_slots_of::<S>().fences().heap().unwrap();
+        let mut producer = S::producer(&ring);
+        let mut consumer = S::consumer(&ring);
         let sending = spawn(move || {
             send_all(&mut producer, 1..=2);
             producer
         });
         for expected in 1..=2 {
-            assert_eq!(number(&consumer.recv_blocking().unwrap()), expected);
+            assert_eq!(number(&consumer.recv().unwrap()), expected);
         }
         sending.join().unwrap();
     });
 }
+on_each_shape!(a_consumer_that_parks_is_woken_by_each_message, needs(groups_elsewhere));
 
 #[test]
-fn two_consumers_that_park_are_both_woken_though_the_bell_may_ring_once() {
+fn two_consumers_that_park_are_both_woken_though_one_wake_up_may_be_all() {
     check(|| {
         let ring = two_slots().fences().exclusive_producer().heap().unwrap();
         let mut producer = ring.exclusive_producer().unwrap();
@@ -476,7 +424,7 @@ fn two_consumers_that_park_are_both_woken_though_the_bell_may_ring_once() {
     });
 }
 
-/// One may be woken for a message behind one that is committed later, which then rings nobody.
+/// One may be woken for a message behind one that is committed later, which then wakes nobody.
 #[test]
 #[ignore = "more than seven minutes: with --ignored"]
 fn two_consumers_that_park_are_woken_for_the_messages_of_two_producers() {
@@ -509,7 +457,7 @@ fn two_sleepers_and_two_producers(preemptions: usize) {
 }
 
 #[test]
-fn closing_after_a_message_wakes_those_too_for_whom_its_bell_did_not_ring() {
+fn closing_after_a_message_wakes_those_too_whom_the_message_did_not() {
     message_and_close(1);
 }
 
@@ -526,7 +474,7 @@ fn message_and_close(preemptions: usize) {
         let consumers = [ring.consumer().unwrap(), ring.consumer().unwrap()];
         let receiving = consumers.map(|mut consumer| {
             spawn(move || {
-                let received = consumer.recv_blocking().map(|message| number(&message));
+                let received = consumer.recv().map(|message| number(&message));
                 (received, consumer)
             })
         });
@@ -540,15 +488,14 @@ fn message_and_close(preemptions: usize) {
     });
 }
 
-#[test]
-fn a_producer_that_parks_is_woken_when_room_is_granted() {
+fn a_producer_that_parks_is_woken_when_room_is_granted<S: Shape>() {
     check(|| {
-        let ring = two_slots().fences().exclusive_producer().exclusive_consumer().heap().unwrap();
-        let mut producer = ring.exclusive_producer().unwrap();
-        let mut consumer = ring.exclusive_consumer().unwrap();
+        let ring = two_slots_of::<S>().fences().heap().unwrap();
+        let mut producer = S::producer(&ring);
+        let mut consumer = S::consumer(&ring);
         send_all(&mut producer, 1..=2);
         let sending = spawn(move || {
-            producer.send_blocking(&message(3), NORMAL).unwrap();
+            producer.send(&message(3), NORMAL).unwrap();
             producer
         });
         let first = number(&consumer.try_recv().unwrap());
@@ -558,6 +505,7 @@ fn a_producer_that_parks_is_woken_when_room_is_granted() {
         drop(producer);
     });
 }
+on_each_shape!(a_producer_that_parks_is_woken_when_room_is_granted, needs(groups_elsewhere));
 
 /// Of two consumers one moves the frontier, and the other may find it moved. The producer looks
 /// there itself before it parks, and must not keep itself awake by it.
@@ -569,7 +517,7 @@ fn a_producer_that_parks_is_woken_by_whichever_consumer_moves_the_frontier() {
         let (mut first, mut second) = (ring.consumer().unwrap(), ring.consumer().unwrap());
         send_all(&mut producer, 1..=2);
         let sending = spawn(move || {
-            producer.send_blocking(&message(3), NORMAL).unwrap();
+            producer.send(&message(3), NORMAL).unwrap();
             producer
         });
         let receiving = spawn(move || (receive_some(&mut first, 1), first));
@@ -592,11 +540,11 @@ fn two_producers_that_park_are_both_woken() {
         let mut consumer = ring.exclusive_consumer().unwrap();
         send_all(&mut first, 1..=2);
         let one = spawn(move || {
-            first.send_blocking(&message(3), NORMAL).unwrap();
+            first.send(&message(3), NORMAL).unwrap();
             first
         });
         let other = spawn(move || {
-            second.send_blocking(&message(4), NORMAL).unwrap();
+            second.send(&message(4), NORMAL).unwrap();
             second
         });
         while !ring.is_asleep(Side::Producer) {
@@ -613,52 +561,46 @@ fn two_producers_that_park_are_both_woken() {
     });
 }
 
-#[test]
-fn closing_wakes_a_consumer_that_parks_and_what_was_sent_before_is_received() {
-    for shared in [false, true] {
-        check(move || {
-            let builder = two_slots().fences().exclusive_consumer();
-            let builder = if shared { builder } else { builder.exclusive_producer() };
-            let ring = builder.heap().unwrap();
-            let mut consumer = ring.exclusive_consumer().unwrap();
-            let closing = if shared {
-                let mut producer = ring.producer().unwrap();
-                spawn(move || {
-                    send_all(&mut producer, [1]);
-                    producer.close();
-                    mem::forget(producer);
-                })
-            } else {
-                let mut producer = ring.exclusive_producer().unwrap();
-                spawn(move || {
-                    send_all(&mut producer, [1]);
-                    producer.close();
-                    mem::forget(producer);
-                })
-            };
-            assert_eq!(number(&consumer.recv_blocking().unwrap()), 1);
-            assert_eq!(consumer.recv_blocking().unwrap_err(), RecvError::Closed);
-            closing.join().unwrap();
-        });
-    }
-}
-
-#[test]
-fn what_a_producer_sent_before_it_left_is_received_before_its_consumer_is_told_that_it_left() {
+fn closing_wakes_a_consumer_that_parks_and_what_was_sent_before_is_received<S: Shape>() {
     check(|| {
-        let ring = two_slots().fences().exclusive_producer().exclusive_consumer().heap().unwrap();
-        let mut producer = ring.exclusive_producer().unwrap();
-        let mut consumer = ring.exclusive_consumer().unwrap();
+        let ring = two_slots_of::<S>().fences().heap().unwrap();
+        let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
+        let closing = spawn(move || {
+            send_all(&mut producer, [1]);
+            producer.close();
+            mem::forget(producer);
+        });
+        assert_eq!(number(&consumer.recv().unwrap()), 1);
+        assert_eq!(consumer.recv().unwrap_err(), RecvError::Closed);
+        closing.join().unwrap();
+    });
+}
+on_each_shape!(
+    closing_wakes_a_consumer_that_parks_and_what_was_sent_before_is_received,
+    needs(groups_elsewhere)
+);
+
+fn what_a_producer_sent_before_it_left_is_received_before_its_consumer_is_told_that_it_left<
+    S: Shape,
+>() {
+    check(|| {
+        let ring = two_slots_of::<S>().fences().heap().unwrap();
+        let mut producer = S::producer(&ring);
+        let mut consumer = S::consumer(&ring);
         // Producers have been seen, so that it ends when none is left.
         send_all(&mut producer, [1]);
         assert_eq!(number(&consumer.try_recv().unwrap()), 1);
         consumer.end_when_deserted(true);
         let leaving = spawn(move || send_all(&mut producer, [2]));
-        assert_eq!(consumer.recv_blocking().map(|message| number(&message)), Ok(2));
-        assert_eq!(consumer.recv_blocking().unwrap_err(), RecvError::Deserted);
+        assert_eq!(consumer.recv().map(|message| number(&message)), Ok(2));
+        assert_eq!(consumer.recv().unwrap_err(), RecvError::Deserted);
         leaving.join().unwrap();
     });
 }
+on_each_shape!(
+    what_a_producer_sent_before_it_left_is_received_before_its_consumer_is_told_that_it_left,
+    needs(groups_elsewhere)
+);
 
 // ---- deaths ------------------------------------------------------------------------------
 
@@ -691,7 +633,7 @@ fn a_claim_whose_producer_died_is_abandoned_once_and_passed_over() {
         let ring = two_slots().heap().unwrap();
         let (mut dying, mut living) = (ring.producer().unwrap(), ring.producer().unwrap());
         let (mut first, mut second) = (ring.consumer().unwrap(), ring.consumer().unwrap());
-        mem::forget(dying.reserve(40, NORMAL).unwrap());
+        mem::forget(dying.try_reserve(40, NORMAL).unwrap());
         living.send_fast(&message(1), NORMAL).unwrap();
         let death = spawn(move || dying.die());
         let other = spawn(move || recover_and_receive(&mut second, 1));
@@ -751,7 +693,7 @@ fn what_a_dead_consumer_held_is_delivered_once_more_and_marked_before_its_slot_c
         producer.send_batch(&[message(1), message(2)], NORMAL).unwrap();
         let mut dying = ring.consumer().unwrap();
         let (mut first, mut second) = (ring.consumer().unwrap(), ring.consumer().unwrap());
-        mem::forget(dying.borrow().unwrap());
+        mem::forget(dying.try_borrow().unwrap());
         let death = spawn(move || dying.die());
         let other = spawn(move || recover_and_receive(&mut second, 1));
         let sending = spawn(move || {
@@ -809,7 +751,7 @@ fn a_newcomer_in_a_dead_consumers_entry_delivers_what_was_held_before_its_slot_c
         let mut producer = ring.exclusive_producer().unwrap();
         producer.send_batch(&[message(1), message(2)], NORMAL).unwrap();
         let (mut dying, mut other) = (ring.consumer().unwrap(), ring.consumer().unwrap());
-        mem::forget(dying.borrow().unwrap());
+        mem::forget(dying.try_borrow().unwrap());
         dying.die();
         let newcomer = {
             let ring = Arc::clone(&ring);
@@ -835,7 +777,7 @@ fn what_a_dead_exclusive_consumer_held_is_marked_while_somebody_else_looks_after
         let mut producer = ring.producer().unwrap();
         send_all(&mut producer, [1, 2]);
         let mut dying = ring.exclusive_consumer().unwrap();
-        mem::forget(dying.borrow().unwrap());
+        mem::forget(dying.try_borrow().unwrap());
         dying.die();
         let bystander = {
             let ring = Arc::clone(&ring);
@@ -863,7 +805,7 @@ fn a_reservation_that_was_forgotten_before_a_wait_and_a_death_blocks_nobody() {
         let (mut dying, mut living) = (ring.producer().unwrap(), ring.producer().unwrap());
         let mut consumer = ring.consumer().unwrap();
         living.send_fast(&message(1), URGENT).unwrap();
-        mem::forget(dying.reserve(40, URGENT).unwrap());
+        mem::forget(dying.try_reserve(40, URGENT).unwrap());
         let death = spawn(move || {
             // One in flight leaves nothing for this class.
             let _ = dying.wait(NORMAL, Some(std::time::Instant::now()));
@@ -891,7 +833,7 @@ fn a_message_whose_reader_lives_comes_again_marked_at_most_once_for_one_that_die
         let death = spawn(move || dying.die_before_claim());
         let reading = spawn(move || {
             let first = reader
-                .borrow()
+                .try_borrow()
                 .ok()
                 .map(|it| (number(it.as_inline().unwrap()), it.is_redelivered()));
             (first, reader)

@@ -3,8 +3,8 @@
 //!
 //! Each lack is made to happen for a process of its own ([`play`]): by a limit, a filter of system
 //! calls (seccomp), or a namespace that `unshare` gives it. Where the machine does not let
-//! namespaces be made, the tests that need one say so and nothing else, or fail where `UFR_NO_SKIPS` is
-//! set.
+//! namespaces be made, the tests that need one say so and nothing else, or fail where
+//! `UFR_NO_SKIPS` is set.
 
 #![cfg(all(feature = "std", target_arch = "x86_64", not(loom)))]
 
@@ -15,14 +15,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 
-use common::actor::{self, Actor, order, say, stage};
-use common::{patiently, skip};
+use common::actor::{self, Actor, order, say};
+use common::forbid::{SeccompCmpOp, forbid};
+use common::{patiently, skip, stage};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
 use tempfile::TempDir;
+use ultrafastring::FileError;
 use ultrafastring::{Builder, PriorityClass, RecvError, RingError, SendError, UltraFastRing};
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
@@ -39,26 +37,6 @@ fn an_actor_plays_its_part() {
     let Some((words, directory)) = actor::part() else { return };
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     play(&words, &directory);
-}
-
-/// Makes a system call fail with `errno` in this process from now on; if `second` is given, only
-/// where that is its second argument.
-fn forbid(call: libc::c_long, second: Option<u64>, errno: i32) {
-    let rules = match second {
-        None => vec![],
-        Some(second) => {
-            let is = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, second);
-            vec![SeccompRule::new(vec![is.unwrap()]).unwrap()]
-        }
-    };
-    let filter = SeccompFilter::new(
-        [(call, rules)].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno as u32),
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    let program: BpfProgram = filter.unwrap().try_into().unwrap();
-    seccompiler::apply_filter(&program).unwrap();
 }
 
 fn limit(resource: Resource, to: u64) {
@@ -87,9 +65,16 @@ fn play(words: &[&str], directory: &Path) {
         "no-locks" => {
             let ring = builder.open(NAME).unwrap();
             for errno in [libc::ENOLCK, libc::EINVAL] {
-                forbid(libc::SYS_fcntl, Some(libc::F_OFD_SETLK as u64), errno);
+                forbid(
+                    libc::SYS_fcntl,
+                    Some((1, SeccompCmpOp::Eq, libc::F_OFD_SETLK as u64)),
+                    errno,
+                );
                 let error = ring.producer().unwrap_err();
-                assert!(matches!(error, RingError::NoLocks { .. }), "{error:?}");
+                assert!(
+                    matches!(error, RingError::File { kind: FileError::NoLocks, .. }),
+                    "{error:?}"
+                );
                 assert_eq!(ring.send_fast(b"x", NORMAL), Err(SendError::NoEntry));
                 assert!(ring.repair().is_err() || ring.participants().count() == 0);
             }
@@ -122,7 +107,10 @@ fn play(words: &[&str], directory: &Path) {
                 ring.consumer().unwrap_err(),
                 ring.examine().unwrap_err(),
             ] {
-                assert!(matches!(error, RingError::NoDescriptors { .. }), "{error:?}");
+                assert!(
+                    matches!(error, RingError::File { kind: FileError::NoDescriptors, .. }),
+                    "{error:?}"
+                );
                 assert!(error.to_string().contains("ulimit -n"));
             }
             // Who cannot ask does not take the living for dead.
@@ -148,7 +136,10 @@ fn play(words: &[&str], directory: &Path) {
                     }
                     Err(error) => {
                         refused += 1;
-                        assert!(matches!(error, RingError::NoDescriptors { .. }), "{error:?}");
+                        assert!(
+                            matches!(error, RingError::File { kind: FileError::NoDescriptors, .. }),
+                            "{error:?}"
+                        );
                     }
                 }
                 let left: Vec<_> = std::fs::read_dir(directory).unwrap().collect();
@@ -173,7 +164,10 @@ fn play(words: &[&str], directory: &Path) {
         }
         "small-tmpfs" => {
             let error = builder.clone().capacity(1 << 12).create("large").unwrap_err();
-            assert!(matches!(error, RingError::NoSpace { .. }), "{error:?}");
+            assert!(
+                matches!(error, RingError::File { kind: FileError::NoSpace { .. }, .. }),
+                "{error:?}"
+            );
             assert!(std::fs::read_dir(directory).unwrap().next().is_none(), "it left something");
             // All memory is there from the beginning, so a ring that was made works to its end,
             // though nothing is left for others.
@@ -191,7 +185,13 @@ fn play(words: &[&str], directory: &Path) {
                 match builder.clone().capacity(1).participants(1).create(&number.to_string()) {
                     Ok(_) => assert!(number < 16, "there are more inodes than there should be"),
                     Err(error) => {
-                        assert!(matches!(error, RingError::NoSpace { .. }), "{error:?}");
+                        assert!(
+                            matches!(
+                                error,
+                                RingError::File { kind: FileError::NoSpace { .. }, .. }
+                            ),
+                            "{error:?}"
+                        );
                         break;
                     }
                 }
@@ -209,7 +209,7 @@ fn play(words: &[&str], directory: &Path) {
             for large in [builder.clone().capacity(1 << 12), small.clone().max_message(1 << 20)] {
                 for error in [large.create("large").unwrap_err(), large.anonymous().unwrap_err()] {
                     assert!(
-                        matches!(error, RingError::FileSizeLimit { bytes: asked, limit, .. }
+                        matches!(error, RingError::File { kind: FileError::FileSizeLimit { bytes: asked, limit, .. }, .. }
                             if asked > bytes && limit == bytes as u64),
                         "{error:?}"
                     );
@@ -240,17 +240,20 @@ fn play(words: &[&str], directory: &Path) {
         }
         "nothing-in-shm" => {
             let error = UltraFastRing::create("ufr-test-nothing").unwrap_err();
-            assert!(matches!(error, RingError::NoDirectory { .. }), "{error:?}");
+            assert!(
+                matches!(error, RingError::File { kind: FileError::NoDirectory, .. }),
+                "{error:?}"
+            );
             assert!(error.to_string().contains("/dev/shm"));
             assert!(matches!(
                 UltraFastRing::open("ufr-test-nothing"),
-                Err(RingError::NoDirectory { .. })
+                Err(RingError::File { kind: FileError::NoDirectory, .. })
             ));
         }
         "far-away" => {
             let ring = builder.open(NAME).unwrap();
             let mut consumer = ring.consumer().unwrap();
-            patiently("what to hold", || consumer.borrow().ok().map(std::mem::forget));
+            patiently("what to hold", || consumer.try_borrow().ok().map(std::mem::forget));
             say("holding");
             order();
         }
@@ -259,8 +262,8 @@ fn play(words: &[&str], directory: &Path) {
     say("as it should be");
 }
 
-/// A thread that has descriptors of its own (unshare(2), CLONE_FILES): what a number means there, it
-/// means in no other thread.
+/// A thread that has descriptors of its own (unshare(2), CLONE_FILES): what a number means there,
+/// it means in no other thread.
 fn own_descriptors(builder: &Builder, directory: &Path) {
     let builder = builder.clone().exclusive_producer().capacity(16).participants(4);
     let (to_leader, from_thread) = channel::<[UltraFastRing; 2]>();
@@ -299,7 +302,10 @@ fn own_descriptors(builder: &Builder, directory: &Path) {
     let mut buffer = [0; 40];
     assert_eq!(named.consumer().unwrap().recv_fast(&mut buffer).unwrap().0, 1);
     let error = anonymous.consumer().unwrap_err();
-    assert!(matches!(error, RingError::ForeignDescriptor { .. }), "{error:?}");
+    assert!(
+        matches!(error, RingError::File { kind: FileError::ForeignDescriptor, .. }),
+        "{error:?}"
+    );
     assert!(named.participants().all(|it| it.alive));
     to_thread.send(()).unwrap();
     thread.join().unwrap();
@@ -450,7 +456,13 @@ fn a_directory_that_is_missing_is_an_error_that_names_it() {
         builder.list().unwrap_err(),
         builder.sweep().unwrap_err(),
     ] {
-        assert!(matches!(&error, RingError::NoDirectory { path } if *path == missing), "{error:?}");
+        assert!(
+            matches!(
+                &error,
+                RingError::File { path, kind: FileError::NoDirectory } if *path == missing
+            ),
+            "{error:?}"
+        );
     }
     if can_unshare() {
         let mount = "mount -t tmpfs none /dev";

@@ -1,24 +1,27 @@
-//! Scenes of two to four threads over rings of one to four slots, for Miri: it runs them again and again
-//! with another order of the threads, and lets loads return what the memory model allows them to
-//! return, old values too (`verification/miri`). Unlike loom's, its threads are switched anywhere, not
-//! only a few times; unlike loom's, not all that can happen does.
+//! Scenes of two to four threads over rings of one to four slots, for Miri: it runs them again and
+//! again with another order of the threads, and lets loads return what the memory model allows them
+//! to return, old values too (`verification/miri`). Unlike loom's, its threads are switched
+//! anywhere, not only a few times; unlike loom's, not all that can happen does.
 //!
-//! Each message is forty bytes of its number. A slot that is read too early, or written too early, is a
-//! mixture, or another message than the next.
+//! Each message is forty bytes of its number. A slot that is read too early, or written too early,
+//! is a mixture, or another message than the next.
 
 #![cfg(all(feature = "alloc", not(loom)))]
 
+#[path = "common/shapes.rs"]
+mod shapes;
+
 use std::thread;
 
+use shapes::{Between, Shape, Shared, on_each_shape};
 use ultrafastring::{
     Builder, Consumer, Mode, PriorityClass, Producer, RecvError, SendError, Timestamps,
-    UltraFastRing,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
 
-fn slots(capacity: usize) -> Builder {
-    Builder::new().capacity(capacity).participants(5).timestamps(Timestamps::Off)
+fn slots<S: Shape>(capacity: usize) -> Builder {
+    S::builder().capacity(capacity).participants(5).timestamps(Timestamps::Off)
 }
 
 fn message(number: u8) -> [u8; 40] {
@@ -32,8 +35,8 @@ fn number(bytes: &[u8]) -> u8 {
     bytes[0]
 }
 
-/// Tries until it gives something, and lets others run in between. Not for ever: one that fails leaves
-/// others waiting.
+/// Tries until it gives something, and lets others run in between. Not for ever: one that fails
+/// leaves others waiting.
 #[track_caller]
 fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     for _ in 0..if cfg!(miri) { 400 } else { 100_000_000 } {
@@ -89,11 +92,11 @@ fn check(received: Vec<Vec<u8>>, mut numbers: Vec<u8>) {
     assert_eq!(all, numbers);
 }
 
-#[test]
-fn an_exclusive_stream_keeps_its_order_over_laps() {
-    let ring = slots(2).exclusive_producer().exclusive_consumer().heap().unwrap();
-    let mut producer = ring.exclusive_producer().unwrap();
-    let mut consumer = ring.exclusive_consumer().unwrap();
+fn a_stream_keeps_its_order_over_laps<S: Shape>() {
+    let ring = slots::<S>(2).heap().unwrap();
+    let _second = S::read_second(&ring);
+    let mut producer = S::producer(&ring);
+    let mut consumer = S::consumer(&ring);
     thread::scope(|scope| {
         scope.spawn(|| send(&mut producer, 1..=6));
         for expected in 1..=6 {
@@ -101,12 +104,13 @@ fn an_exclusive_stream_keeps_its_order_over_laps() {
         }
     });
 }
+on_each_shape!(a_stream_keeps_its_order_over_laps);
 
-#[test]
-fn batches_of_exclusive_sides_keep_their_order_over_laps() {
-    let ring = slots(4).exclusive_producer().exclusive_consumer().heap().unwrap();
-    let mut producer = ring.exclusive_producer().unwrap();
-    let mut consumer = ring.exclusive_consumer().unwrap();
+fn batches_keep_their_order_over_laps<S: Shape>() {
+    let ring = slots::<S>(4).heap().unwrap();
+    let _second = S::read_second(&ring);
+    let mut producer = S::producer(&ring);
+    let mut consumer = S::consumer(&ring);
     thread::scope(|scope| {
         scope.spawn(|| {
             let messages: Vec<_> = (1..=9).map(message).collect();
@@ -124,17 +128,18 @@ fn batches_of_exclusive_sides_keep_their_order_over_laps() {
         assert_eq!(seen, (1..=9).collect::<Vec<_>>());
     });
 }
+on_each_shape!(batches_keep_their_order_over_laps);
 
-#[test]
-fn what_is_read_in_place_is_not_overwritten_on_an_exclusive_side() {
-    let ring = slots(1).exclusive_producer().exclusive_consumer().heap().unwrap();
-    let mut producer = ring.exclusive_producer().unwrap();
-    let mut consumer = ring.exclusive_consumer().unwrap();
+fn what_is_read_in_place_is_not_overwritten<S: Shape>() {
+    let ring = slots::<S>(1).heap().unwrap();
+    let _second = S::read_second(&ring);
+    let mut producer = S::producer(&ring);
+    let mut consumer = S::consumer(&ring);
     thread::scope(|scope| {
         scope.spawn(|| {
             for number in 1..=4 {
                 until(|| {
-                    let mut place = producer.reserve(40, NORMAL).ok()?;
+                    let mut place = producer.try_reserve(40, NORMAL).ok()?;
                     place.copy_from_slice(&message(number));
                     place.commit();
                     Some(())
@@ -143,7 +148,7 @@ fn what_is_read_in_place_is_not_overwritten_on_an_exclusive_side() {
         });
         for expected in 1..=4 {
             let seen = until(|| {
-                let guard = consumer.borrow().ok()?;
+                let guard = consumer.try_borrow().ok()?;
                 thread::yield_now();
                 Some(number(&guard.to_vec()))
             });
@@ -151,24 +156,24 @@ fn what_is_read_in_place_is_not_overwritten_on_an_exclusive_side() {
         }
     });
 }
+on_each_shape!(what_is_read_in_place_is_not_overwritten);
 
-/// Two producers that send `each`, and two consumers in two ways.
-fn two_and_two(
-    builder: Builder,
-    each: u8,
-    first: fn(&mut Consumer<ultrafastring::Shared>) -> Vec<u8>,
-    second: fn(&mut Consumer<ultrafastring::Shared>) -> Vec<u8>,
-) {
-    let ring = builder.heap().unwrap();
-    let total = 2 * usize::from(each);
+/// How a consumer receives.
+type Way<C> = fn(&mut Consumer<C>) -> Vec<u8>;
+
+/// Producers that send `each`, and consumers in two ways: of each side as many as there can be.
+fn crowd<S: Shape>(each: u8, ways: [Way<S::Consumers>; 2]) {
+    let ring = slots::<S>(2).heap().unwrap();
+    let _second = S::read_second(&ring);
+    let (producers, consumers) = (S::producers(&ring, 2), S::consumers(&ring, 2));
+    let senders = producers.len() as u8;
+    let total = usize::from(senders * each);
     let got = std::sync::atomic::AtomicUsize::new(0);
     let seen = thread::scope(|scope| {
-        for sender in 0..2 {
-            let mut producer = ring.producer().unwrap();
+        for (sender, mut producer) in (0..).zip(producers) {
             scope.spawn(move || send(&mut producer, (0..each).map(|nth| sender * 10 + nth)));
         }
-        let receiving = [first, second].map(|receive| {
-            let mut consumer = ring.consumer().unwrap();
+        let receiving = consumers.into_iter().zip(ways).map(|(mut consumer, receive)| {
             let got = &got;
             scope.spawn(move || {
                 // Relaxed: only a count.
@@ -183,46 +188,43 @@ fn two_and_two(
                 seen
             })
         });
-        receiving.map(|receiver| receiver.join().unwrap()).to_vec()
+        let receiving: Vec<_> = receiving.collect();
+        receiving.into_iter().map(|receiver| receiver.join().unwrap()).collect()
     });
-    let sent = (0..2).flat_map(|sender| (0..each).map(move |nth| sender * 10 + nth)).collect();
+    let sent =
+        (0..senders).flat_map(|sender| (0..each).map(move |nth| sender * 10 + nth)).collect();
     check(seen, sent);
 }
 
-#[test]
-fn two_producers_and_two_consumers_pass_each_message_once() {
-    two_and_two(
-        slots(2),
+fn two_producers_and_two_consumers_pass_each_message_once<S: Shape>() {
+    crowd::<S>(3, [|consumer| receive(consumer).into_iter().collect(); 2]);
+}
+on_each_shape!(two_producers_and_two_consumers_pass_each_message_once);
+
+fn what_one_holds_is_not_granted_by_another<S: Shape>() {
+    crowd::<S>(
         3,
-        |consumer| receive(consumer).into_iter().collect(),
-        |consumer| receive(consumer).into_iter().collect(),
+        [
+            |consumer| {
+                let Ok(guard) = consumer.try_borrow() else { return Vec::new() };
+                thread::yield_now();
+                vec![number(guard.as_inline().unwrap())]
+            },
+            |consumer| {
+                let mut buffers = [[0; 40]; 2];
+                let count = consumer.recv_batch(&mut buffers).map_or(0, |batch| batch.len());
+                consumer.flush();
+                buffers[..count].iter().map(|buffer| number(buffer)).collect()
+            },
+        ],
     );
 }
+on_each_shape!(what_one_holds_is_not_granted_by_another, needs(two_consumers));
 
-#[test]
-fn what_one_holds_is_not_granted_by_another() {
-    two_and_two(
-        slots(2),
-        3,
-        |consumer| {
-            let Ok(guard) = consumer.borrow() else { return Vec::new() };
-            thread::yield_now();
-            vec![number(guard.as_inline().unwrap())]
-        },
-        |consumer| {
-            let mut buffers = [[0; 40]; 2];
-            let count = consumer.recv_batch(&mut buffers).map_or(0, |batch| batch.len());
-            consumer.flush();
-            buffers[..count].iter().map(|buffer| number(buffer)).collect()
-        },
-    );
-}
-
-#[test]
-fn large_messages_are_whole_and_not_overwritten_while_they_are_read() {
-    let ring = slots(1).exclusive_producer().max_message(64).heap().unwrap();
-    let mut producer = ring.exclusive_producer().unwrap();
-    let (mut one, mut other) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+fn large_messages_are_whole_and_not_overwritten_while_they_are_read<S: Shape>() {
+    let ring = slots::<S>(1).max_message(64).heap().unwrap();
+    let _second = S::read_second(&ring);
+    let (mut producer, consumers) = (S::producer(&ring), S::consumers(&ring, 2));
     let seen = thread::scope(|scope| {
         scope.spawn(move || {
             for filling in 1..=4 {
@@ -230,24 +232,27 @@ fn large_messages_are_whole_and_not_overwritten_while_they_are_read() {
             }
             producer.close();
         });
-        let receive = |consumer: &mut Consumer<_>| {
-            until_closed(|| {
-                let mut bytes = Vec::new();
-                consumer.recv_into(&mut bytes).map(|_| number(&bytes))
+        let receiving = consumers.into_iter().map(|mut consumer| {
+            scope.spawn(move || {
+                until_closed(|| {
+                    let mut bytes = Vec::new();
+                    consumer.try_recv_into(&mut bytes).map(|_| number(&bytes))
+                })
             })
-        };
-        let others = scope.spawn(move || receive(&mut other));
-        vec![receive(&mut one), others.join().unwrap()]
+        });
+        let receiving: Vec<_> = receiving.collect();
+        receiving.into_iter().map(|receiver| receiver.join().unwrap()).collect()
     });
     check(seen, (1..=4).collect());
 }
+on_each_shape!(large_messages_are_whole_and_not_overwritten_while_they_are_read);
 
-#[test]
-fn what_one_holds_in_place_is_not_granted_by_another() {
+fn what_one_holds_in_place_is_not_granted_by_another<S: Shape>() {
     // In side buffers: what is in a slot is copied when it is borrowed.
-    let ring = slots(2).exclusive_producer().max_message(64).heap().unwrap();
-    let mut producer = ring.exclusive_producer().unwrap();
-    let (mut holding, mut granting) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+    let ring = slots::<S>(2).max_message(64).heap().unwrap();
+    let _second = S::read_second(&ring);
+    let mut producer = S::producer(&ring);
+    let (mut holding, mut granting) = (S::consumer(&ring), S::consumer(&ring));
     let seen = thread::scope(|scope| {
         scope.spawn(move || {
             for filling in 1..=6 {
@@ -259,11 +264,11 @@ fn what_one_holds_in_place_is_not_granted_by_another() {
             until_closed(|| {
                 granting.flush();
                 let mut bytes = Vec::new();
-                granting.recv_into(&mut bytes).map(|_| number(&bytes))
+                granting.try_recv_into(&mut bytes).map(|_| number(&bytes))
             })
         });
         let held = until_closed(|| {
-            holding.borrow().map(|guard| {
+            holding.try_borrow().map(|guard| {
                 for _ in 0..8 {
                     thread::yield_now();
                 }
@@ -274,12 +279,12 @@ fn what_one_holds_in_place_is_not_granted_by_another() {
     });
     check(seen, (1..=6).collect());
 }
+on_each_shape!(what_one_holds_in_place_is_not_granted_by_another, needs(two_consumers));
 
-/// A stream that is ended by its sender is received whole.
-fn closes<P: Mode>(builder: Builder, take: fn(&UltraFastRing) -> Producer<P>) {
-    let ring = builder.heap().unwrap();
-    let mut producer = take(&ring);
-    let mut consumer = ring.consumer().unwrap();
+fn a_closed_ring_is_received_whole<S: Shape>() {
+    let ring = slots::<S>(2).heap().unwrap();
+    let _second = S::read_second(&ring);
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     thread::scope(|scope| {
         scope.spawn(move || {
             send(&mut producer, 1..=3);
@@ -289,20 +294,11 @@ fn closes<P: Mode>(builder: Builder, take: fn(&UltraFastRing) -> Producer<P>) {
         assert_eq!(seen, [1, 2, 3], "closed before all was received");
     });
 }
-
-#[test]
-fn a_closed_ring_is_received_whole_from_a_shared_side() {
-    closes(slots(2), |ring| ring.producer().unwrap());
-}
-
-#[test]
-fn a_closed_ring_is_received_whole_from_an_exclusive_side() {
-    closes(slots(2).exclusive_producer(), |ring| ring.exclusive_producer().unwrap());
-}
+on_each_shape!(a_closed_ring_is_received_whole);
 
 #[test]
 fn calls_on_the_ring_share_their_handles_between_threads() {
-    let ring = slots(2).heap().unwrap();
+    let ring = slots::<Between<Shared, Shared>>(2).heap().unwrap();
     let seen = thread::scope(|scope| {
         for sender in 0..2 {
             let ring = &ring;
@@ -317,7 +313,7 @@ fn calls_on_the_ring_share_their_handles_between_threads() {
             let mut buffer = [0; 40];
             let (size, ..) = until(|| ring.recv_fast(&mut buffer).ok());
             seen.push(number(&buffer[..size]));
-            // Visits the seats.
+            // Visits the thread handles.
             ring.stats();
         }
         seen
@@ -325,19 +321,19 @@ fn calls_on_the_ring_share_their_handles_between_threads() {
     check(vec![seen], vec![0, 1, 10, 11]);
 }
 
-#[test]
-fn an_exclusive_sides_successor_goes_on_where_its_predecessor_left() {
-    let ring = slots(2).exclusive_producer().exclusive_consumer().heap().unwrap();
-    let mut consumer = ring.exclusive_consumer().unwrap();
+fn an_exclusive_sides_successor_goes_on_where_its_predecessor_left<S: Shape>() {
+    let ring = slots::<S>(2).heap().unwrap();
+    let _second = S::read_second(&ring);
+    let mut consumer = S::consumer(&ring);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut producer = ring.exclusive_producer().unwrap();
+            let mut producer = S::producer(&ring);
             send(&mut producer, 1..=2);
         });
         // In another thread, which is told by nothing but the side's lock.
         scope.spawn(|| {
             for number in 11..=12 {
-                let mut producer = until(|| ring.exclusive_producer().ok());
+                let mut producer = until(|| S::try_producer(&ring));
                 send(&mut producer, [number]);
             }
         });
@@ -345,3 +341,7 @@ fn an_exclusive_sides_successor_goes_on_where_its_predecessor_left() {
         check(vec![seen], vec![1, 2, 11, 12]);
     });
 }
+on_each_shape!(
+    an_exclusive_sides_successor_goes_on_where_its_predecessor_left,
+    needs(exclusive_producer)
+);

@@ -1,5 +1,5 @@
-//! The two files of a named ring come and go as one: whoever makes, opens or removes it, at once, and
-//! wherever they are killed.
+//! The two files of a named ring come and go as one: whoever makes, opens or removes it, at once,
+//! and wherever they are killed.
 
 #![cfg(all(feature = "std", target_arch = "x86_64", not(loom)))]
 
@@ -9,12 +9,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use common::child::{Child, Led};
+use common::forbid::{SeccompCmpOp, forbid};
 use common::stage;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
 use tempfile::TempDir;
+use ultrafastring::FileError;
 use ultrafastring::{Builder, PriorityClass, RingError};
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
@@ -35,89 +34,38 @@ fn count_files(directory: &Path) -> usize {
     std::fs::read_dir(directory).unwrap().count()
 }
 
-/// A process that does some work and is stopped by the kernel on its way.
-struct Stopped(libc::pid_t);
-
-impl Stopped {
-    /// Does `work` in a process of its own up to a stop, of which there are two for each system call:
-    /// before it is done and after. `None` if the work was done before.
-    fn at(stop: u32, work: impl FnOnce()) -> Option<Self> {
-        // SAFETY: the child uses the C library and the ring only, which mind forks, and ends without
-        // returning; the parent touches nothing of it but through the kernel.
-        unsafe {
-            let child = libc::fork();
-            assert!(child >= 0);
-            if child == 0 {
-                libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
-                libc::raise(libc::SIGSTOP);
-                let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-                libc::_exit(i32::from(done.is_err()));
-            }
-            let child = Self(child);
-            assert!(libc::WIFSTOPPED(child.wait()));
-            let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
-            assert_eq!(libc::ptrace(libc::PTRACE_SETOPTIONS, child.0, 0, options), 0);
-            for _ in 0..stop {
-                assert_eq!(libc::ptrace(libc::PTRACE_SYSCALL, child.0, 0, 0), 0);
-                let status = child.wait();
-                if libc::WIFEXITED(status) {
-                    assert_eq!(libc::WEXITSTATUS(status), 0, "the work failed");
-                    return None;
-                }
-                assert!(libc::WIFSTOPPED(status), "status {status:#x}");
-                assert_eq!(libc::WSTOPSIG(status), libc::SIGTRAP | 0x80);
-            }
-            Some(child)
-        }
-    }
-
-    fn wait(&self) -> i32 {
-        let mut status = 0;
-        // SAFETY: `status` is written and nothing else.
-        assert_eq!(unsafe { libc::waitpid(self.0, &raw mut status, 0) }, self.0);
-        status
-    }
-
-    fn kill(self) {
-        // SAFETY: a signal to our own child, which has not been waited for.
-        unsafe { libc::kill(self.0, libc::SIGKILL) };
-        assert!(libc::WIFSIGNALED(self.wait()));
-    }
-
-    /// Has the system call before which it is stopped fail for want of memory instead, if it is one that
-    /// can. The status with which it ends.
-    fn go_on_without_the_call(self) -> i32 {
-        // SAFETY: of our own child, which is stopped; the kernel fills in the registers, which are
-        // plain numbers.
-        unsafe {
-            let mut registers: libc::user_regs_struct = std::mem::zeroed();
-            assert_eq!(libc::ptrace(libc::PTRACE_GETREGS, self.0, 0, &raw mut registers), 0);
-            // Libraries count on it that these do not fail.
-            let sound = [libc::SYS_prlimit64, libc::SYS_close];
-            if !sound.contains(&(registers.orig_rax as libc::c_long)) {
-                registers.orig_rax = u64::MAX;
-                assert_eq!(libc::ptrace(libc::PTRACE_SETREGS, self.0, 0, &raw mut registers), 0);
-                assert_eq!(libc::ptrace(libc::PTRACE_SYSCALL, self.0, 0, 0), 0);
-                assert!(libc::WIFSTOPPED(self.wait()));
-                registers.rax = -i64::from(libc::ENOMEM) as u64;
-                assert_eq!(libc::ptrace(libc::PTRACE_SETREGS, self.0, 0, &raw mut registers), 0);
-            }
-            assert_eq!(libc::ptrace(libc::PTRACE_DETACH, self.0, 0, 0), 0);
-        }
-        self.wait()
-    }
-
-    /// Lets it go on, to a good end.
-    fn go_on(self) {
-        // SAFETY: of our own child, which is stopped.
-        assert_eq!(unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, 0, 0) }, 0);
-        let status = self.wait();
-        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
-    }
+/// Does `work` in a process of its own up to a stop, of which there are two for each system call:
+/// before it is done and after. `None` if the work was done before.
+fn stopped_at(stop: u32, work: impl FnOnce()) -> Option<Child> {
+    let child = Child::lead(|| (), |()| work());
+    (0..stop).all(|_| child.step_to_call() == Led::Stopped).then_some(child)
 }
 
-/// Kills `work` at each of its stops. Wherever it was: there is a whole ring of the name or none, the
-/// name can be used at once, and in the end nothing is left.
+/// Lets one that is stopped go on, to a good end.
+fn go_on(child: Child) {
+    child.let_go();
+    child.finish();
+}
+
+/// Has the system call before which it is stopped fail for want of memory instead, if it is one
+/// that can. The status with which it ends.
+fn go_on_without_the_call(child: &Child) -> i32 {
+    let mut registers = child.registers();
+    // Libraries count on it that these do not fail.
+    let sound = [libc::SYS_prlimit64, libc::SYS_close];
+    if !sound.contains(&(registers.orig_rax as libc::c_long)) {
+        registers.orig_rax = u64::MAX;
+        child.set_registers(registers);
+        assert!(child.step_to_call() == Led::Stopped);
+        registers.rax = -i64::from(libc::ENOMEM) as u64;
+        child.set_registers(registers);
+    }
+    child.let_go();
+    child.wait()
+}
+
+/// Kills `work` at each of its stops. Wherever it was: there is a whole ring of the name or none,
+/// the name can be used at once, and in the end nothing is left.
 fn is_survived_everywhere(prepare: impl Fn(&Builder), work: impl Fn(&Builder)) {
     let _alone = alone();
     let directory = stage();
@@ -128,12 +76,15 @@ fn is_survived_everywhere(prepare: impl Fn(&Builder), work: impl Fn(&Builder)) {
     let (mut there, mut gone) = (0, 0);
     for stop in 1.. {
         prepare(&builder);
-        let stopped = Stopped::at(stop, || work(&builder));
-        let killed = stopped.map(Stopped::kill).is_some();
+        let stopped = stopped_at(stop, || work(&builder));
+        let killed = stopped.map(|it| it.kill()).is_some();
         match &builder.list().unwrap()[..] {
             [] => {
                 gone += 1;
-                assert!(matches!(builder.open(NAME), Err(RingError::NoSuchRing { .. })));
+                assert!(matches!(
+                    builder.open(NAME),
+                    Err(RingError::File { kind: FileError::NoSuchRing, .. })
+                ));
             }
             names => {
                 there += 1;
@@ -169,16 +120,8 @@ fn is_survived_everywhere(prepare: impl Fn(&Builder), work: impl Fn(&Builder)) {
 /// Makes the file systems of this process know no files without a name.
 fn forbid_nameless_files() {
     let flags = libc::O_TMPFILE as u64;
-    let masked = SeccompCmpOp::MaskedEq(flags);
-    let is = SeccompCondition::new(2, SeccompCmpArgLen::Dword, masked, flags).unwrap();
-    let filter = SeccompFilter::new(
-        [(libc::SYS_openat, vec![SeccompRule::new(vec![is]).unwrap()])].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(libc::EOPNOTSUPP as u32),
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    let program: BpfProgram = filter.unwrap().try_into().unwrap();
-    seccompiler::apply_filter(&program).unwrap();
+    let asked_for = (2, SeccompCmpOp::MaskedEq(flags), flags);
+    forbid(libc::SYS_openat, Some(asked_for), libc::EOPNOTSUPP);
 }
 
 #[test]
@@ -214,8 +157,8 @@ fn a_creator_of_which_any_system_call_fails_makes_a_whole_ring_or_leaves_nothing
                 unsafe { libc::_exit(2) };
             }
         };
-        let Some(creator) = Stopped::at(stop, work) else { break };
-        let status = creator.go_on_without_the_call();
+        let Some(creator) = stopped_at(stop, work) else { break };
+        let status = go_on_without_the_call(&creator);
         let is_there = builder.open(NAME).is_ok();
         // One that has no memory for its own is ended, as if it was killed.
         if libc::WIFEXITED(status) {
@@ -266,7 +209,7 @@ fn an_opener_has_the_ring_of_that_name_wherever_a_stale_one_is_removed_meanwhile
         let (mut removed, mut kept) = (0, 0);
         for stop in 1.. {
             drop(builder.open_or_create(NAME).unwrap());
-            let Some(opener) = Stopped::at(stop, || has_its_name(&builder)) else { break };
+            let Some(opener) = stopped_at(stop, || has_its_name(&builder)) else { break };
             if builder.remove_stale(NAME).unwrap() {
                 removed += 1;
                 if anew {
@@ -275,7 +218,7 @@ fn an_opener_has_the_ring_of_that_name_wherever_a_stale_one_is_removed_meanwhile
             } else {
                 kept += 1;
             }
-            opener.go_on();
+            go_on(opener);
         }
         assert!(removed > 1 && kept > 1, "removed {removed} times, kept {kept} times");
     }
@@ -290,12 +233,12 @@ fn an_opener_has_the_ring_of_that_name_wherever_the_remover_of_a_stale_one_is() 
     for stop in 1.. {
         drop(builder.open_or_create(NAME).unwrap());
         let work = || _ = builder.remove_stale(NAME).unwrap();
-        let Some(remover) = Stopped::at(stop, work) else { break };
+        let Some(remover) = stopped_at(stop, work) else { break };
         std::thread::scope(|scope| {
             let opener = scope.spawn(|| has_its_name(&builder));
             // It may have to wait for the remover, which is stopped.
             std::thread::sleep(std::time::Duration::from_millis(3));
-            remover.go_on();
+            go_on(remover);
             opener.join().unwrap();
         });
     }
@@ -315,10 +258,10 @@ fn a_creator_has_the_ring_of_that_name_wherever_others_sweep_and_make_it() {
                 }
                 has_its_name(&builder);
             };
-            let Some(creator) = Stopped::at(stop, work) else { break };
+            let Some(creator) = stopped_at(stop, work) else { break };
             builder.sweep().unwrap();
             let ours = builder.open_or_create(NAME).unwrap();
-            creator.go_on();
+            go_on(creator);
             assert_eq!(builder.open(NAME).unwrap().created(), ours.created());
             drop(ours);
             assert!(builder.remove_stale(NAME).unwrap());
@@ -343,7 +286,7 @@ fn nobody_who_opens_a_ring_is_left_with_one_that_has_no_name() {
                     while !over.load(Relaxed) {
                         match at(&directory).remove_stale(NAME) {
                             Ok(done) => removed += u32::from(done),
-                            Err(RingError::NoSuchRing { .. }) => {}
+                            Err(RingError::File { kind: FileError::NoSuchRing, .. }) => {}
                             Err(error) => panic!("{error:?}"),
                         }
                         at(&directory).sweep().unwrap();
@@ -396,7 +339,7 @@ fn who_removes_and_who_makes_rings_at_once_leave_nothing_behind() {
         let remover = scope.spawn(|| {
             while !over.load(Relaxed) {
                 match at(&directory).remove(NAME) {
-                    Ok(()) | Err(RingError::NoSuchRing { .. }) => {}
+                    Ok(()) | Err(RingError::File { kind: FileError::NoSuchRing, .. }) => {}
                     Err(error) => panic!("{error:?}"),
                 }
             }

@@ -2,21 +2,26 @@
 //! glance: a queue of what was sent, and a count of what was received.
 //!
 //! One thread makes all calls, so all is exact: what comes out, how many of a batch go in, and
-//! whether a refusal is `Full` or `OutOfCredit`: a message goes in whenever fewer are in flight than
-//! there is credit for. The one freedom that a ring has is when it grants what was released; so the
-//! model takes the release frontier from the ring, and checks that it is neither ahead of what was
-//! released nor further behind than is promised.
+//! whether a refusal is `Full` or `OutOfCredit`: a message goes in whenever fewer are in flight
+//! than there is credit for. The one freedom that a ring has is when it grants what was released;
+//! so the model takes the release frontier from the ring, and checks that it is neither ahead of
+//! what was released nor further behind than is promised.
 
 #![cfg(all(feature = "std", not(loom)))]
+
+#[path = "common/shapes.rs"]
+mod shapes;
 
 use std::collections::VecDeque;
 use std::mem;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use shapes::{Shape, on_each_shape};
 use ultrafastring::{
-    Batch, Builder, Consumer, INLINE_SIZE, MAX_BATCH, Mode, PriorityClass, Producer, RecvError,
-    SendError, Sharing, Timestamps, UltraFastRing, rdtsc,
+    Batch, Builder, Consumer, INLINE_SIZE, MAX_BATCH, PriorityClass, Producer, RecvError,
+    SendError, Timestamps, UltraFastRing, rdtsc,
 };
 
 /// Bytes of the largest message that any ring here is made for.
@@ -77,11 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn sharing() -> impl Strategy<Value = Sharing> {
-    prop_oneof![Just(Sharing::Shared), Just(Sharing::Exclusive)]
-}
-
-/// A builder of a ring of any kind but for its sides, with its credit limit and reserves.
+/// A builder of a ring of any kind but for its shape, with its credit limit and reserves.
 fn kind() -> impl Strategy<Value = (Builder, u64, [u64; PriorityClass::COUNT])> {
     let max_message = prop_oneof![Just(INLINE_SIZE), INLINE_SIZE..=LARGEST];
     let timestamps =
@@ -125,7 +126,6 @@ struct Model {
     capacity: u64,
     limit: u64,
     reserves: [u64; PriorityClass::COUNT],
-    producers_share: bool,
     /// Positions not yet claimed by a consumer, the oldest first.
     queue: VecDeque<Place>,
     /// Positions that producers have used up.
@@ -139,6 +139,8 @@ struct Model {
     /// Since all that is released was last granted, a guard was released or a hole passed over,
     /// whose grant waits for the next message or for an idle consumer.
     unsettled: bool,
+    /// What the second group has not received yet, where there is one.
+    for_second: VecDeque<(Vec<u8>, PriorityClass)>,
     /// Distinguishes the messages.
     number: u64,
 }
@@ -172,6 +174,7 @@ impl Model {
 
     fn push(&mut self, message: &[u8], class: PriorityClass) {
         self.queue.push_back(Place::Message(message.to_vec(), class));
+        self.for_second.push_back((message.to_vec(), class));
         self.head += 1;
         let (count, bytes) = &mut self.sent[class.index()];
         *count += 1;
@@ -211,16 +214,16 @@ impl Model {
 }
 
 /// A ring with up to two handles a side, and its model.
-struct Trial<P: Mode, C: Mode> {
+struct Trial<S: Shape> {
     ring: UltraFastRing,
-    producers: Vec<Option<Producer<P>>>,
-    consumers: Vec<Option<Consumer<C>>>,
-    new_producer: fn(&UltraFastRing) -> Producer<P>,
-    new_consumer: fn(&UltraFastRing) -> Consumer<C>,
+    producers: Vec<Option<Producer<S::Producers>>>,
+    consumers: Vec<Option<Consumer<S::Consumers>>>,
+    /// A member of the second group, which keeps up.
+    second: Option<Consumer>,
     model: Model,
 }
 
-impl<P: Mode, C: Mode> Trial<P, C> {
+impl<S: Shape> Trial<S> {
     fn granted(&self) -> u64 {
         self.ring.positions().consumer_tail
     }
@@ -241,23 +244,23 @@ impl<P: Mode, C: Mode> Trial<P, C> {
                 let by = producer(by);
                 self.producers[by] = None;
                 self.model.cancel_forgotten(by);
-                self.producers[by] = Some((self.new_producer)(&self.ring));
+                self.producers[by] = Some(S::producer(&self.ring));
             }
             Step::RenewConsumer { by } => {
                 let by = consumer(by);
                 self.consumers[by] = None;
                 self.model.release_lent(by);
                 assert_eq!(self.granted(), self.model.released(), "dropping a handle grants");
-                self.consumers[by] = Some((self.new_consumer)(&self.ring));
+                self.consumers[by] = Some(S::consumer(&self.ring));
             }
         }
     }
 
-    fn producer(&mut self, by: usize) -> &mut Producer<P> {
+    fn producer(&mut self, by: usize) -> &mut Producer<S::Producers> {
         self.producers[by].as_mut().unwrap()
     }
 
-    fn consumer(&mut self, by: usize) -> &mut Consumer<C> {
+    fn consumer(&mut self, by: usize) -> &mut Consumer<S::Consumers> {
         self.consumers[by].as_mut().unwrap()
     }
 
@@ -295,7 +298,7 @@ impl<P: Mode, C: Mode> Trial<P, C> {
     fn reserve(&mut self, by: usize, size: usize, class: PriorityClass, end: End) {
         let message = self.model.message(size);
         let producer = self.producers[by].as_mut().unwrap();
-        let result = producer.reserve(size, class);
+        let result = producer.try_reserve(size, class);
         let max = self.ring.max_message();
         if size > max {
             assert_eq!(result.unwrap_err(), SendError::TooLarge { size, max });
@@ -325,7 +328,7 @@ impl<P: Mode, C: Mode> Trial<P, C> {
         match end {
             End::Committed => self.model.push(&message, class),
             // An exclusive producer uses the position again.
-            _ if !self.model.producers_share => {}
+            _ if !S::producers_share() => {}
             End::Cancelled => {
                 self.model.queue.push_back(Place::Hole);
                 self.model.head += 1;
@@ -347,7 +350,7 @@ impl<P: Mode, C: Mode> Trial<P, C> {
         let result = match room {
             None if into_vector => {
                 let mut buffer = vec![0xaa; 3];
-                self.consumer(by).recv_into(&mut buffer).map(|about| {
+                self.consumer(by).try_recv_into(&mut buffer).map(|about| {
                     assert_eq!(about.size, buffer.len());
                     (buffer, about.class)
                 })
@@ -395,7 +398,7 @@ impl<P: Mode, C: Mode> Trial<P, C> {
         self.model.pass_holes();
         let position = self.model.claimed;
         let expected = self.model.pop(usize::MAX);
-        match self.consumers[by].as_mut().unwrap().borrow() {
+        match self.consumers[by].as_mut().unwrap().try_borrow() {
             Ok(guard) => {
                 let (message, class) = expected.unwrap();
                 assert_eq!((guard.to_vec(), guard.class()), (message.clone(), class));
@@ -428,8 +431,22 @@ impl<P: Mode, C: Mode> Trial<P, C> {
         assert_eq!(self.granted(), self.model.released(), "a flush grants all that is released");
     }
 
+    /// The second group receives all that it can, which is all that was sent, as soon as nothing
+    /// before it is pending; and gives the room back.
+    fn read_second(&mut self) {
+        let Some(second) = &mut self.second else { return self.model.for_second.clear() };
+        while let Ok(message) = second.try_borrow() {
+            let expected = self.model.for_second.pop_front();
+            assert_eq!(Some((message.to_vec(), message.class())), expected);
+        }
+        second.flush();
+        let pending = self.model.queue.iter().any(|it| matches!(it, Place::Pending(_)));
+        assert!(pending || self.model.for_second.is_empty(), "the second group has missed some");
+    }
+
     /// What holds after each step.
     fn check(&mut self) {
+        self.read_second();
         let (granted, released) = (self.granted(), self.model.released());
         assert!(granted <= released, "{granted} is granted and {released} released");
         self.model.unsettled &= granted != released;
@@ -443,7 +460,7 @@ impl<P: Mode, C: Mode> Trial<P, C> {
             );
         }
         // An exclusive consumer's position moves when it releases, a shared one's when it claims.
-        let received = if C::SHARING == Sharing::Shared { self.model.claimed } else { released };
+        let received = if S::consumers_claim() { self.model.claimed } else { released };
         let waiting = self.model.head - received;
         assert_eq!(self.ring.len() as u64, waiting);
     }
@@ -454,50 +471,49 @@ impl<P: Mode, C: Mode> Trial<P, C> {
         (0..2).for_each(|by| self.model.cancel_forgotten(by));
         self.consumers.clear();
         self.model.lent = [None; 2];
-        let mut consumer = (self.new_consumer)(&self.ring);
+        let mut consumer = S::consumer(&self.ring);
         self.model.pass_holes();
-        while let Ok(message) = consumer.borrow() {
+        while let Ok(message) = consumer.try_borrow() {
             let expected = self.model.pop(usize::MAX).unwrap();
             assert_eq!((message.to_vec(), message.class()), expected);
             self.model.pass_holes();
         }
         assert!(self.model.queue.is_empty(), "what was sent is received");
         drop(consumer);
+        self.read_second();
+        self.second = None;
         assert!(self.ring.is_empty());
         assert_eq!(self.granted(), self.model.head);
         let stats = self.ring.stats();
         for class in PriorityClass::ALL {
-            let lane = stats.lanes[class.index()];
+            let lane = stats.classes[class.index()];
             assert_eq!((lane.sent, lane.sent_bytes), self.model.sent[class.index()]);
-            assert_eq!((lane.received, lane.received_bytes), self.model.received[class.index()]);
+            // Each group has received each.
+            let groups = S::groups().len().max(1) as u64;
+            let (count, bytes) = self.model.received[class.index()];
+            assert_eq!((lane.received, lane.received_bytes), (groups * count, groups * bytes));
         }
         assert_eq!(stats.sent, stats.received);
         assert_eq!((stats.abandoned, stats.redelivered, stats.discarded), (0, 0, 0));
         // All credit has come back.
-        let mut producer = (self.new_producer)(&self.ring);
+        let mut producer = S::producer(&self.ring);
         let full = vec![b"x"; self.model.limit as usize];
         assert_eq!(producer.send_batch(&full, PriorityClass::RealTime), Ok(full.len()));
     }
 }
 
-fn run<P: Mode, C: Mode>(
-    (builder, limit, reserves): (Builder, u64, [u64; PriorityClass::COUNT]),
-    steps: &[Step],
-    new_producer: fn(&UltraFastRing) -> Producer<P>,
-    new_consumer: fn(&UltraFastRing) -> Consumer<C>,
-) {
-    let ring = builder.heap().unwrap();
-    let handles = |sharing| if sharing == Sharing::Shared { 2 } else { 1 };
-    let mut trial = Trial {
-        producers: (0..handles(P::SHARING)).map(|_| Some(new_producer(&ring))).collect(),
-        consumers: (0..handles(C::SHARING)).map(|_| Some(new_consumer(&ring))).collect(),
-        new_producer,
-        new_consumer,
+type Kind = (Builder, u64, [u64; PriorityClass::COUNT]);
+
+fn run<S: Shape>((builder, limit, reserves): Kind, steps: &[Step]) {
+    let ring = S::of(builder).heap().unwrap();
+    let mut trial = Trial::<S> {
+        producers: S::producers(&ring, 2).into_iter().map(Some).collect(),
+        consumers: S::consumers(&ring, 2).into_iter().map(Some).collect(),
+        second: S::second(&ring),
         model: Model {
             capacity: ring.capacity() as u64,
             limit,
             reserves,
-            producers_share: P::SHARING == Sharing::Shared,
             queue: VecDeque::new(),
             head: 0,
             claimed: 0,
@@ -505,6 +521,7 @@ fn run<P: Mode, C: Mode>(
             sent: [(0, 0); PriorityClass::COUNT],
             received: [(0, 0); PriorityClass::COUNT],
             unsettled: false,
+            for_second: VecDeque::new(),
             number: 0,
         },
         ring,
@@ -516,119 +533,90 @@ fn run<P: Mode, C: Mode>(
     trial.finish();
 }
 
-/// Runs `steps` on a ring of `kind` through handles that suit its sides.
-fn run_on_its_sides(
-    kind: (Builder, u64, [u64; PriorityClass::COUNT]),
-    sides: (Sharing, Sharing),
-    steps: &[Step],
-) {
-    use Sharing::{Exclusive, Shared};
-    let producer = |ring: &UltraFastRing| ring.producer().unwrap();
-    let exclusive_producer = |ring: &UltraFastRing| ring.exclusive_producer().unwrap();
-    let consumer = |ring: &UltraFastRing| ring.consumer().unwrap();
-    let exclusive_consumer = |ring: &UltraFastRing| ring.exclusive_consumer().unwrap();
-    let kind = (kind.0.producer_side(sides.0).consumer_side(sides.1), kind.1, kind.2);
-    match sides {
-        (Shared, Shared) => run(kind, steps, producer, consumer),
-        (Shared, Exclusive) => run(kind, steps, producer, exclusive_consumer),
-        (Exclusive, Shared) => run(kind, steps, exclusive_producer, consumer),
-        (Exclusive, Exclusive) => run(kind, steps, exclusive_producer, exclusive_consumer),
-    }
+/// So many of each shape; a quarter where there are groups, whose rings do the most part alike.
+const CASES: u32 = 800;
+
+fn any_sequence_of_calls_does_what_a_queue_with_credits_does<S: Shape>() {
+    let cases = if S::groups().is_empty() { CASES } else { CASES / 4 };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    TestRunner::new(config)
+        .run(&(kind(), vec(step(), 0..120)), |(kind, steps)| {
+            run::<S>(kind, &steps);
+            Ok(())
+        })
+        .unwrap();
 }
-
-fn config() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_500) }
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn any_sequence_of_calls_does_what_a_queue_with_credits_does(
-        kind in kind(),
-        producers in sharing(),
-        consumers in sharing(),
-        mut steps in vec(step(), 0..120),
-    ) {
-        for step in &mut steps {
-            if let Step::Borrow { forget, .. } = step {
-                // Forgetful exclusive consumers have a test of their own.
-                *forget &= consumers == Sharing::Shared;
-            }
-        }
-        run_on_its_sides(kind, (producers, consumers), &steps);
-    }
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn an_exclusive_consumer_that_forgets_guards_does_what_a_queue_with_credits_does(
-        kind in kind(),
-        producers in sharing(),
-        steps in vec(step(), 0..120),
-    ) {
-        run_on_its_sides(kind, (producers, Sharing::Exclusive), &steps);
-    }
-}
+on_each_shape!(any_sequence_of_calls_does_what_a_queue_with_credits_does);
 
 /// Fills a ring, and sends again as soon as one message is received: each goes, and one more does
 /// not. Then all of an empty ring's slots are free.
-fn takes_what_is_released<P: Mode, C: Mode>(mut producer: Producer<P>, mut consumer: Consumer<C>) {
-    let normal = PriorityClass::Normal;
-    let capacity = producer.capacity() as u64;
-    for number in 0..capacity {
-        producer.send_fast(&number.to_le_bytes(), normal).unwrap();
-    }
-    for number in capacity..capacity + 1_000 {
-        assert_eq!(producer.send_fast(b"one more", normal), Err(SendError::Full));
-        assert_eq!(*consumer.try_recv().unwrap(), (number - capacity).to_le_bytes());
-        assert_eq!(producer.send_fast(&number.to_le_bytes(), normal), Ok(()), "message {number}");
-    }
-    while consumer.try_recv().is_ok() {}
-    for accepted in 0..capacity {
-        assert_eq!(producer.send_fast(b"again", normal), Ok(()), "after {accepted}");
-    }
-    assert_eq!(producer.send_fast(b"one more", normal), Err(SendError::Full));
-}
-
-#[test]
-fn a_ring_is_full_when_every_slot_is_taken_and_not_before() {
+fn a_ring_is_full_when_every_slot_is_taken_and_not_before<S: Shape>() {
     for capacity in [1, 2, 256, 1_024] {
         for timestamps in [Timestamps::Every, Timestamps::Off] {
-            let shared = Builder::new().capacity(capacity).timestamps(timestamps);
-            let ring = shared.clone().heap().unwrap();
-            takes_what_is_released(ring.producer().unwrap(), ring.consumer().unwrap());
-            let exclusive = shared.clone().exclusive_consumer();
-            let ring = exclusive.clone().heap().unwrap();
-            takes_what_is_released(ring.producer().unwrap(), ring.exclusive_consumer().unwrap());
-            let ring = exclusive.exclusive_producer().heap().unwrap();
-            let producer = ring.exclusive_producer().unwrap();
-            takes_what_is_released(producer, ring.exclusive_consumer().unwrap());
-            let ring = shared.exclusive_producer().heap().unwrap();
-            takes_what_is_released(ring.exclusive_producer().unwrap(), ring.consumer().unwrap());
+            let builder = S::builder().capacity(capacity).timestamps(timestamps);
+            let ring = builder.heap().unwrap();
+            let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
+            let mut second = S::second(&ring);
+            let mut read_second = || {
+                let Some(second) = &mut second else { return };
+                second.try_iter().for_each(drop);
+                second.flush();
+            };
+            let capacity = capacity as u64;
+            for number in 0..capacity {
+                producer.send_fast(&number.to_le_bytes(), PriorityClass::Normal).unwrap();
+            }
+            for number in capacity..capacity + 1_000 {
+                assert_eq!(
+                    producer.send_fast(b"one more", PriorityClass::Normal),
+                    Err(SendError::Full)
+                );
+                assert_eq!(*consumer.try_recv().unwrap(), (number - capacity).to_le_bytes());
+                read_second();
+                assert_eq!(
+                    producer.send_fast(&number.to_le_bytes(), PriorityClass::Normal),
+                    Ok(()),
+                    "message {number}"
+                );
+            }
+            while consumer.try_recv().is_ok() {}
+            read_second();
+            for accepted in 0..capacity {
+                assert_eq!(
+                    producer.send_fast(b"again", PriorityClass::Normal),
+                    Ok(()),
+                    "after {accepted}"
+                );
+            }
+            assert_eq!(
+                producer.send_fast(b"one more", PriorityClass::Normal),
+                Err(SendError::Full)
+            );
         }
     }
 }
+on_each_shape!(a_ring_is_full_when_every_slot_is_taken_and_not_before);
 
-/// Two handles a side, in turn, so that each is often mistaken about the next position: it takes the
-/// time for one, and claims another.
-#[test]
-fn each_position_carries_the_timestamp_that_it_should() {
+/// Two handles a side where there can be, in turn, so that each is often mistaken about the next
+/// position: it takes the time for one, and claims another.
+fn each_position_carries_the_timestamp_that_it_should<S: Shape>() {
     for (timestamps, every) in
         [(Timestamps::Every, Some(1)), (Timestamps::OneIn(4), Some(4)), (Timestamps::Off, None)]
     {
-        let ring = Builder::new().capacity(16).timestamps(timestamps).heap().unwrap();
-        let mut producers = [ring.producer().unwrap(), ring.producer().unwrap()];
-        let mut consumers = [ring.consumer().unwrap(), ring.consumer().unwrap()];
+        let ring = S::builder().capacity(16).timestamps(timestamps).heap().unwrap();
+        let (mut producers, mut consumers) = (S::producers(&ring, 2), S::consumers(&ring, 2));
+        let mut second = S::second(&ring);
+        let (senders, receivers) = (producers.len(), consumers.len());
         for position in 0..1_000usize {
             let before = rdtsc();
             // Not evenly: now and then one sends twice.
-            let by = position * 7 / 3 % 2;
+            let by = position * 7 / 3 % senders;
             producers[by].send_fast(b"when?", PriorityClass::Normal).unwrap();
             let sent = rdtsc();
-            let message = consumers[position / 3 % 2].try_recv().unwrap();
+            if let Some(second) = &mut second {
+                second.try_recv().unwrap();
+            }
+            let message = consumers[position / 3 % receivers].try_recv().unwrap();
             let received = rdtsc();
             let stamped = every.is_some_and(|every| position % every == 0);
             match message.timestamp() {
@@ -645,3 +633,4 @@ fn each_position_carries_the_timestamp_that_it_should() {
         }
     }
 }
+on_each_shape!(each_position_carries_the_timestamp_that_it_should);

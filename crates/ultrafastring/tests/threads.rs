@@ -4,16 +4,20 @@
 #![cfg(all(feature = "std", not(loom)))]
 
 mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
 
+use std::cell::Cell;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use common::{Numbered, patiently};
+use shapes::{Shape, on_each_shape};
 use ultrafastring::{
-    Builder, Consumer, Mode, PriorityClass, Producer, RecvError, RingError, SendError,
+    Builder, Consumer, Message, Mode, PriorityClass, Producer, RecvError, RingError, SendError,
     UltraFastRing,
 };
 
@@ -47,9 +51,9 @@ fn try_send<S: Mode>(
             // Now and then one is taken back first: a hole, which consumers pass over. Not in a
             // ring of one slot, where the hole leaves no room and each new attempt makes another.
             if number % 13 == 12 && producer.capacity() > 1 {
-                producer.reserve(1, NORMAL).ok()?.cancel();
+                producer.try_reserve(1, NORMAL).ok()?.cancel();
             }
-            let mut guard = producer.reserve(message.as_ref().len(), NORMAL).ok()?;
+            let mut guard = producer.try_reserve(message.as_ref().len(), NORMAL).ok()?;
             guard.copy_from_slice(message.as_ref());
             guard.commit();
             Some(1)
@@ -78,7 +82,7 @@ fn try_receive<S: Mode>(
             Some(batch.len() as u64)
         }
         Way::InPlace => {
-            let guard = consumer.borrow().ok()?;
+            let guard = consumer.try_borrow().ok()?;
             assert!(!guard.is_redelivered(), "nobody has died");
             seen.push(Numbered::read(&guard.to_vec()));
             Some(1)
@@ -100,14 +104,18 @@ fn check(received: Vec<Vec<(u32, u64)>>, senders: u32, each: u64) {
     assert!(all.into_iter().eq(sent), "not each message was received once");
 }
 
-/// A stream from `senders` to `receivers`, each in its way, through shared sides.
-fn many_to_many(capacity: usize, senders: &[Way], receivers: &[Way], each: u64) {
-    let ring = UltraFastRing::new(capacity);
-    let total = senders.len() as u64 * each;
+/// A stream from `senders` to `receivers`, each in its way: from the first of them alone where a
+/// side has one handle at a time.
+fn stream<S: Shape>(capacity: usize, senders: &[Way], receivers: &[Way], each: u64) {
+    let ring = S::heap(capacity);
+    let second = S::read_second(&ring);
+    let producers = S::producers(&ring, senders.len());
+    let consumers = S::consumers(&ring, receivers.len());
+    let count = producers.len() as u32;
+    let total = u64::from(count) * each;
     let received = AtomicU64::new(0);
     let seen = thread::scope(|scope| {
-        for (sender, &way) in (0..).zip(senders) {
-            let mut producer = ring.producer().unwrap();
+        for ((sender, mut producer), &way) in (0..).zip(producers).zip(senders) {
             scope.spawn(move || {
                 let mut number = 0;
                 while number < each {
@@ -116,10 +124,11 @@ fn many_to_many(capacity: usize, senders: &[Way], receivers: &[Way], each: u64) 
                 }
             });
         }
-        let receivers: Vec<_> = receivers
-            .iter()
-            .map(|&way| {
-                let (mut consumer, received) = (ring.consumer().unwrap(), &received);
+        let receivers: Vec<_> = consumers
+            .into_iter()
+            .zip(receivers)
+            .map(|(mut consumer, &way)| {
+                let received = &received;
                 scope.spawn(move || {
                     let mut seen = Vec::new();
                     while patiently("a message, or the end", || {
@@ -137,7 +146,8 @@ fn many_to_many(capacity: usize, senders: &[Way], receivers: &[Way], each: u64) 
             .collect();
         receivers.into_iter().map(|receiver| receiver.join().unwrap()).collect()
     });
-    check(seen, senders.len() as u32, each);
+    check(seen, count, each);
+    assert!(second.finish().is_none_or(|received| received == total));
     let stats = ring.stats();
     assert_eq!((stats.sent, stats.received), (total, total));
     assert_eq!((stats.abandoned, stats.redelivered, stats.discarded), (0, 0, 0));
@@ -146,88 +156,54 @@ fn many_to_many(capacity: usize, senders: &[Way], receivers: &[Way], each: u64) 
 
 use Way::{Batches, InPlace, OneByOne};
 
-#[test]
-fn four_to_four_in_every_way_each_message_arrives_once_and_in_its_senders_order() {
-    many_to_many(
-        64,
-        &[OneByOne, Batches, InPlace, Batches],
-        &[OneByOne, Batches, InPlace, OneByOne],
-        30_000,
-    );
+fn four_to_four_in_every_way_each_message_arrives_once_and_in_its_senders_order<S: Shape>() {
+    let senders = [OneByOne, Batches, InPlace, Batches];
+    stream::<S>(64, &senders, &[OneByOne, Batches, InPlace, OneByOne], 30_000);
 }
+on_each_shape!(four_to_four_in_every_way_each_message_arrives_once_and_in_its_senders_order);
 
-#[test]
-fn a_ring_of_one_slot_serves_many_threads() {
-    many_to_many(1, &[OneByOne, InPlace], &[OneByOne, Batches], 400);
-}
-
-#[test]
-fn a_ring_of_one_slot_serves_consumers_that_read_in_place() {
-    many_to_many(1, &[OneByOne, Batches], &[InPlace, InPlace], 200);
-}
-
-#[test]
-fn a_ring_of_two_slots_serves_many_threads() {
-    many_to_many(2, &[OneByOne, Batches, InPlace], &[Batches, InPlace, OneByOne], 2_000);
-}
-
-/// A stream from one thread to one other through exclusive sides.
-fn one_to_one(capacity: usize, sending: Way, receiving: Way, messages: u64) {
-    let ring = Builder::new().capacity(capacity).exclusive_producer().exclusive_consumer();
-    let ring = ring.heap().unwrap();
-    let mut producer = ring.exclusive_producer().unwrap();
-    let mut consumer = ring.exclusive_consumer().unwrap();
-    let mut seen = Vec::new();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut number = 0;
-            while number < messages {
-                number +=
-                    patiently("room", || try_send(&mut producer, sending, 0, number, messages));
-            }
-        });
-        while (seen.len() as u64) < messages {
-            patiently("a message", || try_receive(&mut consumer, receiving, &mut seen));
-        }
-    });
-    check(vec![seen], 1, messages);
-    assert!(consumer.try_recv().is_err());
-}
-
-#[test]
-fn exclusive_sides_keep_the_order_in_every_way() {
+fn one_to_one_in_every_way_the_order_is_kept<S: Shape>() {
     for sending in [OneByOne, Batches, InPlace] {
         for receiving in [OneByOne, Batches, InPlace] {
-            one_to_one(2, sending, receiving, 500);
-            one_to_one(256, sending, receiving, 20_000);
+            stream::<S>(2, &[sending], &[receiving], 500);
+            stream::<S>(256, &[sending], &[receiving], 10_000);
         }
     }
 }
+on_each_shape!(one_to_one_in_every_way_the_order_is_kept);
 
-#[test]
-fn exclusive_sides_get_through_one_slot() {
-    one_to_one(1, OneByOne, OneByOne, 500);
-    one_to_one(1, Batches, Batches, 500);
+fn a_ring_of_one_slot_serves_many_threads<S: Shape>() {
+    stream::<S>(1, &[OneByOne, InPlace], &[OneByOne, Batches], 400);
+    stream::<S>(1, &[Batches], &[Batches], 400);
 }
+on_each_shape!(a_ring_of_one_slot_serves_many_threads);
 
-#[test]
-fn an_exclusive_consumer_that_reads_in_place_gives_the_only_slot_back() {
-    let ring = Builder::new().capacity(1).exclusive_producer().exclusive_consumer();
-    let ring = ring.heap().unwrap();
-    let mut producer = ring.exclusive_producer().unwrap();
-    let mut consumer = ring.exclusive_consumer().unwrap();
+fn a_ring_of_one_slot_serves_consumers_that_read_in_place<S: Shape>() {
+    stream::<S>(1, &[OneByOne, Batches], &[InPlace, InPlace], 200);
+}
+on_each_shape!(a_ring_of_one_slot_serves_consumers_that_read_in_place);
+
+fn a_ring_of_two_slots_serves_many_threads<S: Shape>() {
+    stream::<S>(2, &[OneByOne, Batches, InPlace], &[Batches, InPlace, OneByOne], 2_000);
+}
+on_each_shape!(a_ring_of_two_slots_serves_many_threads);
+
+fn a_consumer_that_reads_in_place_gives_the_only_slot_back<S: Shape>() {
+    let ring = S::heap(1);
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     for number in 0..3 {
         // The consumer goes on polling, as consumers do, and that is all it does.
         patiently("room, the only message being released", || {
             assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
             producer.try_send(Numbered::new(0, number), NORMAL).ok()
         });
-        consumer.borrow().unwrap().release();
+        consumer.try_borrow().unwrap().release();
     }
 }
+on_each_shape!(a_consumer_that_reads_in_place_gives_the_only_slot_back, needs(one_group));
 
 #[test]
-fn more_threads_than_seats_and_entries_may_call_the_ring_at_once() {
+fn more_threads_than_handles_and_entries_may_call_the_ring_at_once() {
     const THREADS: u32 = 24;
     const EACH: u64 = 1_000;
     // Fewer entries than threads; the calls borrow what there is.
@@ -288,27 +264,30 @@ fn a_call_that_finds_no_entry_to_borrow_says_so_and_works_when_one_is_free() {
     assert_eq!(ring.recv_fast(&mut [0; 40]), Err(RecvError::NoEntry));
 }
 
-#[test]
-fn handles_come_and_go_while_messages_pass() {
+fn handles_come_and_go_while_messages_pass<S: Shape>() {
     const ROUNDS: u64 = 2_000;
-    let ring = Builder::new().capacity(8).participants(4).heap().unwrap();
+    let participants = 4 + S::groups().len().saturating_sub(1);
+    let ring = S::builder().capacity(8).participants(participants).heap().unwrap();
+    let second = S::read_second(&ring);
+    let (senders, receivers) = (S::most_producers(2) as u32, S::most_consumers(2) as u64);
+    let total = u64::from(senders) * ROUNDS;
     let seen = thread::scope(|scope| {
         let ring = &ring;
-        for sender in 0..2 {
+        for sender in 0..senders {
             scope.spawn(move || {
                 for number in 0..ROUNDS {
-                    let mut producer = ring.producer().unwrap();
+                    let mut producer = S::producer(ring);
                     let message = Numbered::new(sender, number);
                     patiently("room", || producer.try_send(message, NORMAL).ok());
                 }
             });
         }
-        let receivers: Vec<_> = (0..2)
+        let receivers: Vec<_> = (0..receivers)
             .map(|_| {
                 scope.spawn(move || {
                     let mut seen = Vec::new();
-                    for _ in 0..ROUNDS {
-                        let mut consumer = ring.consumer().unwrap();
+                    for _ in 0..total / receivers {
+                        let mut consumer = S::consumer(ring);
                         patiently("a message", || try_receive(&mut consumer, InPlace, &mut seen));
                     }
                     seen
@@ -317,140 +296,122 @@ fn handles_come_and_go_while_messages_pass() {
             .collect();
         receivers.into_iter().map(|receiver| receiver.join().unwrap()).collect()
     });
-    check(seen, 2, ROUNDS);
-    assert_eq!(ring.stats().sent, 2 * ROUNDS);
+    check(seen, senders, ROUNDS);
+    assert!(second.finish().is_none_or(|received| received == total));
+    assert_eq!(ring.stats().sent, total);
     assert_eq!(ring.participants().count(), 0);
 }
+on_each_shape!(handles_come_and_go_while_messages_pass);
 
-#[test]
-fn a_forgotten_reservation_is_cancelled_by_the_next_call() {
-    let ring = UltraFastRing::new(4);
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+fn a_forgotten_reservation_is_cancelled_by_the_next_call<S: Shape>() {
+    let ring = S::heap(4);
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     for (number, next) in (0..).zip([
         (|producer| producer.flush()) as fn(&mut Producer<_>),
-        |producer| producer.reserve(0, NORMAL).unwrap().cancel(),
+        |producer| producer.try_reserve(0, NORMAL).unwrap().cancel(),
         |producer| assert_eq!(producer.send_batch(&[b"b", b"c"], NORMAL), Ok(2)),
         |producer| producer.send_fast(b"d", NORMAL).unwrap(),
     ]) {
-        mem::forget(producer.reserve(9, NORMAL).unwrap());
+        mem::forget(producer.try_reserve(9, NORMAL).unwrap());
         assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
         next(&mut producer);
         producer.send_fast(&[number], NORMAL).unwrap();
         let received: Vec<_> = consumer.try_iter().map(|message| message.to_vec()).collect();
         assert_eq!(received.last().unwrap(), &[number]);
     }
-    mem::forget(producer.reserve(9, NORMAL).unwrap());
+    mem::forget(producer.try_reserve(9, NORMAL).unwrap());
     drop(producer);
-    ring.send_fast(b"e", NORMAL).unwrap();
+    S::producer(&ring).send_fast(b"e", NORMAL).unwrap();
     assert_eq!(&*consumer.try_recv().unwrap(), b"e");
     assert_eq!((ring.stats().sent, ring.stats().received), (8, 8));
 }
+on_each_shape!(a_forgotten_reservation_is_cancelled_by_the_next_call, needs(one_group));
 
-#[test]
-fn a_forgotten_reservation_of_an_exclusive_producer_was_never_there() {
-    let ring = Builder::new().capacity(2).exclusive_producer().heap().unwrap();
-    let mut producer = ring.exclusive_producer().unwrap();
+fn a_forgotten_reservation_of_an_exclusive_producer_was_never_there<S: Shape>() {
+    let ring = S::heap(2);
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     for _ in 0..10 {
-        mem::forget(producer.reserve(9, NORMAL).unwrap());
+        mem::forget(producer.try_reserve(9, NORMAL).unwrap());
     }
     assert_eq!(producer.send_batch(&[b"a", b"b", b"c"], NORMAL), Ok(2));
-    assert_eq!(&*ring.consumer().unwrap().try_recv().unwrap(), b"a");
-    assert_eq!(&*ring.consumer().unwrap().try_recv().unwrap(), b"b");
+    assert_eq!(&*consumer.try_recv().unwrap(), b"a");
+    assert_eq!(&*consumer.try_recv().unwrap(), b"b");
 }
+on_each_shape!(
+    a_forgotten_reservation_of_an_exclusive_producer_was_never_there,
+    needs(exclusive_producer)
+);
 
-/// A ring of one slot, whose only message is borrowed and the guard forgotten; then the consumer
-/// does `next` again and again, and the producer must get the slot back.
-fn forgets_the_only_slot<S: Mode>(
-    mut producer: impl FnMut() -> Option<()>,
-    consumer: &mut Consumer<S>,
-    mut next: impl FnMut(&mut Consumer<S>),
-) {
+/// In a ring of one slot the only message is borrowed, and the guard forgotten. The consumer asks
+/// for more in any of several ways, and the producer must get the slot back.
+fn a_forgotten_guard_is_released_by_a_consumer_that_finds_the_ring_empty<S: Shape>() {
+    let ring = S::heap(1);
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
+    for next in [
+        (|consumer| consumer.try_recv().unwrap_err()) as fn(&mut Consumer<_>) -> RecvError,
+        |consumer| consumer.recv_batch(&mut [[0; 40]]).unwrap_err(),
+        |consumer| consumer.try_borrow().unwrap_err(),
+    ] {
+        for _ in 0..3 {
+            patiently("room, after a guard was forgotten", || {
+                assert_eq!(next(&mut consumer), RecvError::Empty);
+                producer.send_fast(b"x", NORMAL).ok()
+            });
+            mem::forget(consumer.try_borrow().unwrap());
+        }
+        consumer.flush();
+    }
+}
+on_each_shape!(
+    a_forgotten_guard_is_released_by_a_consumer_that_finds_the_ring_empty,
+    needs(one_group)
+);
+
+fn a_forgotten_guard_is_released_by_a_flush_and_by_the_end_of_its_handle<S: Shape>() {
+    let ring = S::heap(1);
+    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     for _ in 0..3 {
-        patiently("room, after a guard was forgotten", || {
-            next(consumer);
-            producer()
-        });
-        mem::forget(consumer.borrow().unwrap());
+        producer.send_fast(b"x", NORMAL).unwrap();
+        mem::forget(consumer.try_borrow().unwrap());
+        assert_eq!(producer.send_fast(b"y", NORMAL), Err(SendError::Full));
+        consumer.flush();
     }
+    producer.send_fast(b"x", NORMAL).unwrap();
+    mem::forget(consumer.try_borrow().unwrap());
+    drop(consumer);
+    producer.send_fast(b"z", NORMAL).unwrap();
+    assert_eq!(ring.len(), 1);
 }
+on_each_shape!(
+    a_forgotten_guard_is_released_by_a_flush_and_by_the_end_of_its_handle,
+    needs(one_group)
+);
 
-#[test]
-fn a_forgotten_guard_is_released_by_a_shared_consumer_that_finds_the_ring_empty() {
-    let ring = UltraFastRing::new(1);
-    let mut consumer = ring.consumer().unwrap();
-    let send = || ring.send_fast(b"x", NORMAL).ok();
-    forgets_the_only_slot(send, &mut consumer, |consumer| {
-        assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
-    });
-    consumer.flush();
-    forgets_the_only_slot(send, &mut consumer, |consumer| {
-        assert_eq!(consumer.recv_batch(&mut [[0; 40]]).unwrap_err(), RecvError::Empty);
-    });
-    consumer.flush();
-    forgets_the_only_slot(send, &mut consumer, |consumer| {
-        assert_eq!(consumer.borrow().unwrap_err(), RecvError::Empty);
-    });
-}
-
-#[test]
-fn a_forgotten_guard_is_released_by_an_exclusive_consumer_that_finds_the_ring_empty() {
-    let ring = Builder::new().capacity(1).exclusive_consumer().heap().unwrap();
-    let mut consumer = ring.exclusive_consumer().unwrap();
-    let send = || ring.send_fast(b"x", NORMAL).ok();
-    forgets_the_only_slot(send, &mut consumer, |consumer| {
-        assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
-    });
-}
-
-#[test]
-fn a_forgotten_guard_is_released_by_a_flush_and_by_the_end_of_its_handle() {
-    for sharing in [ultrafastring::Sharing::Shared, ultrafastring::Sharing::Exclusive] {
-        let ring = Builder::new().capacity(1).consumer_side(sharing).heap().unwrap();
-        fn forget_and_flush<S: Mode>(ring: &UltraFastRing, mut consumer: Consumer<S>) {
-            for _ in 0..3 {
-                ring.send_fast(b"x", NORMAL).unwrap();
-                mem::forget(consumer.borrow().unwrap());
-                assert_eq!(ring.send_fast(b"y", NORMAL), Err(SendError::Full));
-                consumer.flush();
-            }
-            ring.send_fast(b"x", NORMAL).unwrap();
-            mem::forget(consumer.borrow().unwrap());
-        }
-        match sharing {
-            ultrafastring::Sharing::Shared => forget_and_flush(&ring, ring.consumer().unwrap()),
-            _ => forget_and_flush(&ring, ring.exclusive_consumer().unwrap()),
-        }
-        ring.send_fast(b"z", NORMAL).unwrap();
-        assert_eq!(ring.len(), 1);
-    }
-}
-
-#[test]
-fn a_thread_that_panics_with_guards_leaves_a_ring_that_goes_on() {
+fn a_thread_that_panics_with_guards_leaves_a_ring_that_goes_on<S: Shape>() {
     // Room for the hole that each round leaves, which is granted with the next message.
-    let ring = UltraFastRing::new(4);
+    let ring = S::heap(4);
     for round in 0..20u8 {
-        ring.send_fast(&[round], NORMAL).unwrap();
+        S::producer(&ring).send_fast(&[round], NORMAL).unwrap();
         let panicked = thread::scope(|scope| {
             scope
                 .spawn(|| {
-                    let (mut producer, mut consumer) =
-                        (ring.producer().unwrap(), ring.consumer().unwrap());
-                    let _reservation = producer.reserve(8, NORMAL).unwrap();
-                    let guard = consumer.borrow().unwrap();
+                    let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
+                    let _reservation = producer.try_reserve(8, NORMAL).unwrap();
+                    let guard = consumer.try_borrow().unwrap();
                     assert_eq!(guard.as_inline(), Some(&[round][..]));
                     std::panic::resume_unwind(Box::new("a bug in the program"));
                 })
                 .join()
         });
         assert!(panicked.is_err());
-        assert_eq!(ring.recv_fast(&mut [0; 40]), Err(RecvError::Empty));
+        assert_eq!(S::consumer(&ring).try_recv().unwrap_err(), RecvError::Empty);
     }
     assert_eq!(ring.participants().filter(|other| other.hold.is_some()).count(), 0);
 }
+on_each_shape!(a_thread_that_panics_with_guards_leaves_a_ring_that_goes_on, needs(one_group));
 
 /// Bytes that cannot be had the how-manieth time they are asked for.
-struct Faulty<'a>(&'a std::cell::Cell<u32>);
+struct Faulty<'a>(&'a Cell<u32>);
 
 impl AsRef<[u8]> for Faulty<'_> {
     fn as_ref(&self) -> &[u8] {
@@ -459,45 +420,122 @@ impl AsRef<[u8]> for Faulty<'_> {
     }
 }
 
-#[test]
-fn a_batch_whose_messages_panic_sends_those_before_and_leaves_no_gap_that_blocks() {
-    fn break_off<S: Mode>(mut producer: Producer<S>) {
-        // Each is asked once for its size, then once for its bytes: the third of four fails.
-        let times = std::cell::Cell::new(6);
-        let batch = [Faulty(&times), Faulty(&times), Faulty(&times), Faulty(&times)];
-        let sent = catch_unwind(AssertUnwindSafe(|| producer.send_batch(&batch, NORMAL)));
-        assert!(sent.is_err());
-        producer.send_fast(b"after", NORMAL).unwrap();
-    }
-    for exclusive in [false, true] {
-        let ring = if exclusive {
-            let ring = Builder::new().capacity(8).exclusive_producer().heap().unwrap();
-            break_off(ring.exclusive_producer().unwrap());
-            ring
-        } else {
-            let ring = UltraFastRing::new(8);
-            break_off(ring.producer().unwrap());
-            ring
-        };
-        let mut consumer = ring.consumer().unwrap();
-        let received: Vec<_> = consumer.try_iter().map(|message| message.to_vec()).collect();
-        assert_eq!(received, [&b"whole"[..], b"whole", b"after"], "exclusive: {exclusive}");
-        assert_eq!(ring.stats().sent, 3);
+fn a_batch_whose_messages_panic_sends_those_before_and_leaves_no_gap_that_blocks<S: Shape>() {
+    let ring = S::heap(8);
+    let mut producer = S::producer(&ring);
+    // Each is asked once for its size, then once for its bytes: the third of four fails.
+    let times = Cell::new(6);
+    let batch = [Faulty(&times), Faulty(&times), Faulty(&times), Faulty(&times)];
+    let sent = catch_unwind(AssertUnwindSafe(|| producer.send_batch(&batch, NORMAL)));
+    assert!(sent.is_err());
+    producer.send_fast(b"after", NORMAL).unwrap();
+    drop(producer);
+    let mut consumer = S::consumer(&ring);
+    let received: Vec<_> = consumer.try_iter().map(|message| message.to_vec()).collect();
+    assert_eq!(received, [&b"whole"[..], b"whole", b"after"]);
+    // What was given up does not count once all have passed it.
+    S::drain_second(&ring);
+    assert_eq!(ring.stats().sent, 3);
+}
+on_each_shape!(a_batch_whose_messages_panic_sends_those_before_and_leaves_no_gap_that_blocks);
+
+/// Room that cannot be had the how-manieth time it is asked for.
+struct FaultyRoom<'a>(&'a Cell<u32>, [u8; 8]);
+
+impl<'a> FaultyRoom<'a> {
+    fn several(times: &'a Cell<u32>) -> [Self; 4] {
+        [(); 4].map(|()| Self(times, [0; 8]))
     }
 }
 
-#[test]
-fn an_exclusive_side_passes_from_handle_to_handle_at_any_moment() {
+impl AsMut<[u8]> for FaultyRoom<'_> {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.0.set(self.0.get().checked_sub(1).expect("a fault on purpose"));
+        &mut self.1
+    }
+}
+
+/// A ring of four slots that is full, with `0` to `3`, and its producer.
+fn full<S: Shape>() -> (UltraFastRing, Producer<S::Producers>) {
+    let ring = S::heap(4);
+    let mut producer = S::producer(&ring);
+    (0..4).for_each(|number| producer.send_fast(&[number], NORMAL).unwrap());
+    (ring, producer)
+}
+
+/// After a panic that lost what was claimed, `receive` has all the rest, and another lap.
+fn goes_on<M: Mode>(
+    ring: &UltraFastRing,
+    producer: &mut Producer<M>,
+    mut receive: impl FnMut() -> Result<Message, RecvError>,
+) {
+    let positions = ring.positions();
+    assert_eq!(positions.consumer_tail, positions.consumer_head, "what is lost is granted");
+    assert_eq!(ring.participants().filter(|other| other.hold.is_some()).count(), 0);
+    let mut all = || std::iter::from_fn(|| receive().ok()).map(|it| it[0]).collect::<Vec<_>>();
+    assert!(all().into_iter().eq(positions.consumer_head as u8..4));
+    (4..8).for_each(|number| producer.send_fast(&[number], NORMAL).unwrap());
+    assert_eq!(all(), [4, 5, 6, 7]);
+}
+
+fn a_batch_whose_buffers_panic_leaves_a_ring_that_goes_on<S: Shape>() {
+    let mut heads = Vec::new();
+    // Whenever a buffer is asked for.
+    for times in 0.. {
+        let (ring, mut producer) = full::<S>();
+        let mut consumer = S::consumer(&ring);
+        let times = Cell::new(times);
+        let mut buffers = FaultyRoom::several(&times);
+        let batch = catch_unwind(AssertUnwindSafe(|| consumer.try_recv_many(&mut buffers)));
+        if let Ok(batch) = batch {
+            assert_eq!(batch.unwrap().len(), 4);
+            break;
+        }
+        heads.push(ring.positions().consumer_head);
+        // Where there can be another consumer, that one does nothing more.
+        if let Some(mut other) = S::try_consumer(&ring) {
+            goes_on(&ring, &mut producer, || other.try_recv());
+        } else {
+            goes_on(&ring, &mut producer, || consumer.try_recv());
+        }
+    }
+    heads.dedup();
+    assert_eq!(heads, if S::consumers_claim() { &[0, 4][..] } else { &[0] });
+}
+on_each_shape!(a_batch_whose_buffers_panic_leaves_a_ring_that_goes_on, needs(one_group));
+
+fn a_call_on_the_ring_whose_buffers_panic_leaves_one_that_goes_on<S: Shape>() {
+    for times in 0.. {
+        let (ring, mut producer) = full::<S>();
+        let call = || {
+            let times = Cell::new(times);
+            ring.try_recv_many(&mut FaultyRoom::several(&times)).unwrap().len()
+        };
+        if let Ok(received) = thread::scope(|scope| scope.spawn(call).join()) {
+            assert_eq!(received, 4);
+            break;
+        }
+        goes_on(&ring, &mut producer, || ring.try_recv());
+    }
+}
+on_each_shape!(
+    a_call_on_the_ring_whose_buffers_panic_leaves_one_that_goes_on,
+    needs(shared_consumer, plain)
+);
+
+fn a_stream_passes_from_handle_to_handle_at_any_moment<S: Shape>() {
     const MESSAGES: u64 = 10_000;
-    let ring = Builder::new().capacity(8).exclusive_producer().exclusive_consumer();
-    let ring = ring.heap().unwrap();
+    let ring = S::heap(8);
+    let _second = S::read_second(&ring);
     thread::scope(|scope| {
         let ring = &ring;
         scope.spawn(move || {
             let mut number = 0;
             while number < MESSAGES {
-                let mut producer = ring.exclusive_producer().unwrap();
-                assert!(matches!(ring.exclusive_producer(), Err(RingError::SideTaken { .. })));
+                let mut producer = S::producer(ring);
+                if !S::producers_share() {
+                    assert!(matches!(ring.exclusive_producer(), Err(RingError::SideTaken { .. })));
+                }
                 for _ in 0..=number % 11 {
                     if producer.try_send(Numbered::new(0, number), NORMAL).is_ok() {
                         number += 1;
@@ -508,7 +546,7 @@ fn an_exclusive_side_passes_from_handle_to_handle_at_any_moment() {
         });
         let mut expected = 0;
         while expected < MESSAGES {
-            let mut consumer = ring.exclusive_consumer().unwrap();
+            let mut consumer = S::consumer(ring);
             for _ in 0..=expected % 7 {
                 if let Ok(message) = consumer.try_recv() {
                     let (_, number) = Numbered::read(&message);
@@ -520,57 +558,38 @@ fn an_exclusive_side_passes_from_handle_to_handle_at_any_moment() {
         }
     });
 }
+on_each_shape!(a_stream_passes_from_handle_to_handle_at_any_moment);
 
-#[test]
-fn a_sound_ring_looks_sound_while_it_is_used() {
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-    use ultrafastring::Builder;
-    let builder = Builder::new().capacity(4);
-    for exclusive in [false, true] {
-        let ring = if exclusive {
-            builder.clone().exclusive_producer().exclusive_consumer().heap().unwrap()
-        } else {
-            builder.heap().unwrap()
-        };
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let (ring, done) = (&ring, &done);
-            scope.spawn(move || {
-                let mut shared = (!exclusive).then(|| ring.producer().unwrap());
-                let mut only = exclusive.then(|| ring.exclusive_producer().unwrap());
-                while !done.load(Relaxed) {
-                    let sent = match (&mut shared, &mut only) {
-                        (Some(shared), _) => shared.send_fast(b"x", PriorityClass::Normal),
-                        (_, Some(only)) => only.send_fast(b"x", PriorityClass::Normal),
-                        _ => unreachable!(),
-                    };
-                    if sent.is_err() {
-                        std::thread::yield_now();
-                    }
-                }
-            });
-            scope.spawn(move || {
-                let mut shared = (!exclusive).then(|| ring.consumer().unwrap());
-                let mut only = exclusive.then(|| ring.exclusive_consumer().unwrap());
-                while !done.load(Relaxed) {
-                    let received = match (&mut shared, &mut only) {
-                        (Some(shared), _) => shared.try_recv(),
-                        (_, Some(only)) => only.try_recv(),
-                        _ => unreachable!(),
-                    };
-                    if received.is_err() {
-                        std::thread::yield_now();
-                    }
-                }
-            });
-            for _ in 0..20_000 {
-                let findings = ring.examine().unwrap();
-                if !findings.is_empty() {
-                    done.store(true, Relaxed);
-                    panic!("{findings:?}");
+fn a_sound_ring_looks_sound_while_it_is_used<S: Shape>() {
+    let ring = S::heap(4);
+    let _second = S::read_second(&ring);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (ring, done) = (&ring, &done);
+        scope.spawn(move || {
+            let mut producer = S::producer(ring);
+            while !done.load(Relaxed) {
+                if producer.send_fast(b"x", NORMAL).is_err() {
+                    thread::yield_now();
                 }
             }
-            done.store(true, Relaxed);
         });
-    }
+        scope.spawn(move || {
+            let mut consumer = S::consumer(ring);
+            while !done.load(Relaxed) {
+                if consumer.try_recv().is_err() {
+                    thread::yield_now();
+                }
+            }
+        });
+        for _ in 0..10_000 {
+            let findings = ring.examine().unwrap();
+            if !findings.is_empty() {
+                done.store(true, Relaxed);
+                panic!("{findings:?}");
+            }
+        }
+        done.store(true, Relaxed);
+    });
 }
+on_each_shape!(a_sound_ring_looks_sound_while_it_is_used);

@@ -3,17 +3,20 @@
 #![cfg(all(feature = "tokio", target_os = "linux", not(loom)))]
 
 mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
-use common::{Child, Numbered, patiently, stage};
+use common::child::Child;
+use common::{Numbered, cpu_time, patiently, stage};
 use futures_core::Stream;
 use futures_sink::Sink;
+use shapes::{Shape, on_each_shape};
 use ultrafastring::{
-    AsyncConsumer, AsyncProducer, Builder, Mode, PriorityClass, RecvError, SendError, Side,
-    UltraFastRing, WaitStrategy,
+    AsyncConsumer, AsyncProducer, Mode, PriorityClass, RecvError, SendError, Side, WaitStrategy,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
@@ -60,19 +63,19 @@ async fn both(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
     .await;
 }
 
-#[test]
-fn tasks_of_two_processes_pass_messages_there_and_back() {
-    const COUNT: u64 = 3_000;
+fn tasks_of_two_processes_pass_messages_there_and_back<S: Shape>() {
+    const COUNT: u64 = 2_000;
     let directory = stage();
-    let builder = Builder::new().directory(directory.path()).capacity(2);
-    let builder = builder.exclusive_producer().exclusive_consumer();
+    let builder = S::builder().directory(directory.path()).capacity(2);
     let there = builder.create("there").unwrap();
     let back = builder.create("back").unwrap();
+    [&there, &back].into_iter().for_each(S::open_groups);
+    let _seconds = [&there, &back].map(S::read_second);
     let child = Child::start(|| {
         run(async {
             let (there, back) = (builder.open("there").unwrap(), builder.open("back").unwrap());
-            let mut consumer = AsyncConsumer::new(there.exclusive_consumer().unwrap()).unwrap();
-            let mut producer = AsyncProducer::new(back.exclusive_producer().unwrap()).unwrap();
+            let mut consumer = AsyncConsumer::new(S::consumer(&there)).unwrap();
+            let mut producer = AsyncProducer::new(S::producer(&back)).unwrap();
             loop {
                 match consumer.recv().await {
                     Ok(message) => producer.send(&message, NORMAL).await.unwrap(),
@@ -83,12 +86,13 @@ fn tasks_of_two_processes_pass_messages_there_and_back() {
         });
     });
     run(async {
-        let producer = AsyncProducer::new(there.exclusive_producer().unwrap()).unwrap();
-        let consumer = AsyncConsumer::new(back.exclusive_consumer().unwrap()).unwrap();
+        let producer = AsyncProducer::new(S::producer(&there)).unwrap();
+        let consumer = AsyncConsumer::new(S::consumer(&back)).unwrap();
         there_and_back(producer, consumer, COUNT).await;
     });
     child.finish();
 }
+on_each_shape!(tasks_of_two_processes_pass_messages_there_and_back);
 
 /// Polls a future once, and drops it if it is not at its end.
 async fn once<T>(work: impl Future<Output = T>) -> Option<T> {
@@ -102,14 +106,14 @@ async fn once<T>(work: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-#[test]
-fn futures_that_are_cancelled_take_and_send_nothing() {
+fn futures_that_are_cancelled_take_and_send_nothing<S: Shape>() {
     const COUNT: u64 = 400;
-    let ring = UltraFastRing::new(2);
+    let ring = S::heap(2);
+    let _second = S::read_second(&ring);
     let (mut unsent, mut unreceived, mut received) = (0, 0, 0);
     run(async {
-        let mut producer = AsyncProducer::new(ring.producer().unwrap()).unwrap();
-        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        let mut producer = AsyncProducer::new(S::producer(&ring)).unwrap();
+        let mut consumer = AsyncConsumer::new(S::consumer(&ring)).unwrap();
         let sending = async {
             for number in 0..COUNT {
                 let message = Numbered::new(0, number);
@@ -148,22 +152,23 @@ fn futures_that_are_cancelled_take_and_send_nothing() {
     assert_eq!(received, COUNT);
     assert!(unsent > 50 && unreceived > 50, "only {unsent} and {unreceived} were cancelled");
 }
+on_each_shape!(futures_that_are_cancelled_take_and_send_nothing);
 
 /// A task that was about to be woken is gone; the thread that sleeps beside it is woken instead.
-#[test]
-fn a_cancelled_receive_leaves_its_wake_to_others() {
-    let ring = UltraFastRing::new(4);
-    let mut sleeper = ring.consumer().unwrap();
+fn a_cancelled_receive_leaves_its_wake_to_others<S: Shape>() {
+    let ring = S::heap(4);
+    let _second = S::read_second(&ring);
+    let mut sleeper = S::consumer(&ring);
     sleeper.set_wait_strategy(WaitStrategy::Park);
     let sleeping = std::thread::spawn(move || {
         for _ in 0..30 {
-            sleeper.recv_blocking().unwrap();
+            sleeper.recv().unwrap();
         }
         sleeper.missed_wakes()
     });
-    let mut producer = ring.producer().unwrap();
+    let mut producer = S::producer(&ring);
     run(async {
-        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        let mut consumer = AsyncConsumer::new(S::consumer(&ring)).unwrap();
         for turn in 0..30 {
             patiently("somebody sleeps", || ring.is_asleep(Side::Consumer).then_some(()));
             // Polled once, so that it waits, and dropped.
@@ -181,21 +186,21 @@ fn a_cancelled_receive_leaves_its_wake_to_others() {
     });
     assert_eq!(sleeping.join().unwrap(), 0);
 }
+on_each_shape!(a_cancelled_receive_leaves_its_wake_to_others, needs(two_consumers));
 
-/// Ends that are told by nobody's message: of an empty stream, of all who could make room, and of the
-/// stream after one that is over.
-#[test]
-fn tasks_are_told_of_peers_that_have_gone_and_of_the_stream_after_the_last() {
-    let (empty, full) = (UltraFastRing::new(2), UltraFastRing::new(2));
+/// Ends that are told by nobody's message: of an empty stream, of all who could make room, and of
+/// the stream after one that is over.
+fn tasks_are_told_of_peers_that_have_gone_and_of_the_stream_after_the_last<S: Shape>() {
+    let (empty, full) = (S::heap(2), S::heap(2));
     run(async {
-        let mut consumer = empty.consumer().unwrap();
+        let mut consumer = S::consumer(&empty);
         consumer.end_when_deserted(true);
         let mut consumer = AsyncConsumer::new(consumer).unwrap();
         assert!(once(consumer.recv()).await.is_none(), "nobody has been here");
-        drop(empty.producer().unwrap());
+        drop(S::producer(&empty));
         assert_eq!(consumer.recv().await.unwrap_err(), RecvError::Deserted);
 
-        let (mut producer, other) = (full.producer().unwrap(), full.consumer().unwrap());
+        let (mut producer, other) = (S::producer(&full), S::consumer(&full));
         producer.end_when_deserted(true);
         let mut producer = AsyncProducer::new(producer).unwrap();
         producer.send(b"one", NORMAL).await.unwrap();
@@ -204,39 +209,28 @@ fn tasks_are_told_of_peers_that_have_gone_and_of_the_stream_after_the_last() {
         drop(other);
         assert_eq!(producer.send(b"three", NORMAL).await, Err(SendError::Deserted));
 
-        let ring = UltraFastRing::new(2);
+        let ring = S::heap(2);
         ring.close();
-        let mut consumer = ring.consumer().unwrap();
+        let mut consumer = S::consumer(&ring);
         consumer.await_next_stream();
         let mut consumer = AsyncConsumer::new(consumer).unwrap();
         assert!(once(consumer.recv()).await.is_none(), "it is the old stream that was closed");
-        let mut next = ring.producer().unwrap();
+        let mut next = S::producer(&ring);
         next.send_fast(b"next", NORMAL).unwrap();
         next.close();
+        drop(next);
         assert_eq!(&*consumer.recv().await.unwrap(), b"next");
         assert_eq!(consumer.recv().await.unwrap_err(), RecvError::Closed);
         consumer.get_mut().await_next_stream();
         assert!(once(consumer.recv()).await.is_none(), "it is the old stream that was closed");
-        ring.producer().unwrap().close();
+        S::producer(&ring).close();
         assert_eq!(consumer.recv().await.unwrap_err(), RecvError::Closed);
     });
 }
-
-/// Time of a processor that this process has used, in all its threads.
-fn cpu_time() -> Duration {
-    // SAFETY: all zeros are a value of it, which the call below overwrites.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is written and nothing else.
-    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) }, 0);
-    let time = |it: libc::timeval| {
-        Duration::from_secs(it.tv_sec as u64) + Duration::from_micros(it.tv_usec as u64)
-    };
-    time(usage.ru_utime) + time(usage.ru_stime)
-}
+on_each_shape!(tasks_are_told_of_peers_that_have_gone_and_of_the_stream_after_the_last);
 
 /// Counted in a process of its own for each, since the handle's thread counts as well.
-#[test]
-fn a_task_that_waits_takes_next_to_no_time_of_the_processor() {
+fn a_task_that_waits_takes_next_to_no_time_of_the_processor<S: Shape>() {
     const WATCHED: Duration = Duration::from_secs(3);
     let watch = async |what: &str, waiting: Pin<&mut dyn Future<Output = ()>>| {
         let before = cpu_time();
@@ -247,49 +241,35 @@ fn a_task_that_waits_takes_next_to_no_time_of_the_processor() {
         // Half a percent.
         assert!(used <= WATCHED / 200, "{what}: waiting took {used:?} of {WATCHED:?}");
     };
-    let children = [false, true].map(|exclusive| {
-        let builder = Builder::new().capacity(2);
-        let builder = if exclusive { builder.exclusive_consumer() } else { builder };
-        let receiving = Child::start(|| {
-            let ring = builder.heap().unwrap();
-            run(async {
-                if exclusive {
-                    let consumer = ring.exclusive_consumer().unwrap();
-                    let mut consumer = AsyncConsumer::new(consumer).unwrap();
-                    let waiting =
-                        std::pin::pin!(async { consumer.recv().await.map(drop).unwrap() });
-                    watch("an exclusive consumer", waiting).await;
-                } else {
-                    let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
-                    let waiting =
-                        std::pin::pin!(async { consumer.recv().await.map(drop).unwrap() });
-                    watch("a shared consumer", waiting).await;
-                }
-            });
+    let receiving = Child::start(|| {
+        let ring = S::heap(2);
+        run(async {
+            let mut consumer = AsyncConsumer::new(S::consumer(&ring)).unwrap();
+            let waiting = std::pin::pin!(async { consumer.recv().await.map(drop).unwrap() });
+            watch("a consumer", waiting).await;
         });
-        let sending = Child::start(|| {
-            let ring = builder.heap().unwrap();
-            run(async {
-                let mut producer = AsyncProducer::new(ring.producer().unwrap()).unwrap();
-                producer.send(b"one", NORMAL).await.unwrap();
-                producer.send(b"two", NORMAL).await.unwrap();
-                let waiting =
-                    std::pin::pin!(async { producer.send(b"more", NORMAL).await.unwrap() });
-                watch("a producer", waiting).await;
-            });
-        });
-        [receiving, sending]
     });
-    children.into_iter().flatten().for_each(Child::finish);
+    let sending = Child::start(|| {
+        let ring = S::heap(2);
+        run(async {
+            let mut producer = AsyncProducer::new(S::producer(&ring)).unwrap();
+            producer.send(b"one", NORMAL).await.unwrap();
+            producer.send(b"two", NORMAL).await.unwrap();
+            let waiting = std::pin::pin!(async { producer.send(b"more", NORMAL).await.unwrap() });
+            watch("a producer", waiting).await;
+        });
+    });
+    [receiving, sending].into_iter().for_each(Child::finish);
 }
+on_each_shape!(a_task_that_waits_takes_next_to_no_time_of_the_processor);
 
-#[test]
-fn a_stream_ends_with_its_ring_and_a_sink_sends_all_before_it_is_flushed() {
-    let ring = UltraFastRing::new(2);
+fn a_stream_ends_with_its_ring_and_a_sink_sends_all_before_it_is_flushed<S: Shape>() {
+    let ring = S::heap(2);
+    let _second = S::read_second(&ring);
     run(async {
         let mut producer =
-            AsyncProducer::new(ring.producer().unwrap()).unwrap().with_class(PriorityClass::High);
-        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+            AsyncProducer::new(S::producer(&ring)).unwrap().with_class(PriorityClass::High);
+        let mut consumer = AsyncConsumer::new(S::consumer(&ring)).unwrap();
         let sending = async {
             for number in 0..100 {
                 let mut sink = Pin::new(&mut producer);
@@ -315,13 +295,14 @@ fn a_stream_ends_with_its_ring_and_a_sink_sends_all_before_it_is_flushed() {
         both(sending, receiving).await;
     });
 }
+on_each_shape!(a_stream_ends_with_its_ring_and_a_sink_sends_all_before_it_is_flushed);
 
-#[test]
-fn a_sink_without_room_keeps_a_large_message_and_an_error_does_not_end_a_stream() {
-    let ring = UltraFastRing::builder().capacity(2).max_message(4_096).heap().unwrap();
+fn a_sink_without_room_keeps_a_large_message_and_an_error_does_not_end_a_stream<S: Shape>() {
+    let ring = S::builder().capacity(2).max_message(4_096).heap().unwrap();
+    let _second = S::read_second(&ring);
     run(async {
-        let mut producer = AsyncProducer::new(ring.producer().unwrap()).unwrap();
-        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        let mut producer = AsyncProducer::new(S::producer(&ring)).unwrap();
+        let mut consumer = AsyncConsumer::new(S::consumer(&ring)).unwrap();
         for size in [100, 7, 3_000] {
             Pin::new(&mut producer).start_send(vec![size as u8; size]).unwrap();
         }
@@ -337,22 +318,23 @@ fn a_sink_without_room_keeps_a_large_message_and_an_error_does_not_end_a_stream(
             if size == 3_000 {
                 flushing().await.unwrap();
             }
-            consumer.get_mut().recv_into(&mut vec).unwrap();
+            consumer.get_mut().try_recv_into(&mut vec).unwrap();
             assert_eq!(vec, vec![size as u8; size]);
             consumer.get_mut().flush();
         }
     });
 }
+on_each_shape!(a_sink_without_room_keeps_a_large_message_and_an_error_does_not_end_a_stream);
 
-/// It is woken for a message, and is busy with it when the next one comes.
-#[test]
-fn a_busy_task_leaves_the_next_message_to_a_thread_that_sleeps() {
-    let ring = UltraFastRing::new(4);
-    let mut sleeper = ring.consumer().unwrap();
+/// It is woken for a message, and is busy with it when the next one comes. In a ring for groups all
+/// who sleep are woken, and which of them gets the message is not said.
+fn a_busy_task_leaves_the_next_message_to_a_thread_that_sleeps<S: Shape>() {
+    let ring = S::heap(4);
+    let mut sleeper = S::consumer(&ring);
     sleeper.set_wait_strategy(WaitStrategy::Park);
-    let mut producer = ring.producer().unwrap();
+    let mut producer = S::producer(&ring);
     run(async {
-        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        let mut consumer = AsyncConsumer::new(S::consumer(&ring)).unwrap();
         let mut waiting = Box::pin(async {
             let message = consumer.recv().await.unwrap();
             (message, consumer)
@@ -362,7 +344,7 @@ fn a_busy_task_leaves_the_next_message_to_a_thread_that_sleeps() {
         patiently("the task sleeps", || ring.is_asleep(Side::Consumer).then_some(()));
         std::thread::sleep(Duration::from_millis(5));
         let sleeping = std::thread::spawn(move || {
-            sleeper.recv_blocking().unwrap();
+            sleeper.recv().unwrap();
             sleeper.missed_wakes()
         });
         std::thread::sleep(Duration::from_millis(5));
@@ -372,14 +354,18 @@ fn a_busy_task_leaves_the_next_message_to_a_thread_that_sleeps() {
         assert_eq!(sleeping.join().unwrap(), 0, "the other was not woken");
     });
 }
+on_each_shape!(
+    a_busy_task_leaves_the_next_message_to_a_thread_that_sleeps,
+    needs(two_consumers, plain)
+);
 
-#[test]
-fn a_poll_that_is_led_from_slot_to_slot_leaves_its_thread_to_others() {
+fn a_poll_that_is_led_from_slot_to_slot_leaves_its_thread_to_others<S: Shape>() {
     use std::os::unix::fs::FileExt;
     const CAPACITY: usize = 1 << 16;
     let directory = stage();
-    let builder = Builder::new().directory(directory.path()).capacity(CAPACITY);
+    let builder = S::builder().directory(directory.path()).capacity(CAPACITY);
     let ring = builder.create("led").unwrap();
+    S::open_groups(&ring);
     let file = std::fs::OpenOptions::new().write(true).open(ring.path().unwrap()).unwrap();
     // All slots abandoned, but for the last.
     let slots = (ring.size_bytes() - 64 * CAPACITY) as u64;
@@ -388,12 +374,15 @@ fn a_poll_that_is_led_from_slot_to_slot_leaves_its_thread_to_others() {
         file.write_all_at(&sequence.to_le_bytes(), slots + 64 * position).unwrap();
     }
     let head = CAPACITY as u64 - 1;
+    // The head; and the window, which says it in a ring for groups.
     file.write_all_at(&head.to_le_bytes(), 4_096).unwrap();
-    ring.send_fast(b"the last", NORMAL).unwrap();
+    file.write_all_at(&head.to_le_bytes(), 4_096 + 256).unwrap();
+    S::producer(&ring).send_fast(b"the last", NORMAL).unwrap();
     run(async {
-        let mut consumer = AsyncConsumer::new(ring.consumer().unwrap()).unwrap();
+        let mut consumer = AsyncConsumer::new(S::consumer(&ring)).unwrap();
         let polled = once(consumer.recv()).await;
         assert!(polled.is_none() && ring.positions().consumer_head < head / 8);
         assert_eq!(&*consumer.recv().await.unwrap(), b"the last");
     });
 }
+on_each_shape!(a_poll_that_is_led_from_slot_to_slot_leaves_its_thread_to_others, needs(one_group));

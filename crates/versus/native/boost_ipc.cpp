@@ -35,9 +35,9 @@ void boost_ipc_close(void* queue, const char* name) noexcept {
 }
 
 // 1 sent, 0 no room, -1 error.
-int boost_ipc_send(void* queue, const void* bytes, std::size_t size) noexcept {
+int boost_ipc_send(void* queue, const void* bytes, std::size_t size, unsigned priority) noexcept {
     try {
-        return static_cast<message_queue*>(queue)->try_send(bytes, size, 0);
+        return static_cast<message_queue*>(queue)->try_send(bytes, size, priority);
     } catch (...) {
         return -1;
     }

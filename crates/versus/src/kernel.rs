@@ -12,16 +12,20 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketType, accept, bind, connect, listen, socket,
 };
+use rustix::pipe::fcntl_setpipe_size;
 
-use crate::message::Bytes;
+use crate::message::{Bytes, SIZE};
 use crate::peer::Peer;
-use crate::queue::{Queue, Receiver, Sender};
+use crate::queue::{Each, Queue, Receiver, Sender};
 
 pub(crate) fn peers() -> Vec<Peer> {
     let patterns =
         |peer: Peer| peer.unsized_capacity().stream(&[0]).small().round_trip().paced().idle();
     vec![
         patterns(Peer::processes::<Pipe, Pipe>("pipe", 20_000)),
+        Peer::fan_out_processes::<Each<Pipe>>("pipe, one each", 10_000)
+            .unsized_capacity()
+            .fan_out(),
         patterns(Peer::processes::<Socket<Whole>, Socket<Whole>>("seqpacket socket", 20_000)),
         patterns(Peer::processes::<Socket<Stream>, Socket<Stream>>("stream socket", 20_000)),
     ]
@@ -79,7 +83,10 @@ pub(crate) fn retried<T, E: std::fmt::Debug>(
 }
 
 /// A pipe with a name, which is the same as one without once it is open.
-struct Pipe(Place);
+pub(crate) struct Pipe(Place);
+
+/// Bytes that a pipe for large messages holds, if the system lets it.
+const PIPE: usize = 1 << 20;
 
 impl<const N: usize> Queue<N> for Pipe {
     type Sender<'q> = File;
@@ -96,7 +103,12 @@ impl<const N: usize> Queue<N> for Pipe {
     }
 
     fn sender(&self) -> anyhow::Result<File> {
-        Ok(File::options().write(true).open(&self.0.path)?)
+        let pipe = File::options().write(true).open(&self.0.path)?;
+        if N > SIZE {
+            // As large as ordinary users may have it; a smaller one serves too.
+            let _ = fcntl_setpipe_size(&pipe, PIPE);
+        }
+        Ok(pipe)
     }
 
     fn receiver(&self) -> anyhow::Result<File> {
@@ -121,7 +133,7 @@ impl<const N: usize> Receiver<N> for File {
 }
 
 /// What a socket keeps together.
-trait Kind {
+pub(crate) trait Kind {
     const TYPE: SocketType;
 }
 
@@ -129,7 +141,7 @@ trait Kind {
 struct Whole;
 
 /// Nothing: bytes.
-struct Stream;
+pub(crate) struct Stream;
 
 impl Kind for Whole {
     const TYPE: SocketType = SocketType::SEQPACKET;
@@ -139,7 +151,7 @@ impl Kind for Stream {
     const TYPE: SocketType = SocketType::STREAM;
 }
 
-struct Socket<K> {
+pub(crate) struct Socket<K> {
     place: Place,
     /// Of the one that created it.
     listener: Option<OwnedFd>,
@@ -158,7 +170,7 @@ impl<K: Kind> Socket<K> {
 }
 
 /// An end of a socket.
-struct End(OwnedFd);
+pub(crate) struct End(OwnedFd);
 
 impl<K: Kind, const N: usize> Queue<N> for Socket<K> {
     type Sender<'q>

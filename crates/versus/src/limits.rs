@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::ensure;
 use ultrafastring::{CacheLineU64, rdtsc};
 
-use crate::case::{Across, Case, Context, Pattern, Reading};
+use crate::case::{Case, Context, Pattern, Reading, Runner, Whose};
 use crate::machine::Cores;
 use crate::message::{Bytes, SIZE, check, message};
 use crate::pattern::{duo, timed};
 use crate::peer::{CAPACITIES, Peer};
-use crate::queue::{Queue, Receiver, Sender};
+use crate::queue::{FanOut, Queue, Receiver, Sender};
 
 /// How often a line goes there and back in one reading of the distance.
 pub(crate) const TRIPS: u64 = 3_000;
@@ -24,13 +24,13 @@ pub(crate) fn cases() -> Vec<Case> {
     let case = |name: &str, pattern, capacity, messages, run| Case {
         name: name.to_string(),
         peer: "raw",
+        whose: Whose::Nobody,
         pattern,
         capacity,
         size: SIZE,
-        across: Across::Threads,
         messages,
-        quick: false,
-        run,
+        limit: None,
+        runner: Runner::within(run),
     };
     let mut cases = vec![
         case("rdtsc", Pattern::Limit, 0, 200_000, timestamp),
@@ -44,7 +44,10 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.push(case(&name, Pattern::Stream, capacity, 400_000, stream));
     }
     cases.push(case("raw packed 256", Pattern::Batches(PACKED as usize), 256, 400_000, packed));
-    let mut paced = Peer::threads::<Lines, Lines>("raw line", 0).paced().cases;
+    let mut paced = Peer::threads::<Lines, Lines>("raw line", 0).paced().of(Whose::Nobody).cases;
+    paced.extend(
+        Peer::fan_out_threads::<Lines>("raw lines", 100_000).fan_out().of(Whose::Nobody).cases,
+    );
     paced.iter_mut().for_each(|case| case.peer = "raw");
     cases.extend(paced);
     cases
@@ -209,24 +212,31 @@ fn packed(context: &mut Context, case: &Case) -> anyhow::Result<Reading> {
     Ok(ticks.into())
 }
 
-/// The raw stream of lines as a queue, for what is sent at fixed times.
+/// The raw stream of lines as a queue, for what is sent at fixed times, or to several readers.
 struct Lines {
     lines: Vec<Line>,
-    read: CacheLineU64,
+    /// By reader.
+    read: Vec<CacheLineU64>,
 }
 
 /// Either end of [`Lines`].
 struct End<'q> {
     lines: &'q [Line],
-    read: &'q CacheLineU64,
+    /// Of all readers, or, at a reader, its own.
+    read: &'q [CacheLineU64],
     next: u64,
     /// The sender's: positions below are free.
     room: u64,
 }
 
 impl Lines {
-    fn end(&self) -> End<'_> {
-        End { lines: &self.lines, read: &self.read, next: 0, room: self.lines.len() as u64 }
+    fn new(capacity: usize, readers: usize) -> Self {
+        let lines = (0..capacity).map(|_| Line::default()).collect();
+        Self { lines, read: (0..readers).map(|_| CacheLineU64::new(0)).collect() }
+    }
+
+    fn end<'q>(&'q self, read: &'q [CacheLineU64]) -> End<'q> {
+        End { lines: &self.lines, read, next: 0, room: self.lines.len() as u64 }
     }
 }
 
@@ -235,16 +245,32 @@ impl<const N: usize> Queue<N> for Lines {
     type Receiver<'q> = End<'q>;
 
     fn create(_: &str, capacity: usize) -> anyhow::Result<Self> {
-        let lines = (0..capacity).map(|_| Line::default()).collect();
-        Ok(Self { lines, read: CacheLineU64::new(0) })
+        Ok(Self::new(capacity, 1))
     }
 
     fn sender(&self) -> anyhow::Result<End<'_>> {
-        Ok(self.end())
+        Ok(self.end(&self.read))
     }
 
     fn receiver(&self) -> anyhow::Result<End<'_>> {
-        Ok(self.end())
+        Ok(self.end(&self.read))
+    }
+}
+
+impl<const N: usize> FanOut<N> for Lines {
+    type Sender<'q> = End<'q>;
+    type Receiver<'q> = End<'q>;
+
+    fn create(_: &str, capacity: usize, readers: usize) -> anyhow::Result<Self> {
+        Ok(Self::new(capacity, readers))
+    }
+
+    fn sender(&self) -> anyhow::Result<End<'_>> {
+        Ok(self.end(&self.read))
+    }
+
+    fn receiver(&self, at: usize) -> anyhow::Result<End<'_>> {
+        Ok(self.end(&self.read[at..=at]))
     }
 }
 
@@ -252,7 +278,8 @@ impl<const N: usize> Sender<N> for End<'_> {
     #[inline(always)]
     fn send(&mut self, bytes: &Bytes<N>) -> anyhow::Result<bool> {
         if self.next >= self.room {
-            self.room = self.read.load(Ordering::Acquire) + self.lines.len() as u64;
+            let read = self.read.iter().map(|read| read.load(Ordering::Acquire)).min();
+            self.room = read.unwrap_or(0) + self.lines.len() as u64;
             if self.next >= self.room {
                 return Ok(false);
             }
@@ -283,7 +310,7 @@ impl<const N: usize> Receiver<N> for End<'_> {
             chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
         if self.next.is_multiple_of(self.lines.len() as u64 / 8) {
-            self.read.store(self.next, Ordering::Release);
+            self.read[0].store(self.next, Ordering::Release);
         }
         Ok(true)
     }

@@ -1,14 +1,18 @@
 //! UltraFastRing and its peers, measured side by side in one run.
 //!
 //! ```text
-//!  main        the options; what was not built in and why
-//!  measure     rounds; which readings count                      apart    a case that may hang
-//!  report      medians by distance, ratios, table, JSON          target   what is aimed at
-//!  waiting     sides that sleep, or may
-//!  page        the JSON as a page with plots
+//!  main        the options
 //!  ────────────────────────────────────────────────────────────
+//!  page        the JSON as a page with plots
+//!  report      ratios, tables, JSON                              target   what is aimed at
+//!  measure     rounds; which readings count                      apart    a case that may hang
+//!  median      how certain a median is
+//!  ────────────────────────────────────────────────────────────
+//!  suite       all cases; what was not built in and why
 //!  limits      what the hardware allows
-//!  own         the ring            ┐
+//!  waiting     sides that sleep, or may
+//!  large       large messages: a run of their own
+//!  own, own_c  the ring            ┐
 //!  threads     between threads     │
 //!  processes   between processes   ├─ each says how a queue is made, sent to, received from
 //!  kernel      pipe, sockets       │
@@ -16,14 +20,18 @@
 //!  tachyon                         ┘
 //!  ────────────────────────────────────────────────────────────
 //!  peer        which patterns a queue is measured in
-//!  pattern     the loops, the same for all                        partner   the second process
+//!  pattern     the loops, the same for all                      fan_out  those of several readers
+//!                                                               crowd    those of many threads
+//!                                                               urgent   those of urgent messages
 //!  queue       what a queue has to offer
 //!  case        one queue, one pattern, and how much of it
 //!  ────────────────────────────────────────────────────────────
-//!  large       large messages: a run of their own
-//!  ────────────────────────────────────────────────────────────
-//!  message     what is sent, and how it is checked                machine   cores, what machine
+//!  partner     the second process                                child    how it is started
+//!  message     what is sent, and how it is checked               machine  what machine
+//!                                                                cores    two of them
 //! ```
+//!
+//! A module imports from those beside and below it, and none of these from it.
 //!
 //! A round runs every case once, in an order that rotates from round to round, and measures the
 //! distance of the two cores before and after each case. A reading during which the distance
@@ -32,15 +40,26 @@
 
 mod apart;
 mod case;
+#[path = "../../ufr/src/demo/child.rs"]
+mod child;
+#[path = "../../ufr/src/demo/cores.rs"]
+mod cores;
+mod crowd;
+mod fan_out;
+mod groups;
 mod kernel;
+mod lanes;
 mod large;
 mod limits;
 mod machine;
 mod measure;
+mod median;
 mod message;
 #[cfg(feature = "native")]
 mod native;
 mod own;
+#[cfg(feature = "c")]
+mod own_c;
 mod page;
 mod partner;
 mod pattern;
@@ -49,186 +68,170 @@ mod peer;
 mod processes;
 mod queue;
 mod report;
+mod suite;
 #[cfg(feature = "tachyon")]
 mod tachyon;
 mod target;
 mod threads;
+mod urgent;
 mod waiting;
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use serde_json::Value;
 
 use case::Case;
-use measure::Extent;
-use peer::Peer;
+use measure::{CaseReadings, Extent};
 
 #[derive(Parser)]
 #[command(version, about = "Measure UltraFastRing and its peers side by side")]
 struct Cli {
-    /// The most telling cases, for under two minutes. This is what happens if nothing is asked.
+    /// Run the most telling cases, in under two minutes. This is the default.
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// All cases, for under thirty minutes.
+    /// Run all cases, in under thirty minutes.
     #[arg(long)]
     full: bool,
-    /// So many rounds, however long they take.
+    /// Run this many rounds, however long they take.
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only the cases, of all, whose names contain this; may be repeated.
+    /// Run only the cases whose names contain TEXT; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// List the cases and end.
+    /// List the cases that would run, and exit.
     #[arg(long)]
     list: bool,
     /// Print one JSON object instead of tables.
     #[arg(long)]
     json: bool,
-    /// Write results.json, index.html and table.txt there too.
+    /// Also write results.json, index.html, picture.svg and table.txt to DIRECTORY.
     #[arg(long, value_name = "DIRECTORY")]
     out: Option<PathBuf>,
-    /// Measure nothing: make index.html anew from the results.json in that directory.
+    /// Measure nothing. Read results.json in DIRECTORY, write index.html and picture.svg there
+    /// again, and print the table of the project's front page.
     #[arg(long, value_name = "DIRECTORY", exclusive = true)]
     page: Option<PathBuf>,
-    /// Large messages instead, 256 bytes to a mebibyte, copied and in place; 7 rounds, or 50 with
-    /// --full.
+    /// Measure large messages instead: 256 bytes to 1 MiB, copied and in place. Runs 7 rounds, or
+    /// 50 with --full.
     #[arg(long)]
     large: bool,
-    /// The second process of that.
-    #[arg(long, hide = true)]
-    large_part: Option<String>,
     /// The second process.
     #[arg(long, hide = true, value_name = "CORE")]
     partner: Option<usize>,
     /// The process of one case.
     #[arg(long, hide = true, value_name = "CASE", requires = "cores")]
     apart: Option<String>,
-    /// The consumer's and the producer's core, for that.
+    /// The producer's core, the consumer's, and the others that may be used, for that.
     #[arg(long, hide = true, value_delimiter = ',')]
     cores: Vec<usize>,
-    /// The second process of a case in which sides wait.
-    #[arg(long, hide = true, value_name = "WORK")]
-    waiter: Option<String>,
 }
 
-/// All kinds of queue that were built in.
-fn peers() -> Vec<Peer> {
-    let mut peers = own::peers();
-    peers.extend(threads::peers());
-    peers.extend(kernel::peers());
-    #[cfg(feature = "processes")]
-    peers.extend(processes::peers());
-    #[cfg(feature = "native")]
-    peers.extend(native::peers());
-    #[cfg(feature = "tachyon")]
-    peers.extend(tachyon::peers());
-    peers
+/// The case that is called `name`.
+fn case<'c>(cases: &'c [Case], name: &str) -> anyhow::Result<&'c Case> {
+    cases.iter().find(|case| case.name == name).with_context(|| format!("no case is called {name}"))
 }
 
-/// Peers that were not built in, and why.
-#[allow(clippy::vec_init_then_push, reason = "each is pushed or not by what was built in")]
-fn left_out() -> Vec<(&'static str, &'static str)> {
-    let mut out = vec![];
-    #[cfg(not(feature = "threads"))]
-    out.push(("ringbuf, disruptor, thingbuf, kanal, flume", "built without the feature `threads`"));
-    #[cfg(not(feature = "processes"))]
-    out.push((
-        "ringfire, shaq, cloudtoid, crossbar, iceoryx2, ipc-channel, POSIX message queue",
-        "built without the feature `processes`",
-    ));
-    #[cfg(not(feature = "native"))]
-    out.push((
-        "rte_ring, moodycamel's queues, Boost's queues",
-        "built without the feature `native`",
-    ));
-    #[cfg(feature = "native")]
-    out.extend(native::left_out());
-    #[cfg(not(feature = "tachyon"))]
-    out.push((
-        "tachyon",
-        "built without the feature `tachyon`, which needs libclang and GCC 14 or Clang 17",
-    ));
-    out
-}
-
-fn cases() -> Vec<Case> {
-    let mut cases = limits::cases();
-    cases.extend(peers().into_iter().flat_map(|peer| peer.cases));
-    cases.extend(waiting::cases());
-    for case in &mut cases {
-        case.quick = peer::is_quick(case);
+/// Writes the page of a report, and the picture of the project's front page if there are figures
+/// for it.
+fn write_pages(directory: &Path, report: &Value) -> anyhow::Result<()> {
+    fs::write(directory.join("index.html"), page::render(report))?;
+    if let Some(picture) = page::picture(report) {
+        fs::write(directory.join("picture.svg"), picture)?;
     }
-    cases
+    Ok(())
+}
+
+/// Writes to standard output. Who reads it may have had enough: that is no error.
+fn say(text: &str) -> anyhow::Result<ExitCode> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     if let Some(core) = cli.partner {
-        partner::serve(core)?;
+        let cases = suite::all_cases();
+        partner::serve(core, |name, addresses, hands| {
+            let case = case(&cases, name)?;
+            let serve = case.runner.serve.context("it is for one process")?;
+            serve(case, addresses, hands)
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(name) = &cli.apart {
-        apart::serve(name, &cli.cores)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if let Some(part) = &cli.large_part {
-        large::serve(part)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if cli.large {
-        large::run(cli.rounds.unwrap_or(if cli.full { 50 } else { 7 }), &cli.only, cli.json)?;
+        apart::serve(case(&suite::cases(), name)?, &cli.cores)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(directory) = &cli.page {
         let path = directory.join("results.json");
         let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
-        fs::write(directory.join("index.html"), page::render(&serde_json::from_str(&text)?))?;
-        return Ok(ExitCode::SUCCESS);
+        let report = serde_json::from_str(&text)?;
+        write_pages(directory, &report)?;
+        return say(&page::table(&report).unwrap_or_default());
     }
-    if let Some(work) = cli.waiter {
-        waiting::serve(&work)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut cases = cases();
+    let mut cases = if cli.large { large::cases() } else { suite::cases() };
     if !cli.only.is_empty() {
         cases.retain(|case| cli.only.iter().any(|text| case.name.contains(text.as_str())));
-    } else if !cli.full {
-        cases.retain(|case| case.quick);
+    } else if !cli.full && !cli.large {
+        cases.retain(peer::is_quick);
     }
     if cli.list {
-        cases.iter().for_each(|case| println!("{}", case.name));
-        return Ok(ExitCode::SUCCESS);
+        let names: String = cases.iter().map(|case| format!("{}\n", case.name)).collect();
+        return say(&names);
     }
-    ensure!(!cases.is_empty(), "no case has such a name; --list --full shows them");
+    ensure!(
+        !cases.is_empty(),
+        "no case has a name that contains it; --list --full lists all cases"
+    );
+    if cli.large {
+        let rounds = cli.rounds.unwrap_or(if cli.full { 50 } else { 7 });
+        let readings = measure::measure(cases, &Extent { rounds, time: Duration::MAX })?;
+        for (case, why) in &readings.failed {
+            eprintln!("{}, left out: {why}", case.name);
+        }
+        let dropped = |of: fn(&CaseReadings) -> usize| readings.cases.iter().map(of).sum::<usize>();
+        eprintln!(
+            "dropped: {} readings because the distance of the cores changed, {} because a core was \
+             taken away",
+            dropped(|case| case.moved),
+            dropped(|case| case.disturbed)
+        );
+        return say(&if cli.json {
+            format!("{:#}\n", report::large::as_json(&readings))
+        } else {
+            report::large::as_table(&readings)
+        });
+    }
     let extent = match (cli.rounds, cli.full) {
         (Some(rounds), _) => Extent { rounds, time: Duration::MAX },
         (None, true) => Extent { rounds: 200, time: Duration::from_secs(27 * 60) },
         (None, false) => Extent { rounds: 60, time: Duration::from_secs(105) },
     };
     let readings = measure::measure(cases, &extent)?;
-    let report = report::as_json(&readings, &left_out());
+    let report = report::as_json(&readings, &suite::left_out());
     let table = report::as_table(&report);
     if let Some(directory) = &cli.out {
         fs::create_dir_all(directory)?;
         fs::write(directory.join("results.json"), format!("{report:#}\n"))?;
-        fs::write(directory.join("index.html"), page::render(&report))?;
+        write_pages(directory, &report)?;
         fs::write(directory.join("table.txt"), &table)?;
     }
-    if cli.json {
-        println!("{report:#}");
-    } else {
-        print!("{table}");
-    }
+    let said = say(&if cli.json { format!("{report:#}\n") } else { table })?;
     if readings.usable() {
-        Ok(ExitCode::SUCCESS)
+        Ok(said)
     } else {
         eprintln!(
-            "versus: the distance of the cores kept changing, or too much else ran: no case has \
-             enough readings. Run it again, with more --rounds, or when less is going on"
+            "versus: no case has enough readings, because the distance of the cores kept changing \
+             or other work ran on them. Run it again with more --rounds, or on a quieter machine"
         );
         Ok(ExitCode::FAILURE)
     }

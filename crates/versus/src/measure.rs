@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::case::{Case, Context, Pattern, Reading};
+use crate::case::{Case, Context, Pattern, Reading, Whose};
+use crate::crowd::Fairness;
 use crate::machine::{self, Cores};
+use crate::median::Middle;
 use crate::partner::Partner;
-use crate::{apart, limits, report};
+use crate::{apart, limits};
 
 /// When there are enough rounds.
 pub(crate) struct Extent {
@@ -41,7 +43,7 @@ impl Distance {
 
     /// By a line before a reading and one after it; `None` where they do not agree, as when the
     /// cores were moved meanwhile.
-    pub(crate) fn throughout(before: f64, after: f64) -> Option<Self> {
+    fn throughout(before: f64, after: f64) -> Option<Self> {
         let alike = before.max(after) <= AS_FAR * before.min(after);
         Self::of(before).filter(|&distance| alike && Self::of(after) == Some(distance))
     }
@@ -61,6 +63,12 @@ pub(crate) struct CaseReadings {
     pub(crate) values: [Vec<f64>; 2],
     /// By distance, of all readings together.
     pub(crate) latency: [Option<Histogram<u64>>; 2],
+    /// The part of the messages that readers missed, by distance, where some may.
+    pub(crate) missed: [Vec<f64>; 2],
+    /// How a crowd's threads fared, by distance.
+    pub(crate) fairness: [Vec<Fairness>; 2],
+    /// Bytes of memory that the queues took in the last reading, where that can be told.
+    pub(crate) memory: Option<u64>,
     /// Dropped because the distance changed.
     pub(crate) moved: usize,
     /// Dropped because a core was taken away.
@@ -75,28 +83,30 @@ pub(crate) struct Readings {
     pub(crate) rounds: usize,
     pub(crate) time: Duration,
     /// Cases that could not be run, and why.
-    pub(crate) failed: Vec<(String, String)>,
+    pub(crate) failed: Vec<(Case, String)>,
 }
 
 impl Readings {
     /// Whether there is a figure that is not refused, and none of the ring's cases failed.
     pub(crate) fn usable(&self) -> bool {
         let sound = |case: &CaseReadings| {
-            case.values.iter().filter_map(|it| report::Middle::of(it)).any(|it| it.is_sound())
+            case.values.iter().filter_map(|it| Middle::of(it)).any(|it| it.is_sound())
         };
-        let failed = |name: &String| crate::own::NAMES.iter().any(|own| name.starts_with(own));
-        self.cases.iter().any(sound) && !self.failed.iter().any(|(name, _)| failed(name))
+        self.cases.iter().any(sound) && self.failed.iter().all(|(it, _)| it.whose != Whose::Own)
     }
 }
 
 pub(crate) fn measure(cases: Vec<Case>, extent: &Extent) -> anyhow::Result<Readings> {
     let cores = machine::cores()?;
     machine::keep_to(cores.consumer)?;
-    let mut context = Context { cores, partner: Partner::start(cores.producer)? };
+    let mut context = Context { cores, partner: Some(Partner::start(cores.producer)?) };
     let of = |case| CaseReadings {
         case,
         values: [vec![], vec![]],
         latency: [None, None],
+        missed: [vec![], vec![]],
+        fairness: [vec![], vec![]],
+        memory: None,
         moved: 0,
         disturbed: 0,
     };
@@ -124,20 +134,22 @@ pub(crate) fn measure(cases: Vec<Case>, extent: &Extent) -> anyhow::Result<Readi
             }
             let (waited_before, begun) = (waited(&context), Instant::now());
             let result = match case.case.pattern {
-                Pattern::Crowd(..) => apart::run(cores, &case.case),
-                _ => (case.case.run)(&mut context, &case.case),
+                Pattern::Crowd(..) | Pattern::FanOut(_) | Pattern::LossyFanOut(_) => {
+                    apart::run(cores, &case.case)
+                }
+                _ => (case.case.runner.run)(&mut context, &case.case),
             };
             let reading = match result {
                 Ok(reading) => reading,
                 Err(error) => {
                     // The second process may have ended with it.
-                    context.partner = Partner::start(cores.producer)?;
-                    let case = readings.cases.remove(rotated);
-                    readings.failed.push((case.case.name, format!("{error:#}")));
+                    context.partner = Some(Partner::start(cores.producer)?);
+                    let case = readings.cases.remove(rotated).case;
+                    readings.failed.push((case, format!("{error:#}")));
                     continue;
                 }
             };
-            let allowed = allowed(case.case.pattern, begun.elapsed());
+            let allowed = allowed(case.case.pattern, cores, begun.elapsed());
             let disturbed = waited(&context).saturating_sub(waited_before) > allowed;
             let after = limits::line(cores, limits::TRIPS)?;
             readings.lines.push(after);
@@ -160,7 +172,7 @@ pub(crate) fn measure(cases: Vec<Case>, extent: &Extent) -> anyhow::Result<Readi
 }
 
 fn waited(context: &Context) -> u64 {
-    machine::waited() + context.partner.waited()
+    machine::waited() + context.partner.as_ref().map_or(0, Partner::waited)
 }
 
 /// The part of a reading's time that its threads may wait for their cores, all together.
@@ -168,15 +180,19 @@ const WAITING_ALLOWED: f64 = 0.03;
 
 /// How long that is in a reading that took `time`, in nanoseconds: threads that share cores wait
 /// for each other.
-fn allowed(pattern: Pattern, time: Duration) -> u64 {
+fn allowed(pattern: Pattern, cores: Cores, time: Duration) -> u64 {
     match pattern {
-        Pattern::Crowd(..) | Pattern::Idle => u64::MAX,
+        Pattern::Idle => u64::MAX,
+        _ if pattern.threads().is_some_and(|threads| cores.crowd(threads).shared) => u64::MAX,
         _ => (time.as_nanos() as f64 * WAITING_ALLOWED) as u64,
     }
 }
 
 fn add(case: &mut CaseReadings, distance: Distance, reading: Reading) -> anyhow::Result<()> {
     case.values[distance as usize].push(reading.value);
+    case.missed[distance as usize].extend(reading.missed);
+    case.fairness[distance as usize].extend(reading.fairness);
+    case.memory = reading.memory.or(case.memory);
     if let Some(latency) = reading.latency {
         match &mut case.latency[distance as usize] {
             Some(all) => all.add(latency)?,

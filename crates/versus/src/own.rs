@@ -1,63 +1,107 @@
 //! The ring itself, with all it does: timestamps, credits, coalescing, statistics.
 
+use std::os::unix::fs::MetadataExt;
+
 use ultrafastring::{
     Builder, Consumer, Exclusive, PriorityClass, Producer, RecvError, SendError, Shared,
     Timestamps, UltraFastRing,
 };
 
-use crate::message::Bytes;
+use crate::case::Whose;
+use crate::groups::{Groups, InBatches, Joinable, Tails};
+use crate::lanes::{ByClass, ByProducer};
+use crate::message::{Bytes, SIZE};
 use crate::peer::{CAPACITIES, Peer};
-use crate::queue::{Queue, Receiver, Sender};
-
-/// What the ring's kinds are called, those of the exclusive sides first.
-pub(crate) const NAMES: [&str; 6] = [
-    "exclusive",
-    "exclusive, 1 in 8 stamped",
-    "exclusive, no timestamps",
-    "shared",
-    "shared, no timestamps",
-    "&self",
-];
+use crate::queue::{Each, Queue, Receiver, Sender};
+use crate::urgent::{OneLane, TwoRings};
 
 /// How often there is a timestamp, as the types below say it.
-const EVERY: u32 = 1;
+pub(crate) const EVERY: u32 = 1;
 const OFF: u32 = 0;
 
 pub(crate) fn peers() -> Vec<Peer> {
-    vec![
-        Peer::processes::<Alone<EVERY>, Alone<EVERY>>(NAMES[0], 400_000)
+    let peers = vec![
+        Peer::processes::<Alone<EVERY>, Alone<EVERY>>("exclusive", 400_000)
             .stream(&CAPACITIES)
             .small()
             .batches()
             .round_trip()
             .paced()
             .idle(),
-        Peer::processes::<Alone<8>, Alone<8>>(NAMES[1], 400_000).stream(&[256]),
-        Peer::processes::<Alone<OFF>, Alone<OFF>>(NAMES[2], 400_000)
+        Peer::processes::<Alone<8>, Alone<8>>("exclusive, 1 in 8 stamped", 400_000).stream(&[256]),
+        Peer::processes::<Alone<OFF>, Alone<OFF>>("exclusive, no timestamps", 400_000)
             .stream(&CAPACITIES)
             .small()
             .batches()
             .round_trip(),
-        Peer::processes::<Together<EVERY>, Together<EVERY>>(NAMES[3], 200_000)
+        // What it costs that others may join.
+        Peer::processes::<Joinable<EVERY>, Joinable<EVERY>>("joinable", 400_000).stream(&[256]),
+        Peer::processes::<Joinable<OFF>, Joinable<OFF>>("joinable, no timestamps", 400_000)
+            .stream(&[256]),
+        Peer::processes::<Together<EVERY>, Together<EVERY>>("shared", 200_000)
             .stream(&CAPACITIES)
             .small()
             .batches()
             .round_trip()
             .paced()
             .idle(),
-        Peer::processes::<Together<OFF>, Together<OFF>>(NAMES[4], 200_000).stream(&[256, 4096]),
-        Peer::processes::<Unhandled, Unhandled>(NAMES[5], 200_000).stream(&[256]),
+        Peer::processes::<Together<OFF>, Together<OFF>>("shared, no timestamps", 200_000)
+            .stream(&[256, 4096]),
+        Peer::processes::<Unhandled, Unhandled>("&self", 200_000).stream(&[256]),
+        // To several readers.
+        Peer::fan_out_processes::<Each<Alone<EVERY>>>("exclusive, one ring each", 100_000)
+            .fan_out(),
+        Peer::fan_out_processes::<Each<Alone<OFF>>>(
+            "exclusive, one ring each, no timestamps",
+            100_000,
+        )
+        .fan_out(),
+        Peer::fan_out_processes::<Groups<EVERY>>("groups", 100_000).fan_out(),
+        Peer::fan_out_processes::<Groups<OFF>>("groups, no timestamps", 100_000).fan_out(),
+        Peer::fan_out_processes::<InBatches<EVERY>>("groups in batches", 100_000).fan_out(),
+        Peer::fan_out_processes::<InBatches<OFF>>("groups in batches, no timestamps", 100_000)
+            .fan_out(),
+        Peer::fan_out_processes::<Tails>("tail readers", 400_000).lossy_fan_out(),
+        // Urgent messages.
+        Peer::processes::<OneLane, OneLane>("one lane", 1_000).urgent(),
+        Peer::processes::<TwoRings, TwoRings>("two rings", 1_000).urgent(),
+        // A stream in one class shows what the idle lanes cost.
+        Peer::processes::<ByClass, ByClass>("lanes by class", 200_000).stream(&[256]).urgent(),
         // Within one process.
-        Peer::threads::<Alone<EVERY>, Alone<EVERY>>(NAMES[0], 400_000).one_thread(),
-        Peer::threads::<Alone<OFF>, Alone<OFF>>(NAMES[2], 400_000).one_thread(),
-        Peer::threads::<Together<EVERY>, Together<EVERY>>(NAMES[3], 200_000)
+        Peer::threads::<Alone<EVERY>, Alone<EVERY>>("exclusive", 400_000).one_thread(),
+        Peer::threads::<Alone<OFF>, Alone<OFF>>("exclusive, no timestamps", 400_000).one_thread(),
+        Peer::threads::<Together<EVERY>, Together<EVERY>>("shared", 200_000)
             .one_thread()
             .crowds(|_, _| true),
-        Peer::threads::<Together<OFF>, Together<OFF>>(NAMES[4], 200_000).crowds(|_, _| true),
-    ]
+        Peer::threads::<Together<OFF>, Together<OFF>>("shared, no timestamps", 200_000)
+            .crowds(|_, _| true),
+        by_producer::<1>(),
+        by_producer::<2>(),
+        by_producer::<4>(),
+        by_producer::<8>(),
+        by_producer_unstamped::<1>(),
+        by_producer_unstamped::<2>(),
+        by_producer_unstamped::<4>(),
+        by_producer_unstamped::<8>(),
+    ];
+    peers.into_iter().map(|peer| peer.of(Whose::Own)).collect()
 }
 
-fn timestamps(one_in: u32) -> Timestamps {
+/// As many lanes as producers, so a ring for each such crowd.
+fn by_producer<const LANES: u16>() -> Peer {
+    type Ring<const LANES: u16> = ByProducer<LANES, EVERY>;
+    let peer = Peer::threads::<Ring<LANES>, Ring<LANES>>("lanes by producer", 200_000);
+    peer.crowds(|producers, _| producers == usize::from(LANES))
+}
+
+fn by_producer_unstamped<const LANES: u16>() -> Peer {
+    type Ring<const LANES: u16> = ByProducer<LANES, OFF>;
+    let name = "lanes by producer, no timestamps";
+    let peer = Peer::threads::<Ring<LANES>, Ring<LANES>>(name, 200_000);
+    peer.crowds(|producers, _| producers == usize::from(LANES))
+}
+
+pub(crate) fn timestamps(one_in: u32) -> Timestamps {
     match one_in {
         OFF => Timestamps::Off,
         EVERY => Timestamps::Every,
@@ -66,19 +110,24 @@ fn timestamps(one_in: u32) -> Timestamps {
 }
 
 /// A named ring; whoever created it removes its name.
-struct Named {
-    ring: UltraFastRing,
+pub(crate) struct Named {
+    pub(crate) ring: UltraFastRing,
     /// Of the one that created it.
     name: Option<String>,
 }
 
 impl Named {
-    fn create(builder: &Builder, name: &str) -> anyhow::Result<Self> {
+    pub(crate) fn create(builder: &Builder, name: &str) -> anyhow::Result<Self> {
         Ok(Self { ring: builder.create(name)?, name: Some(name.to_string()) })
     }
 
-    fn open(name: &str) -> anyhow::Result<Self> {
-        Ok(Self { ring: UltraFastRing::open(name)?, name: None })
+    pub(crate) fn open(builder: &Builder, name: &str) -> anyhow::Result<Self> {
+        Ok(Self { ring: builder.open(name)?, name: None })
+    }
+
+    /// Bytes of memory that its file takes.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        Some(std::fs::metadata(self.ring.path()?).ok()?.blocks() * 512)
     }
 }
 
@@ -93,7 +142,7 @@ impl Drop for Named {
 
 /// A full ring is no error here; all else is.
 #[inline(always)]
-fn sent(result: Result<(), SendError>) -> anyhow::Result<bool> {
+pub(crate) fn sent(result: Result<(), SendError>) -> anyhow::Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(SendError::Full | SendError::OutOfCredit) => Ok(false),
@@ -103,7 +152,7 @@ fn sent(result: Result<(), SendError>) -> anyhow::Result<bool> {
 
 /// An empty ring is no error here; all else is.
 #[inline(always)]
-fn received<T>(result: Result<T, RecvError>) -> anyhow::Result<bool> {
+pub(crate) fn received<T>(result: Result<T, RecvError>) -> anyhow::Result<bool> {
     match result {
         Ok(_) => Ok(true),
         Err(RecvError::Empty) => Ok(false),
@@ -111,20 +160,31 @@ fn received<T>(result: Result<T, RecvError>) -> anyhow::Result<bool> {
     }
 }
 
+/// For a ring of `capacity` messages of `N` bytes with exclusive sides.
+pub(crate) fn alone<const N: usize>(capacity: usize) -> Builder {
+    let builder = Builder::new().exclusive_producer().exclusive_consumer().capacity(capacity);
+    // Small messages need no side buffers.
+    builder.max_message(N.max(SIZE))
+}
+
 /// Exclusive sides, a timestamp in `ONE_IN` messages.
-struct Alone<const ONE_IN: u32>(Named);
+pub(crate) struct Alone<const ONE_IN: u32>(pub(crate) Named);
 
 impl<const ONE_IN: u32, const N: usize> Queue<N> for Alone<ONE_IN> {
     type Sender<'q> = Producer<Exclusive>;
     type Receiver<'q> = Consumer<Exclusive>;
 
     fn create(name: &str, capacity: usize) -> anyhow::Result<Self> {
-        let builder = Builder::new().exclusive_producer().exclusive_consumer();
-        Ok(Self(Named::create(&builder.capacity(capacity).timestamps(timestamps(ONE_IN)), name)?))
+        let builder = alone::<N>(capacity).timestamps(timestamps(ONE_IN));
+        Ok(Self(Named::create(&builder, name)?))
     }
 
     fn open(address: &str, _: usize) -> anyhow::Result<Self> {
-        Ok(Self(Named::open(address)?))
+        Ok(Self(Named::open(&Builder::new(), address)?))
+    }
+
+    fn memory(&self) -> Option<u64> {
+        self.0.memory()
     }
 
     fn sender(&self) -> anyhow::Result<Producer<Exclusive>> {
@@ -149,15 +209,15 @@ impl<const ONE_IN: u32, const N: usize> Queue<N> for Together<ONE_IN> {
     }
 
     fn open(address: &str, _: usize) -> anyhow::Result<Self> {
-        Ok(Self(Named::open(address)?))
+        Ok(Self(Named::open(&Builder::new(), address)?))
     }
 
     fn sender(&self) -> anyhow::Result<Producer<Shared>> {
-        Ok(self.0.ring.producer()?)
+        Ok(self.0.ring.shared_producer()?)
     }
 
     fn receiver(&self) -> anyhow::Result<Consumer<Shared>> {
-        Ok(self.0.ring.consumer()?)
+        Ok(self.0.ring.shared_consumer()?)
     }
 }
 
@@ -165,6 +225,11 @@ impl<const N: usize, S: ultrafastring::Mode> Sender<N> for Producer<S> {
     #[inline(always)]
     fn send(&mut self, bytes: &Bytes<N>) -> anyhow::Result<bool> {
         sent(self.send_fast(bytes, PriorityClass::Normal))
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, bytes: &Bytes<N>) -> anyhow::Result<()> {
+        Ok(self.send(bytes, PriorityClass::Normal)?)
     }
 
     #[inline(always)]
@@ -192,8 +257,9 @@ impl<const N: usize, S: ultrafastring::Mode> Receiver<N> for Consumer<S> {
         }
     }
 
+    #[inline(always)]
     fn wait(&mut self, buffer: &mut Bytes<N>) -> anyhow::Result<()> {
-        let message = self.recv_blocking()?;
+        let message = self.recv()?;
         anyhow::ensure!(message.len() == N, "a message of {} bytes", message.len());
         buffer.copy_from_slice(&message);
         Ok(())
@@ -212,7 +278,7 @@ impl<const N: usize> Queue<N> for Unhandled {
     }
 
     fn open(address: &str, _: usize) -> anyhow::Result<Self> {
-        Ok(Self(Named::open(address)?))
+        Ok(Self(Named::open(&Builder::new(), address)?))
     }
 
     fn sender(&self) -> anyhow::Result<&UltraFastRing> {

@@ -1,33 +1,24 @@
 //! The JSON as a page: self-contained, light and dark, without a script.
 //!
-//! Bars are boxes of the page itself, since their labels shall flow with it; curves are drawn by
-//! `plot`. What is near and what is far is shown one at a time, chosen by two radio buttons.
+//! `bars` draws bars as boxes of the page, so that their labels flow with it, and `plot` draws
+//! curves. `front` draws two groups of these bars as an SVG that stands alone. Near and far are
+//! shown one at a time; two radio buttons choose.
 
+mod bars;
+mod front;
 mod plot;
+mod text;
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
+use bars::{Bar, Said};
+pub(crate) use front::{picture, table};
 use plot::{Axis, Series, Tone};
+use text::{escaped, short};
 
 const STYLE: &str = include_str!("page/style.css");
-
-/// Text as it may stand in the page.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// A number as short as its size allows.
-fn short(number: f64) -> String {
-    match number {
-        ..9.95 => format!("{number:.1}"),
-        ..999.5 => format!("{number:.0}"),
-        ..9_950.0 => format!("{:.1}k", number / 1e3),
-        ..999_500.0 => format!("{:.0}k", number / 1e3),
-        _ => format!("{:.1}M", number / 1e6),
-    }
-}
 
 /// Nanoseconds, or microseconds where they are many.
 fn time(ns: f64) -> String {
@@ -129,61 +120,40 @@ impl<'r> View<'r> {
         tip
     }
 
-    /// A row with a bar: `part` and `spread` of the width, and what is said beside it.
-    fn row(&self, it: &Shown, label: &str, part: f64, spread: [f64; 2], said: &str) -> String {
-        let [low, high] = spread.map(|at| 100.0 * at.clamp(0.0, 1.0));
-        format!(
-            "<div class=\"row {tone}\" title=\"{tip}\"><span class=\"who\">{label}</span>\
-             <span class=\"track\"><span class=\"bar\" style=\"width:{width:.2}%\"></span>\
-             <span class=\"spread\" style=\"left:{low:.2}%;width:{wide:.2}%\"></span></span>\
-             <span class=\"said\">{said}</span></div>",
-            tone = it.tone().class(),
-            tip = escaped(&self.tip(it)),
-            label = escaped(label),
-            width = 100.0 * part.clamp(0.0, 1.0),
-            wide = (high - low).max(0.0),
-        )
+    fn bar(&self, it: &Shown, part: f64, spread: [f64; 2], said: Said) -> Bar {
+        Bar { label: it.who(), tone: it.tone(), tip: self.tip(it), part, spread, said }
     }
 
-    /// Messages a second, the longest bar the most.
-    fn throughput(&self, cases: &[Shown]) -> String {
+    /// Messages per second; the longest bar is the most.
+    fn throughput(&self, cases: &[Shown]) -> Vec<Bar> {
         let per_second = |ticks: f64| 1e3 * self.per_ns / ticks;
         let most = cases.iter().map(|it| per_second(it.median)).fold(0.0, f64::max);
-        let row = |it: &Shown| {
+        let bar = |it: &Shown| {
             let [low, high] = it.quartiles().map(|ticks| per_second(ticks) / most);
-            let said = format!(
-                "<b>{}</b> <i>{} ticks</i>",
-                millions(per_second(it.median)),
-                short(it.median)
-            );
-            self.row(it, &it.who(), per_second(it.median) / most, [high, low], &said)
+            let said = Said::new(millions(per_second(it.median))).and_ticks(it.median);
+            self.bar(it, per_second(it.median) / most, [high, low], said)
         };
-        bars(cases.iter().map(row))
+        cases.iter().map(bar).collect()
     }
 
-    /// Times, the longest bar the longest, on a logarithmic scale that begins below the least.
-    fn times(&self, cases: &[Shown]) -> String {
+    /// Times; the longest bar is the longest, on a logarithmic scale that begins below the least.
+    fn times(&self, cases: &[Shown]) -> Vec<Bar> {
         let least = cases.iter().map(|it| it.median).fold(f64::INFINITY, f64::min) / 2.0;
         let most = cases.iter().map(|it| it.median).fold(0.0, f64::max);
         let part = |ticks: f64| (ticks / least).ln() / (most / least).ln();
-        let row = |it: &Shown| {
-            let said = format!(
-                "<b>{}</b> <i>{} ticks</i>",
-                time(it.median / self.per_ns),
-                short(it.median)
-            );
-            self.row(it, &it.who(), part(it.median), it.quartiles().map(part), &said)
+        let bar = |it: &Shown| {
+            let said = Said::new(time(it.median / self.per_ns)).and_ticks(it.median);
+            self.bar(it, part(it.median), it.quartiles().map(part), said)
         };
-        bars(cases.iter().map(row))
+        cases.iter().map(bar).collect()
     }
 
-    fn shares(&self, cases: &[Shown]) -> String {
-        let row = |it: &Shown| {
-            let said = format!("<b>{:.1} %</b>", it.median);
+    fn shares(&self, cases: &[Shown]) -> Vec<Bar> {
+        let bar = |it: &Shown| {
             let spread = it.quartiles().map(|share| share / 100.0);
-            self.row(it, &it.who(), it.median / 100.0, spread, &said)
+            self.bar(it, it.median / 100.0, spread, Said::new(format!("{:.1} %", it.median)))
         };
-        bars(cases.iter().map(row))
+        cases.iter().map(bar).collect()
     }
 
     /// One curve for each peer over what `at` says of a case.
@@ -236,13 +206,13 @@ impl<'r> View<'r> {
                 &format!("One sends, one receives, {capacity} slots"),
                 "Million messages of 40 bytes a second, each of them checked; a longer bar is \
                  better. The thin line is the middle half of the readings.",
-                self.throughput(&at(capacity)),
+                bars::html(&self.throughput(&at(capacity))),
             );
         }
         figure(
             "There and back",
             "A message answered by a message. The scale is logarithmic; a shorter bar is better.",
-            self.times(&self.of("round trip", 40)),
+            bars::html(&self.times(&self.of("round trip", 40))),
         );
         figure(
             "At fixed times",
@@ -328,24 +298,24 @@ impl<'r> View<'r> {
                 "Sixteen at a time, in place",
                 "Million messages a second where a queue lets its users write and read where \
                  messages lie; the ring beside them copies from memory and into memory.",
-                self.throughput(&in_place),
+                bars::html(&self.throughput(&in_place)),
             );
         }
         figure(
             "Small messages",
             "Million messages of 8 bytes a second, 256 slots.",
-            self.throughput(&self.of("stream", 8)),
+            bars::html(&self.throughput(&self.of("stream", 8))),
         );
         figure(
             "One thread",
             "A message sent and received by the same thread, million a second: what a queue costs \
              when no line has to travel.",
-            self.throughput(&self.of("one thread", 40)),
+            bars::html(&self.throughput(&self.of("one thread", 40))),
         );
         figure(
             "Nothing to do",
             "How much of a core a receiver uses while nothing comes, waiting as its queue lets it.",
-            self.shares(&self.of("idle", 40)),
+            bars::html(&self.shares(&self.of("idle", 40))),
         );
         body
     }
@@ -357,11 +327,6 @@ fn millions(number: f64) -> String {
         ..9.95 => format!("{number:.2} M/s"),
         _ => format!("{number:.1} M/s"),
     }
-}
-
-fn bars(rows: impl Iterator<Item = String>) -> String {
-    let rows: String = rows.collect();
-    if rows.is_empty() { rows } else { format!("<div class=\"bars\">{rows}</div>") }
 }
 
 /// Where a quantile stands: one nine more is one step further.

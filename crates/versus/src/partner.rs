@@ -10,15 +10,13 @@
 //!             ◄────────────────── done
 //! ```
 
-use std::fs::File;
-use std::io::{self, Read, StdinLock, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::io::{self, BufRead, Read, StdinLock, Write};
+use std::process::{ChildStdin, ChildStdout, Stdio};
 
-use anyhow::{Context, bail, ensure};
-use serde_json::{Value, json};
+use anyhow::{Context, ensure};
+use serde_json::json;
 
-use crate::case::{Case, Pattern};
+use crate::child::{self, Process, this_program};
 use crate::machine;
 
 const READY: &[u8; 6] = b"ready\n";
@@ -26,40 +24,24 @@ const DONE: &[u8; 6] = b"done.\n";
 
 /// The second process, as the first sees it.
 pub(crate) struct Partner {
-    child: Child,
+    process: Process,
     orders: ChildStdin,
-    answers: File,
+    answers: ChildStdout,
 }
 
 impl Partner {
     pub(crate) fn start(core: usize) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["--partner", &core.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start the second process")?;
-        let orders = child.stdin.take().context("the second process has no input")?;
-        let answers = child.stdout.take().context("the second process has no output")?;
-        Ok(Self { child, orders, answers: File::from(OwnedFd::from(answers)) })
+        let mut command = this_program()?;
+        command.args(["--partner", &core.to_string()]);
+        let mut process = Process::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let orders = process.stdin.take().context("the second process has no input")?;
+        let answers = process.stdout.take().context("the second process has no output")?;
+        Ok(Self { process, orders, answers })
     }
 
-    /// Starts its part of `case` on the queues at `addresses`.
-    pub(crate) fn tell(&mut self, case: &Case, addresses: [String; 2]) -> anyhow::Result<()> {
-        let (pattern, batch) = match case.pattern {
-            Pattern::Batches(batch) | Pattern::InPlace(batch) => (case.pattern.name(), batch),
-            pattern => (pattern.name(), 1),
-        };
-        let order = json!({
-            "peer": case.peer,
-            "pattern": pattern,
-            "batch": batch,
-            "capacity": case.capacity,
-            "size": case.size,
-            "messages": case.messages,
-            "addresses": addresses,
-        });
-        Ok(writeln!(self.orders, "{order}")?)
+    /// Starts its part of the case called `name` on the queues at `addresses`.
+    pub(crate) fn tell(&mut self, name: &str, [there, back]: [String; 2]) -> anyhow::Result<()> {
+        Ok(writeln!(self.orders, "{}", json!([name, there, back]))?)
     }
 
     /// Waits until it has taken its handles.
@@ -86,91 +68,51 @@ impl Partner {
 
     /// How long it has waited for its core, in nanoseconds.
     pub(crate) fn waited(&self) -> u64 {
-        machine::waited_of(&self.child.id().to_string())
-    }
-}
-
-impl Drop for Partner {
-    fn drop(&mut self) {
-        // It may have ended already, by an error that was reported.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What the second process is told to do.
-pub(crate) struct Order {
-    pub(crate) peer: String,
-    pub(crate) pattern: Pattern,
-    pub(crate) capacity: usize,
-    pub(crate) size: usize,
-    pub(crate) messages: u64,
-    pub(crate) addresses: [String; 2],
-}
-
-impl Order {
-    fn read(line: &str) -> anyhow::Result<Self> {
-        let order: Value = serde_json::from_str(line).context("not an order")?;
-        let number = |key: &str| order[key].as_u64().with_context(|| format!("no {key}"));
-        let text = |value: &Value| value.as_str().map(str::to_string).context("no text");
-        let batch = number("batch")? as usize;
-        let pattern = match order["pattern"].as_str() {
-            Some("stream") => Pattern::Stream,
-            Some("batches") => Pattern::Batches(batch),
-            Some("in place") => Pattern::InPlace(batch),
-            Some("round trip") => Pattern::RoundTrip,
-            Some("paced") => Pattern::Paced,
-            Some("idle") => Pattern::Idle,
-            _ => bail!("not a pattern of two processes: {line}"),
-        };
-        Ok(Self {
-            peer: text(&order["peer"])?,
-            pattern,
-            capacity: number("capacity")? as usize,
-            size: number("size")? as usize,
-            messages: number("messages")?,
-            addresses: [text(&order["addresses"][0])?, text(&order["addresses"][1])?],
-        })
+        machine::waited_of(&self.process.id().to_string())
     }
 }
 
 /// What the second process hears and says.
-pub(crate) struct Hands {
-    orders: StdinLock<'static>,
-    answers: File,
-}
+pub(crate) struct Hands(StdinLock<'static>);
 
 impl Hands {
     fn line(&mut self) -> anyhow::Result<Option<String>> {
         let mut line = String::new();
-        Ok((io::BufRead::read_line(&mut self.orders, &mut line)? != 0).then_some(line))
+        Ok((self.0.read_line(&mut line)? != 0).then_some(line))
+    }
+
+    fn say(&mut self, word: &[u8; 6]) -> anyhow::Result<()> {
+        let mut output = io::stdout();
+        output.write_all(word)?;
+        Ok(output.flush()?)
     }
 
     pub(crate) fn ready(&mut self) -> anyhow::Result<()> {
-        Ok(self.answers.write_all(READY)?)
+        self.say(READY)
     }
 
     pub(crate) fn wait_for_go(&mut self) -> anyhow::Result<()> {
         ensure!(self.line()?.as_deref() == Some("go\n"), "told something else than to go");
         Ok(())
     }
-
-    pub(crate) fn done(&mut self) -> anyhow::Result<()> {
-        Ok(self.answers.write_all(DONE)?)
-    }
 }
 
-/// Does what it is told until there is no more to do.
-pub(crate) fn serve(core: usize) -> anyhow::Result<()> {
+/// Does what it is told until there is no more to do: calls `part` with the name of a case and the
+/// addresses of its queues.
+pub(crate) fn serve(
+    core: usize,
+    part: impl Fn(&str, &[String; 2], &mut Hands) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    child::end_with_parent()?;
     machine::keep_to(core)?;
-    let answers = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let mut hands = Hands { orders: io::stdin().lock(), answers };
-    let peers = crate::peers();
+    let mut hands = Hands(io::stdin().lock());
     while let Some(line) = hands.line()? {
-        let order = Order::read(&line)?;
-        let peer = peers.iter().find(|peer| peer.serve.is_some() && peer.name == order.peer);
-        let serve = peer.and_then(|peer| peer.serve).context("no such peer")?;
-        serve(&order, &mut hands).with_context(|| format!("{}, second process", order.peer))?;
+        let [name, there, back]: [String; 3] =
+            serde_json::from_str(&line).context("not an order")?;
+        part(&name, &[there, back], &mut hands)
+            .with_context(|| format!("{name}, second process"))?;
+        // All that its part had is gone by now.
+        hands.say(DONE)?;
     }
     Ok(())
 }

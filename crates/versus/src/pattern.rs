@@ -1,20 +1,20 @@
 //! The loops of the patterns, the same for every queue: both sides of each, between two threads,
 //! two processes, or many threads.
 
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::bail;
 use hdrhistogram::Histogram;
-use rustix::time::{ClockId, clock_gettime};
 use ultrafastring::rdtsc;
 
-use crate::case::{Case, Context, Pattern, Reading};
+use crate::case::{Across, Case, Context, Pattern, Reading, Runner};
+use crate::crowd::crowd;
 use crate::machine::{self, Cores};
-use crate::message::{Bytes, SIZE, SMALL, check, message, number};
-use crate::partner::{Hands, Order};
+use crate::message::{check, message, number};
+use crate::partner::Hands;
 use crate::queue::{Queue, Receiver, Sender};
+use crate::urgent;
 
 /// The most messages in a batch.
 pub(crate) const LARGEST_BATCH: usize = 64;
@@ -26,8 +26,31 @@ pub(crate) const PACE: u64 = 10_000;
 /// How long nothing is sent in `Pattern::Idle`.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Tries before a thread of a crowd offers its core to others.
+/// Tries before a thread that shares its core offers it to others.
 const SPINS: u32 = 30;
+
+/// A thread's tries in vain.
+#[derive(Clone, Copy)]
+pub(crate) struct Tries {
+    in_vain: u32,
+    shares_core: bool,
+}
+
+impl Tries {
+    /// Of a thread that has its core to itself, or shares it with others of its case.
+    pub(crate) fn new(shares_core: bool) -> Self {
+        Self { in_vain: 0, shares_core }
+    }
+
+    /// After one of them; now and then offers the core to those who share it.
+    #[inline(always)]
+    pub(crate) fn again(&mut self) {
+        self.in_vain = self.in_vain.wrapping_add(1);
+        if self.shares_core && self.in_vain.is_multiple_of(SPINS) {
+            std::thread::yield_now();
+        }
+    }
+}
 
 /// Runs `produce` in a thread on the producer's core and `consume` in this one, begun together.
 /// What `produce` returns, its handles, lives until all is consumed.
@@ -66,7 +89,7 @@ pub(crate) fn duo<H, T>(
 }
 
 /// Ends this process: somebody else waits for what will not come.
-fn end(error: &anyhow::Error) -> ! {
+pub(crate) fn end(error: &anyhow::Error) -> ! {
     eprintln!("\nversus: {error:#}");
     std::process::exit(1);
 }
@@ -89,57 +112,29 @@ pub(crate) fn timed(
     Ok((rdtsc() - start) as f64 / (n - warm) as f64)
 }
 
-/// Runs `case` on a queue between two threads of this process, or many.
-pub(crate) fn threads<Q, S>(context: &mut Context, case: &Case) -> anyhow::Result<Reading>
-where
-    Q: Queue<SIZE> + Sync,
-    S: Queue<SMALL> + Sync,
-{
-    if case.size == SMALL {
-        between_threads::<S, SMALL>(context, case)
-    } else {
-        between_threads::<Q, SIZE>(context, case)
-    }
+/// Runs cases of messages of `N` bytes on a queue between two threads of this process, or many.
+pub(crate) fn threads<Q: Queue<N> + Sync, const N: usize>() -> Runner {
+    Runner::within(between_threads::<Q, N>)
 }
 
-/// Runs `case` on a queue between this process and the partner.
-pub(crate) fn processes<Q, S>(context: &mut Context, case: &Case) -> anyhow::Result<Reading>
-where
-    Q: Queue<SIZE>,
-    S: Queue<SMALL>,
-{
-    if case.size == SMALL {
-        between_processes::<S, SMALL>(context, case)
-    } else {
-        between_processes::<Q, SIZE>(context, case)
-    }
+/// Runs cases of messages of `N` bytes on a queue between this process and the partner.
+pub(crate) fn processes<Q: Queue<N>, const N: usize>() -> Runner {
+    let serve = Some(serve::<Q, N> as _);
+    Runner { across: Across::Processes, run: between_processes::<Q, N>, serve }
 }
 
-/// The partner's part of [`processes`].
-pub(crate) fn serve<Q, S>(order: &Order, hands: &mut Hands) -> anyhow::Result<()>
-where
-    Q: Queue<SIZE>,
-    S: Queue<SMALL>,
-{
-    if order.size == SMALL {
-        serve_size::<S, SMALL>(order, hands)
-    } else {
-        serve_size::<Q, SIZE>(order, hands)
-    }
-}
-
-fn queue_name(role: &str) -> String {
+pub(crate) fn queue_name(role: &str) -> String {
     format!("versus-{}-{role}", std::process::id())
 }
 
-fn between_threads<Q, const N: usize>(context: &mut Context, case: &Case) -> anyhow::Result<Reading>
-where
-    Q: Queue<N> + Sync,
-{
+pub(crate) fn between_threads<Q: Queue<N> + Sync, const N: usize>(
+    context: &mut Context,
+    case: &Case,
+) -> anyhow::Result<Reading> {
     let (n, cores) = (case.messages, context.cores);
     let queue = Q::create(&queue_name("a"), case.capacity)?;
     match case.pattern {
-        Pattern::OneThread => one_thread(queue.sender()?, queue.receiver()?, n),
+        Pattern::OneThread => ping(queue.sender()?, queue.receiver()?, n),
         Pattern::RoundTrip => {
             let back = Q::create(&queue_name("b"), case.capacity)?;
             duo(
@@ -163,58 +158,72 @@ fn between_processes<Q: Queue<N>, const N: usize>(
     context: &mut Context,
     case: &Case,
 ) -> anyhow::Result<Reading> {
-    let n = case.messages;
-    let partner = &mut context.partner;
+    let (n, pattern) = (case.messages, case.pattern);
+    let partner = context.partner()?;
     let (there, back) = (queue_name("a"), queue_name("b"));
-    if case.pattern == Pattern::RoundTrip {
-        let queues = (Q::create(&there, case.capacity)?, Q::create(&back, case.capacity)?);
-        partner.tell(case, [queues.0.address(&there), queues.1.address(&back)])?;
-        let (sender, receiver) = (queues.0.sender()?, queues.1.receiver()?);
-        partner.is_ready()?;
-        let reading = ping(sender, receiver, n)?;
-        partner.go()?;
-        partner.is_done()?;
-        return Ok(reading);
-    }
     let queue = Q::create(&there, case.capacity)?;
-    partner.tell(case, [queue.address(&there), String::new()])?;
-    let receiver = queue.receiver()?;
-    partner.is_ready()?;
-    partner.go()?;
-    let reading = consume(receiver, case.pattern, n)?;
+    let back_queue = pattern.goes_back().then(|| Q::create(&back, case.capacity)).transpose()?;
+    let back = back_queue.as_ref().map_or(String::new(), |queue| queue.address(&back));
+    partner.tell(&case.name, [queue.address(&there), back])?;
+    let reading = match &back_queue {
+        Some(back) => {
+            let (sender, receiver) = (queue.sender()?, back.receiver()?);
+            partner.is_ready()?;
+            let reading = match pattern {
+                Pattern::LargeRoundTrip => ping_large(sender, receiver, n)?,
+                _ => ping(sender, receiver, n)?,
+            };
+            let memory = queue.memory().zip(back.memory()).map(|(there, back)| there + back);
+            Reading { memory, ..reading }
+        }
+        None => {
+            let receiver = queue.receiver()?;
+            partner.is_ready()?;
+            partner.go()?;
+            consume(receiver, pattern, n)?
+        }
+    };
     partner.go()?;
     partner.is_done()?;
     Ok(reading)
 }
 
-fn serve_size<Q: Queue<N>, const N: usize>(order: &Order, hands: &mut Hands) -> anyhow::Result<()> {
-    let queue = Q::open(&order.addresses[0], order.capacity)?;
-    if order.pattern == Pattern::RoundTrip {
-        let back = Q::open(&order.addresses[1], order.capacity)?;
+/// The partner's part of [`between_processes`].
+fn serve<Q: Queue<N>, const N: usize>(
+    case: &Case,
+    [there, back]: &[String; 2],
+    hands: &mut Hands,
+) -> anyhow::Result<()> {
+    let (n, pattern) = (case.messages, case.pattern);
+    let queue = Q::open(there, case.capacity)?;
+    if pattern.goes_back() {
+        let back = Q::open(back, case.capacity)?;
         let (receiver, sender) = (queue.receiver()?, back.sender()?);
         hands.ready()?;
-        let handles = echo(receiver, sender, order.messages)?;
-        hands.wait_for_go()?;
-        drop(handles);
-        return hands.done();
+        if pattern == Pattern::LargeRoundTrip {
+            let _handles = echo_large(receiver, sender, n)?;
+            return hands.wait_for_go();
+        }
+        let _handles = echo(receiver, sender, n)?;
+        return hands.wait_for_go();
     }
     let sender = queue.sender()?;
     hands.ready()?;
     hands.wait_for_go()?;
-    let sender = produce(sender, order.pattern, order.messages)?;
-    // All is consumed: the handle may go.
-    hands.wait_for_go()?;
-    drop(sender);
-    hands.done()
+    let _sender = produce(sender, pattern, n)?;
+    // When all is consumed the handles may go.
+    hands.wait_for_go()
 }
 
 fn produce<H: Sender<N>, const N: usize>(sender: H, pattern: Pattern, n: u64) -> anyhow::Result<H> {
     match pattern {
-        Pattern::Stream => send_stream(sender, n),
+        Pattern::Stream | Pattern::WaitingStream => send_stream(sender, n),
         Pattern::Batches(batch) => send_batches(sender, n, batch),
         Pattern::InPlace(batch) => fill(sender, n, batch),
+        Pattern::Large => fill(sender, n, 1),
         Pattern::Paced => send_paced(sender, n),
         Pattern::Idle => send_late(sender),
+        Pattern::Urgent => urgent::send(sender, n),
         _ => bail!("not a pattern of two sides: {pattern:?}"),
     }
 }
@@ -225,11 +234,13 @@ fn consume<const N: usize>(
     n: u64,
 ) -> anyhow::Result<Reading> {
     match pattern {
-        Pattern::Stream => receive_stream(receiver, n),
+        Pattern::Stream | Pattern::WaitingStream => receive_stream(receiver, n),
         Pattern::Batches(batch) => receive_batches(receiver, n, batch),
         Pattern::InPlace(batch) => drain(receiver, n, batch),
+        Pattern::Large => drain(receiver, n, 1),
         Pattern::Paced => receive_paced(receiver, n),
         Pattern::Idle => wait_idle(receiver),
+        Pattern::Urgent => urgent::receive(receiver, n),
         _ => bail!("not a pattern of two sides: {pattern:?}"),
     }
 }
@@ -324,7 +335,10 @@ fn drain<const N: usize>(
 
 /// As [`timed`], where each call takes several messages and says how many.
 #[inline(always)]
-fn in_batches(n: u64, mut each: impl FnMut(u64) -> anyhow::Result<u64>) -> anyhow::Result<Reading> {
+pub(crate) fn in_batches(
+    n: u64,
+    mut each: impl FnMut(u64) -> anyhow::Result<u64>,
+) -> anyhow::Result<Reading> {
     let mut next = 0;
     while next < n / 8 {
         next += each(next)?;
@@ -336,6 +350,7 @@ fn in_batches(n: u64, mut each: impl FnMut(u64) -> anyhow::Result<u64>) -> anyho
     Ok(((rdtsc() - start) as f64 / (n - warm) as f64).into())
 }
 
+/// Sends a message and receives one, on two queues or, in one thread, on the same.
 #[inline(never)]
 fn ping<const N: usize>(
     mut sender: impl Sender<N>,
@@ -366,20 +381,32 @@ fn echo<R: Receiver<N>, H: Sender<N>, const N: usize>(
     Ok((receiver, sender))
 }
 
+/// As [`ping`], of messages that lie in memory or in the queue.
 #[inline(never)]
-fn one_thread<const N: usize>(
+fn ping_large<const N: usize>(
     mut sender: impl Sender<N>,
     mut receiver: impl Receiver<N>,
     n: u64,
 ) -> anyhow::Result<Reading> {
-    let mut buffer = [0; N];
     let ticks = timed(n, |i| {
-        let bytes = message(i);
-        while !sender.send(&bytes)? {}
-        while !receiver.receive(&mut buffer)? {}
-        check(&buffer, i)
+        while sender.fill(i, 1)? == 0 {}
+        while receiver.drain(i, 1)? == 0 {}
+        Ok(())
     })?;
     Ok(ticks.into())
+}
+
+#[inline(never)]
+fn echo_large<R: Receiver<N>, H: Sender<N>, const N: usize>(
+    mut receiver: R,
+    mut sender: H,
+    n: u64,
+) -> anyhow::Result<(R, H)> {
+    for i in 0..n {
+        while receiver.drain(i, 1)? == 0 {}
+        while sender.fill(i, 1)? == 0 {}
+    }
+    Ok((receiver, sender))
 }
 
 /// Sends each message when it is due; its number is the tick when it was.
@@ -416,7 +443,8 @@ fn receive_paced<const N: usize>(
             latency.saturating_record(now.saturating_sub(due).max(1));
         }
     }
-    Ok(Reading { value: latency.value_at_quantile(0.999) as f64, latency: Some(latency) })
+    let value = latency.value_at_quantile(0.999) as f64;
+    Ok(Reading { latency: Some(latency), ..value.into() })
 }
 
 fn send_late<H: Sender<N>, const N: usize>(mut sender: H) -> anyhow::Result<H> {
@@ -427,119 +455,28 @@ fn send_late<H: Sender<N>, const N: usize>(mut sender: H) -> anyhow::Result<H> {
 
 /// How much of its core the receiver uses while nothing comes.
 fn wait_idle<const N: usize>(mut receiver: impl Receiver<N>) -> anyhow::Result<Reading> {
-    let now = || {
-        let [used, passed] = [ClockId::ThreadCPUTime, ClockId::Monotonic].map(clock_gettime);
-        [used, passed].map(|it| it.tv_sec as f64 + it.tv_nsec as f64 / 1e9)
-    };
-    let [used, passed] = now();
+    let (start, used) = (Instant::now(), machine::time_on_core());
     let mut buffer = [0; N];
     receiver.wait(&mut buffer)?;
     check(&buffer, 0)?;
-    let [used_then, passed_then] = now();
-    Ok((100.0 * (used_then - used) / (passed_then - passed)).into())
+    let used = machine::time_on_core() - used;
+    Ok((100.0 * used.as_secs_f64() / start.elapsed().as_secs_f64()).into())
 }
 
-/// Producers and consumers on the two cores, that offer the core to others when there is nothing
-/// to do. Each consumer checks that what it gets of one producer ascends; all together, that
-/// nothing is missing.
-fn crowd<Q: Queue<N> + Sync, const N: usize>(
-    cores: Cores,
-    queue: &Q,
-    n: u64,
-    producers: usize,
-    consumers: usize,
-) -> anyhow::Result<Reading> {
-    let by = producers as u64;
-    let n = n / by * by;
-    let (received, sum) = (AtomicU64::new(0), AtomicU64::new(0));
-    // Begun together, half of each side on either core, where they stay: free, they may end up on
-    // one, where nothing travels.
-    let together = Barrier::new(producers + consumers + 1);
-    let begin = |at: usize| {
-        machine::keep_to(if at.is_multiple_of(2) { cores.producer } else { cores.consumer })
-    };
-    let mut start = 0;
-    std::thread::scope(|scope| {
-        let (together, begin, received, sum) = (&together, &begin, &received, &sum);
-        for at in 0..producers {
-            scope.spawn(move || {
-                let ready = begin(at).and_then(|()| queue.sender());
-                together.wait();
-                ready
-                    .and_then(|sender| send_share(sender, at as u64, by, n))
-                    .unwrap_or_else(|error| end(&error));
-            });
-        }
-        for at in 0..consumers {
-            scope.spawn(move || {
-                // The other core first, so that one to one is on two.
-                let ready = begin(at + 1).and_then(|()| queue.receiver());
-                together.wait();
-                ready
-                    .and_then(|receiver| receive_share(receiver, by, n, received, sum))
-                    .unwrap_or_else(|error| end(&error));
-            });
-        }
-        together.wait();
-        start = rdtsc();
-    });
-    let ticks = rdtsc() - start;
-    ensure!(sum.into_inner() == n * (n - 1) / 2, "a message is missing or came twice");
-    Ok((ticks as f64 / n as f64).into())
-}
-
+/// Sends, of the messages 0 to `n` - 1, number `at` and each `by`-th after it.
 #[inline(never)]
-fn send_share<const N: usize>(
-    mut sender: impl Sender<N>,
-    at: u64,
-    by: u64,
+pub(crate) fn send_share<H: Sender<N>, const N: usize>(
+    mut sender: H,
+    [at, by]: [u64; 2],
     n: u64,
-) -> anyhow::Result<()> {
+    tries: Tries,
+) -> anyhow::Result<H> {
     for i in 0..n / by {
         let bytes = message(i * by + at);
-        let mut tries = 0u32;
+        let mut tries = tries;
         while !sender.send(&bytes)? {
-            tries += 1;
-            if tries.is_multiple_of(SPINS) {
-                std::thread::yield_now();
-            }
+            tries.again();
         }
     }
-    Ok(())
-}
-
-#[inline(never)]
-fn receive_share<const N: usize>(
-    mut receiver: impl Receiver<N>,
-    by: u64,
-    n: u64,
-    received: &AtomicU64,
-    sum: &AtomicU64,
-) -> anyhow::Result<()> {
-    let mut buffer: Bytes<N> = [0; N];
-    let mut last = vec![None; by as usize];
-    let (mut unreported, mut own_sum, mut tries) = (0, 0, 0u32);
-    loop {
-        if receiver.receive(&mut buffer)? {
-            let number = number(&buffer);
-            let of = number.unwrap_or(0) % by;
-            ensure!(number > last[of as usize], "a message came changed or late");
-            last[of as usize] = number;
-            own_sum += number.unwrap_or(0);
-            unreported += 1;
-            continue;
-        }
-        tries += 1;
-        if unreported != 0 {
-            received.fetch_add(unreported, Ordering::Relaxed);
-            unreported = 0;
-        }
-        if received.load(Ordering::Relaxed) == n {
-            sum.fetch_add(own_sum, Ordering::Relaxed);
-            return Ok(());
-        }
-        if tries.is_multiple_of(SPINS) {
-            std::thread::yield_now();
-        }
-    }
+    Ok(sender)
 }

@@ -1,24 +1,29 @@
 //! A peer: one kind of queue, and the patterns it is measured in.
 
-use crate::case::{Across, Case, Context, Pattern, Reading, name};
+use crate::case::{Case, Pattern, Runner, Whose, name};
+use crate::fan_out;
 use crate::message::{SIZE, SMALL};
-use crate::partner::{Hands, Order};
 use crate::pattern;
-use crate::queue::Queue;
+use crate::queue::{FanOut, Queue};
 
 /// The capacities over which cost is shown.
 pub(crate) const CAPACITIES: [usize; 6] = [64, 256, 1024, 4096, 16_384, 65_536];
 
 /// Producers and consumers.
-pub(crate) const CROWDS: [(usize, usize); 6] = [(1, 1), (2, 1), (1, 2), (2, 2), (4, 4), (8, 8)];
+pub(crate) const CROWDS: [(usize, usize); 8] =
+    [(1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (2, 2), (4, 4), (8, 8)];
+
+/// Readers of one producer, in fan-out.
+const READERS: [usize; 4] = [1, 2, 4, 8];
 
 /// One kind of queue, built up by naming what it can do.
 pub(crate) struct Peer {
-    pub(crate) name: &'static str,
+    name: &'static str,
     pub(crate) cases: Vec<Case>,
-    pub(crate) serve: Option<fn(&Order, &mut Hands) -> anyhow::Result<()>>,
-    across: Across,
-    run: fn(&mut Context, &Case) -> anyhow::Result<Reading>,
+    /// For messages of [`SIZE`].
+    whole: Runner,
+    /// For messages of [`SMALL`].
+    small: Runner,
     /// Messages in one reading of a stream.
     messages: u64,
     /// Whether its user chooses how many messages fit.
@@ -32,9 +37,7 @@ impl Peer {
         Q: Queue<SIZE> + Sync,
         S: Queue<SMALL> + Sync,
     {
-        let run = pattern::threads::<Q, S>;
-        let across = Across::Threads;
-        Self { name, cases: vec![], serve: None, across, run, messages, chosen: true }
+        Self::new(name, pattern::threads::<Q, SIZE>(), pattern::threads::<S, SMALL>(), messages)
     }
 
     /// A queue between processes, streaming `messages` in one reading.
@@ -43,19 +46,30 @@ impl Peer {
         Q: Queue<SIZE>,
         S: Queue<SMALL>,
     {
-        let run = pattern::processes::<Q, S>;
-        let serve = Some(pattern::serve::<Q, S> as _);
-        let across = Across::Processes;
-        Self { name, cases: vec![], serve, across, run, messages, chosen: true }
+        Self::new(name, pattern::processes::<Q, SIZE>(), pattern::processes::<S, SMALL>(), messages)
     }
 
-    /// Its cases are run by `run`, for a queue whose loops are written elsewhere.
-    #[cfg(feature = "native")]
-    pub(crate) fn run_by(
-        mut self,
-        run: fn(&mut Context, &Case) -> anyhow::Result<Reading>,
+    /// One with several readers that each get every message, between threads of one process.
+    pub(crate) fn fan_out_threads<Q: FanOut<SIZE> + Sync>(
+        name: &'static str,
+        messages: u64,
     ) -> Self {
-        self.run = run;
+        Self::new(name, fan_out::threads::<Q, SIZE>(), fan_out::threads::<Q, SIZE>(), messages)
+    }
+
+    /// The same between processes.
+    pub(crate) fn fan_out_processes<Q: FanOut<SIZE>>(name: &'static str, messages: u64) -> Self {
+        Self::new(name, fan_out::processes::<Q, SIZE>(), fan_out::processes::<Q, SIZE>(), messages)
+    }
+
+    /// One whose cases are run so.
+    pub(crate) fn new(name: &'static str, whole: Runner, small: Runner, messages: u64) -> Self {
+        Self { name, cases: vec![], whole, small, messages, chosen: true }
+    }
+
+    /// Its cases so far are not of somebody else's queue, but of this one.
+    pub(crate) fn of(mut self, whose: Whose) -> Self {
+        self.cases.iter_mut().for_each(|case| case.whose = whose);
         self
     }
 
@@ -70,13 +84,13 @@ impl Peer {
         self.cases.push(Case {
             name: name(self.name, capacity, size, pattern),
             peer: self.name,
+            whose: Whose::Peer,
             pattern,
             capacity,
             size,
-            across: self.across,
             messages,
-            quick: false,
-            run: self.run,
+            limit: None,
+            runner: if size == SMALL { self.small } else { self.whole },
         });
         self
     }
@@ -122,8 +136,34 @@ impl Peer {
         self.case(Pattern::Paced, 256, SIZE, 16_000)
     }
 
+    /// Urgent messages among orders.
+    pub(crate) fn urgent(self) -> Self {
+        self.case(Pattern::Urgent, 256, SIZE, 1_000)
+    }
+
     pub(crate) fn idle(self) -> Self {
         self.case(Pattern::Idle, 256, SIZE, 1)
+    }
+
+    /// To several readers, none of which misses a message.
+    pub(crate) fn fan_out(self) -> Self {
+        self.several_readers(Pattern::FanOut)
+    }
+
+    /// To several readers that miss what they are too slow for.
+    pub(crate) fn lossy_fan_out(self) -> Self {
+        self.several_readers(Pattern::LossyFanOut)
+    }
+
+    fn several_readers(mut self, pattern: fn(usize) -> Pattern) -> Self {
+        let messages = self.messages;
+        let capacities: &[usize] = if self.chosen { &[256, 4096] } else { &[0] };
+        for &capacity in capacities {
+            for readers in READERS {
+                self = self.case(pattern(readers), capacity, SIZE, messages);
+            }
+        }
+        self
     }
 
     /// Several threads on either side, of those numbers that `may` says can be.
@@ -139,18 +179,24 @@ impl Peer {
 
 /// Whether a case is in the short run: what the targets are about, and one of each peer.
 pub(crate) fn is_quick(case: &Case) -> bool {
-    let leading = ["exclusive", "shared", "rtrb", "ArrayQueue", "raw", "kanal"];
-    let leads = case.is_own() || leading.contains(&case.peer);
+    let leading = ["rtrb", "ArrayQueue", "raw", "kanal"];
+    let leads = case.whose == Whose::Own || leading.contains(&case.peer);
     match case.pattern {
-        Pattern::Limit | Pattern::RoundTrip => true,
+        Pattern::Limit
+        | Pattern::RoundTrip
+        | Pattern::WaitingRoundTrip
+        | Pattern::WaitingStream => true,
         Pattern::Stream => {
             case.size == SIZE && (case.capacity <= 256 && case.capacity != 64)
                 || leads && case.capacity == 4096
         }
         Pattern::Batches(batch) | Pattern::InPlace(batch) => batch == 16,
         Pattern::Crowd(..) => leads,
+        Pattern::FanOut(readers) | Pattern::LossyFanOut(readers) => {
+            case.capacity <= 256 && (readers == 2 || readers == 8 && leads)
+        }
         Pattern::OneThread => leads,
         Pattern::Paced => ["exclusive", "rtrb", "raw"].contains(&case.peer),
-        Pattern::Idle => false,
+        Pattern::Urgent | Pattern::Idle | Pattern::Large | Pattern::LargeRoundTrip => false,
     }
 }

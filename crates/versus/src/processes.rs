@@ -1,6 +1,9 @@
 //! Queues between processes in shared memory, and others that are built only with the feature
 //! `processes`.
 
+mod fan_out;
+mod urgent;
+
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
@@ -24,9 +27,20 @@ use crate::message::{Bytes, check, message};
 use crate::peer::{CAPACITIES, Peer};
 use crate::queue::{Queue, Receiver, Sender};
 
+/// What some do for a reader that is slow: hold the sender up, or have the reader miss messages.
+const LOSSLESS: bool = true;
+const LOSSY: bool = false;
+
 pub(crate) fn peers() -> Vec<Peer> {
+    let mut peers = one_reader();
+    peers.extend(fan_out::peers());
+    peers.extend(urgent::peers());
+    peers
+}
+
+fn one_reader() -> Vec<Peer> {
     vec![
-        Peer::processes::<Ringfire, Ringfire>("ringfire", 400_000)
+        Peer::processes::<Ringfire<LOSSLESS>, Ringfire<LOSSLESS>>("ringfire", 400_000)
             .stream(&CAPACITIES)
             .small()
             .batches()
@@ -48,7 +62,7 @@ pub(crate) fn peers() -> Vec<Peer> {
             .paced()
             .idle(),
         Peer::threads::<Cloudtoid, Cloudtoid>("cloudtoid", 100_000).crowds(|_, _| true),
-        Peer::processes::<Crossbar, Crossbar>("crossbar", 200_000)
+        Peer::processes::<Crossbar<LOSSLESS>, Crossbar<LOSSLESS>>("crossbar", 200_000)
             .stream(&[256, 4096])
             .small()
             .round_trip()
@@ -73,13 +87,13 @@ pub(crate) fn peers() -> Vec<Peer> {
     ]
 }
 
-/// Without loss, which is one of its choices. The sender makes the memory, and the receiver comes.
-struct Ringfire {
+/// The sender makes the memory, and the receiver comes.
+struct Ringfire<const LOSES_NONE: bool> {
     place: Place,
     capacity: u64,
 }
 
-impl<const N: usize> Queue<N> for Ringfire {
+impl<const LOSES_NONE: bool, const N: usize> Queue<N> for Ringfire<LOSES_NONE> {
     type Sender<'q> = RingProducer<Bytes<N>>;
     type Receiver<'q> = RingConsumer<Bytes<N>>;
 
@@ -92,8 +106,11 @@ impl<const N: usize> Queue<N> for Ringfire {
     }
 
     fn sender(&self) -> anyhow::Result<Self::Sender<'_>> {
-        let builder = RingProducerBuilder::new(self.capacity);
-        Ok(builder.flow_control(FlowControl::LosslessBackpressure).build(&self.place.path)?)
+        let flow = match LOSES_NONE {
+            LOSSLESS => FlowControl::LosslessBackpressure,
+            LOSSY => FlowControl::LossyLatestWins,
+        };
+        Ok(RingProducerBuilder::new(self.capacity).flow_control(flow).build(&self.place.path)?)
     }
 
     fn receiver(&self) -> anyhow::Result<Self::Receiver<'_>> {
@@ -312,13 +329,13 @@ impl<const N: usize> Receiver<N> for Subscriber {
     }
 }
 
-/// Its bus without loss. The sender makes the memory, and the receiver comes.
-struct Crossbar {
+/// Its bus. The sender makes the memory, and the receiver comes.
+struct Crossbar<const LOSES_NONE: bool> {
     name: String,
     capacity: usize,
 }
 
-impl<const N: usize> Queue<N> for Crossbar {
+impl<const LOSES_NONE: bool, const N: usize> Queue<N> for Crossbar<LOSES_NONE> {
     type Sender<'q> = PodBus<Bytes<N>>;
     type Receiver<'q> = BusSubscriber<Bytes<N>>;
 
@@ -332,7 +349,10 @@ impl<const N: usize> Queue<N> for Crossbar {
 
     fn sender(&self) -> anyhow::Result<Self::Sender<'_>> {
         // A name that was used just now may still be held.
-        retried(|| PodBus::create_bounded(&self.name, self.capacity, 0))
+        retried(|| match LOSES_NONE {
+            LOSSLESS => PodBus::create_bounded(&self.name, self.capacity, 0),
+            LOSSY => PodBus::create(&self.name, self.capacity),
+        })
     }
 
     fn receiver(&self) -> anyhow::Result<Self::Receiver<'_>> {
@@ -359,16 +379,29 @@ impl<const N: usize> Receiver<N> for BusSubscriber<Bytes<N>> {
 }
 
 /// Publish and subscribe, without overflow: what finds no room is sent again.
-struct Iceoryx {
+pub(crate) struct Iceoryx {
     name: String,
     node: iceoryx2::node::Node<ipc::Service>,
     capacity: usize,
+    readers: usize,
 }
 
 type IceoryxService<const N: usize> =
     iceoryx2::service::port_factory::publish_subscribe::PortFactory<ipc::Service, Bytes<N>, ()>;
 
+type IceoryxPublisher<const N: usize> =
+    iceoryx2::port::publisher::Publisher<ipc::Service, Bytes<N>, ()>;
+
+type IceoryxSubscriber<const N: usize> =
+    iceoryx2::port::subscriber::Subscriber<ipc::Service, Bytes<N>, ()>;
+
 impl Iceoryx {
+    fn join(name: &str, capacity: usize, readers: usize) -> anyhow::Result<Self> {
+        set_log_level(LogLevel::Error);
+        let node = NodeBuilder::new().create::<ipc::Service>()?;
+        Ok(Self { name: name.to_string(), node, capacity, readers })
+    }
+
     fn service<const N: usize>(&self) -> anyhow::Result<IceoryxService<N>> {
         let builder = self.node.service_builder(&self.name.as_str().try_into()?);
         let service = builder
@@ -376,7 +409,7 @@ impl Iceoryx {
             .enable_safe_overflow(false)
             .history_size(0)
             .max_publishers(1)
-            .max_subscribers(1)
+            .max_subscribers(self.readers)
             .subscriber_max_buffer_size(self.capacity)
             .open_or_create()?;
         Ok(service)
@@ -384,13 +417,11 @@ impl Iceoryx {
 }
 
 impl<const N: usize> Queue<N> for Iceoryx {
-    type Sender<'q> = iceoryx2::port::publisher::Publisher<ipc::Service, Bytes<N>, ()>;
-    type Receiver<'q> = iceoryx2::port::subscriber::Subscriber<ipc::Service, Bytes<N>, ()>;
+    type Sender<'q> = IceoryxPublisher<N>;
+    type Receiver<'q> = IceoryxSubscriber<N>;
 
     fn create(name: &str, capacity: usize) -> anyhow::Result<Self> {
-        set_log_level(LogLevel::Error);
-        let node = NodeBuilder::new().create::<ipc::Service>()?;
-        Ok(Self { name: name.to_string(), node, capacity })
+        Self::join(name, capacity, 1)
     }
 
     fn open(address: &str, capacity: usize) -> anyhow::Result<Self> {
@@ -408,23 +439,18 @@ impl<const N: usize> Queue<N> for Iceoryx {
     }
 }
 
-impl<const N: usize> Sender<N>
-    for iceoryx2::port::publisher::Publisher<ipc::Service, Bytes<N>, ()>
-{
+impl<const N: usize> Sender<N> for IceoryxPublisher<N> {
     #[inline(always)]
     fn send(&mut self, bytes: &Bytes<N>) -> anyhow::Result<bool> {
         Ok(self.send_copy(*bytes)? == 1)
     }
 }
 
-impl<const N: usize> Receiver<N>
-    for iceoryx2::port::subscriber::Subscriber<ipc::Service, Bytes<N>, ()>
-{
+impl<const N: usize> Receiver<N> for IceoryxSubscriber<N> {
     #[inline(always)]
     fn receive(&mut self, buffer: &mut Bytes<N>) -> anyhow::Result<bool> {
         // Not the trait's own `receive`.
-        let sample =
-            iceoryx2::port::subscriber::Subscriber::<ipc::Service, Bytes<N>, ()>::receive(self)?;
+        let sample = IceoryxSubscriber::<N>::receive(self)?;
         Ok(sample.map(|sample| *buffer = *sample).is_some())
     }
 }

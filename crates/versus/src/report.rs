@@ -1,73 +1,21 @@
 //! What the readings say: medians by distance, ratios, what was aimed at; as JSON, and as tables
-//! made from it.
+//! made from it. Each table is a format string or two, which a library for tables would not
+//! shorten.
 
+pub(crate) mod large;
+
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use crate::case::{Across, Case, Pattern};
+use crate::case::{Across, Case, Pattern, Whose};
+use crate::crowd::Fairness;
 use crate::machine;
 use crate::measure::{CaseReadings, Distance, Readings};
+use crate::median::Middle;
 use crate::target::{Of, TARGETS};
-
-/// Fewer readings than this make no median.
-const FEWEST: usize = 5;
-
-/// A median that may lie anywhere in a range wider than this part of it is refused.
-const WIDEST: f64 = 0.3;
-
-/// How far from the middle that range reaches, in the root of the number of readings: with 95 %
-/// certainty, half of 1.96 standard deviations of the number of readings below the true median,
-/// which is binomial. Nothing is assumed of how readings are distributed.
-const CERTAIN: f64 = 1.96 / 2.0;
-
-/// A median, its spread, and how certain it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Middle {
-    quarter: f64,
-    half: f64,
-    three_quarters: f64,
-    /// Width of the range in which the true median is.
-    uncertain: f64,
-    readings: usize,
-}
-
-impl Middle {
-    pub(crate) fn of(readings: &[f64]) -> Option<Self> {
-        if readings.is_empty() {
-            return None;
-        }
-        let mut sorted = readings.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let at = |part: usize| sorted[(sorted.len() - 1) * part / 4];
-        let count = sorted.len() as f64;
-        // Half a reading for what a normal distribution leaves out of a binomial one.
-        let below = (count / 2.0 - CERTAIN * count.sqrt() - 0.5).max(0.0) as usize;
-        Some(Self {
-            quarter: at(1),
-            half: at(2),
-            three_quarters: at(3),
-            uncertain: sorted[sorted.len() - 1 - below] - sorted[below],
-            readings: sorted.len(),
-        })
-    }
-
-    pub(crate) fn is_sound(&self) -> bool {
-        self.refusal().is_none()
-    }
-
-    fn refusal(&self) -> Option<String> {
-        if self.readings < FEWEST {
-            Some(format!("too few readings: {}", self.readings))
-        } else if self.uncertain > WIDEST * self.half {
-            let part = 100.0 * self.uncertain / self.half;
-            Some(format!("too noisy: median uncertain by {part:.0} %"))
-        } else {
-            None
-        }
-    }
-}
 
 fn sound(case: &CaseReadings, distance: Distance) -> Option<f64> {
     Middle::of(&case.values[distance as usize]).filter(Middle::is_sound).map(|middle| middle.half)
@@ -85,9 +33,9 @@ fn best<'r>(
     distance: Distance,
 ) -> Option<(&'r str, f64)> {
     let peers = readings.cases.iter().filter(|other| {
-        other.case.is_of_a_peer()
+        other.case.whose == Whose::Peer
             && other.case.is_like(case)
-            && across.is_none_or(|across| other.case.across == across)
+            && across.is_none_or(|across| other.case.runner.across == across)
     });
     let figures = peers.filter_map(|it| Some((&it.case.name[..], sound(it, distance)?)));
     figures.min_by(|one, other| one.1.total_cmp(&other.1))
@@ -98,8 +46,7 @@ fn limit(readings: &Readings, case: &Case, distance: Distance) -> Option<(String
     if case.pattern == Pattern::OneThread {
         return Some(("2 rdtsc".into(), 2.0 * sound_by_name(readings, "rdtsc", distance)?));
     }
-    if case.pattern == Pattern::Limit {
-        let name = crate::waiting::limit_of(&case.name)?;
+    if let Some(name) = case.limit {
         return Some((name.into(), sound_by_name(readings, name, distance)?));
     }
     let packed = Case { pattern: Pattern::Batches(16), ..case.clone() };
@@ -110,6 +57,7 @@ fn limit(readings: &Readings, case: &Case, distance: Distance) -> Option<(String
     let raw = |it: &&CaseReadings| {
         it.case.peer == "raw"
             && it.case.pattern == sought.pattern
+            && it.case.pattern != Pattern::Limit
             && (it.case.capacity == sought.capacity || it.case.capacity == 0)
             && it.case.size == sought.size
     };
@@ -131,13 +79,21 @@ fn value(readings: &Readings, case: &str, of: Of, distance: Distance) -> Option<
     }
 }
 
+/// Whether each thread of a case had a core of its own.
+fn has_own_cores(readings: &Readings, case: &str) -> bool {
+    let case = readings.cases.iter().find(|it| it.case.name == case);
+    let readers = case.and_then(|it| it.case.pattern.readers());
+    readers.is_some_and(|readers| !readings.cores.places(readers).shared)
+}
+
 fn targets(readings: &Readings) -> Vec<Value> {
     let seen = |distance: Distance| {
         readings.cases.iter().any(|case| !case.values[distance as usize].is_empty())
     };
     let mut outcomes = vec![];
     for distance in Distance::ALL.into_iter().filter(|&distance| seen(distance)) {
-        for target in TARGETS {
+        for target in TARGETS.iter().filter(|it| !it.own_cores || has_own_cores(readings, it.case))
+        {
             let reached = sound_by_name(readings, target.case, distance)
                 .zip(value(readings, target.case, target.to, distance))
                 .map(|(own, other)| own / other);
@@ -190,10 +146,29 @@ fn figure(readings: &Readings, case: &CaseReadings, distance: Distance, per_ns: 
     if let Some((name, ticks)) = best(readings, &case.case, None, distance) {
         figure.insert("best_peer".into(), json!({ "name": name, "ratio": middle.half / ticks }));
     }
+    let missed = &case.missed[distance as usize];
+    if !missed.is_empty() {
+        figure.insert("missed".into(), (missed.iter().sum::<f64>() / missed.len() as f64).into());
+    }
+    let fairness = &case.fairness[distance as usize];
+    if !fairness.is_empty() {
+        figure.insert("fairness".into(), median_fairness(fairness));
+    }
     if let Some(histogram) = &case.latency[distance as usize] {
         figure.insert("latency_ns".into(), latency(histogram, per_ns));
     }
     figure.into()
+}
+
+/// The median of each of the numbers.
+fn median_fairness(all: &[Fairness]) -> Value {
+    let middle = |at: usize| {
+        let mut each: Vec<_> = all.iter().map(|it| it.numbers()[at]).collect();
+        each.sort_unstable_by(f64::total_cmp);
+        each[each.len() / 2]
+    };
+    let [producers, consumers, longest_send, longest_receive] = [0, 1, 2, 3].map(middle);
+    Fairness { producers, consumers, longest_send, longest_receive }.as_json()
 }
 
 /// Everything that a run has to say; `left_out` are peers, and why.
@@ -209,6 +184,11 @@ pub(crate) fn as_json(readings: &Readings, left_out: &[(&str, &str)]) -> Value {
                 case[distance.name()] = figure(readings, it, distance, per_ns);
             }
             case["dropped"] = json!({ "moved": it.moved, "disturbed": it.disturbed });
+            if let Some(threads) = it.case.pattern.threads() {
+                let cores = readings.cores.all().len();
+                case["cores"] = cores.min(threads).into();
+                case["shares_cores"] = readings.cores.crowd(threads).shared.into();
+            }
             case
         })
         .collect();
@@ -219,7 +199,7 @@ pub(crate) fn as_json(readings: &Readings, left_out: &[(&str, &str)]) -> Value {
         disturbed += case.disturbed;
     }
     let lines = Middle::of(&readings.lines).map(|it| [it.quarter, it.half, it.three_quarters]);
-    let failed = readings.failed.iter().map(|(case, why)| json!({ "case": case, "why": why }));
+    let failed = readings.failed.iter().map(|(case, why)| json!({ "case": case.name, "why": why }));
     let left_out = left_out.iter().map(|(peer, why)| json!({ "peer": peer, "why": why }));
     json!({
         "machine": machine,
@@ -253,7 +233,59 @@ fn cell(figure: &Value) -> String {
     };
     let spread = format!("({quarter:.1} to {three_quarters:.1})");
     let (limit, best) = (ratio("limit"), ratio("best_peer"));
-    format!("{median:9.1} {spread:<20} {readings:>4} {limit} {best}")
+    let missed = figure["missed"].as_f64();
+    let missed = missed.map_or(String::new(), |part| format!("  {:.1} % missed", 100.0 * part));
+    format!("{median:9.1} {spread:<20} {readings:>4} {limit} {best}{missed}")
+}
+
+/// On how many cores the threads of fan-out and crowds were, a line for each number of them.
+fn places(cases: &[Value]) -> BTreeSet<String> {
+    let line = |case: &Value| {
+        let (producers, consumers) = (case["producers"].as_u64()?, case["consumers"].as_u64()?);
+        let cores = case["cores"].as_u64()?;
+        let label = match case["pattern"].as_str()? {
+            "crowd" => format!("{producers} to {consumers} threads"),
+            _ => format!("fan-out to {consumers}"),
+        };
+        Some(if case["shares_cores"] == true {
+            let threads = producers + consumers;
+            format!("{label:<24} {threads} threads share {cores} cores, so they take turns")
+        } else {
+            format!("{label:<24} each thread on one of {cores} cores")
+        })
+    };
+    cases.iter().filter_map(line).collect()
+}
+
+/// How fair the queues were to the threads of a crowd.
+fn write_fairness(text: &mut String, cases: &[Value]) -> std::fmt::Result {
+    let mut said = false;
+    for case in cases {
+        for distance in Distance::ALL.map(Distance::name) {
+            let fairness = &case[distance]["fairness"];
+            let [producers, consumers, longest_send, longest_receive] =
+                Fairness::NAMES.map(|name| fairness[name].as_f64().unwrap_or(f64::NAN));
+            if producers.is_nan() {
+                continue;
+            }
+            if !said {
+                writeln!(
+                    text,
+                    "\ncrowds, medians: of what the fastest producer had sent, the slowest one's \
+                     part; the least of the consumers' shares, where 1 is an equal one; the \
+                     longest time for 64 messages of a producer and of a consumer, in ticks\n"
+                )?;
+                said = true;
+            }
+            let name = case["name"].as_str().unwrap_or("");
+            writeln!(
+                text,
+                "{name:<46} {distance:<5} {producers:>6.2} {consumers:>6.2} {longest_send:>12.0} \
+                 {longest_receive:>12.0}"
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// The same as tables.
@@ -281,6 +313,9 @@ fn write_table(text: &mut String, report: &Value) -> std::fmt::Result {
     )?;
     let list = |key: &str| report[key].as_array().cloned().unwrap_or_default();
     let cases = list("cases");
+    for line in places(&cases) {
+        writeln!(text, "{line}")?;
+    }
     let mut units: Vec<_> = cases.iter().filter_map(|case| case["unit"].as_str()).collect();
     units.sort_unstable();
     units.dedup();
@@ -295,7 +330,8 @@ fn write_table(text: &mut String, report: &Value) -> std::fmt::Result {
         for unit in &units {
             writeln!(
                 text,
-                "\n{distance}, {unit}: median (middle half), readings, times the limit, times the best peer\n"
+                "\n{distance}, {unit}: median (middle half), readings, times the limit, \
+                 times the best peer\n"
             )?;
             for case in cases.iter().filter(|case| case["unit"] == *unit) {
                 let name = case["name"].as_str().unwrap_or("");
@@ -303,9 +339,16 @@ fn write_table(text: &mut String, report: &Value) -> std::fmt::Result {
             }
         }
     }
-    let paced: Vec<_> = cases.iter().filter(|case| case["pattern"] == "paced").collect();
-    if !paced.is_empty() {
-        writeln!(text, "\nmessages at fixed times, nanoseconds from when each was due\n")?;
+    write_fairness(text, &cases)?;
+    for (pattern, title) in [
+        ("paced", "messages at fixed times"),
+        ("urgent", "urgent messages among orders of 10 µs of work each"),
+    ] {
+        let paced: Vec<_> = cases.iter().filter(|case| case["pattern"] == pattern).collect();
+        if paced.is_empty() {
+            continue;
+        }
+        writeln!(text, "\n{title}, nanoseconds from when each was due\n")?;
         let heads = ["p50", "p90", "p99", "p99_9", "p99_99", "max"];
         write!(text, "{:<40} {:<5}", "", "")?;
         heads.iter().try_for_each(|head| write!(text, " {:>10}", head.replace('_', ".")))?;
@@ -349,34 +392,4 @@ fn write_table(text: &mut String, report: &Value) -> std::fmt::Result {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `counts` readings of each value.
-    fn refusal(counts: &[(usize, f64)]) -> Option<String> {
-        let readings: Vec<_> =
-            counts.iter().flat_map(|&(count, value)| vec![value; count]).collect();
-        Middle::of(&readings).unwrap().refusal()
-    }
-
-    #[test]
-    fn a_median_that_is_certain_counts_however_far_single_readings_stray() {
-        assert_eq!(refusal(&[(26, 100.0)]), None);
-        assert_eq!(refusal(&[(10, 90.0), (10, 100.0), (6, 900.0)]), None);
-        assert_eq!(refusal(&[(50, 90.0), (50, 100.0), (30, 900.0)]), None);
-    }
-
-    #[test]
-    fn a_median_that_may_be_elsewhere_is_refused() {
-        // Of two ways to run, either may be the usual one.
-        let refused = Some("too noisy: median uncertain by 100 %".to_string());
-        assert_eq!(refusal(&[(14, 100.0), (12, 200.0)]), refused);
-        assert_eq!(refusal(&[(68, 100.0), (62, 200.0)]), refused);
-        // Of few readings, all count.
-        assert_eq!(refusal(&[(6, 100.0), (1, 200.0)]), refused);
-        assert_eq!(refusal(&[(4, 100.0)]), Some("too few readings: 4".into()));
-    }
 }

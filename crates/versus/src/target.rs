@@ -32,10 +32,12 @@ pub(crate) struct Target {
     pub(crate) to: Of,
     /// At most, near and far.
     pub(crate) most: [f64; 2],
+    /// Whether it is aimed at only where each thread has a core of its own.
+    pub(crate) own_cores: bool,
 }
 
 const fn target(case: &'static str, to: Of, near: f64, far: f64) -> Target {
-    Target { case, to, most: [near, far] }
+    Target { case, to, most: [near, far], own_cores: false }
 }
 
 const BETWEEN_PROCESSES: Of = Of::Best(Some(Across::Processes));
@@ -54,6 +56,14 @@ pub(crate) const TARGETS: &[Target] = &[
     target("exclusive 256, no timestamps", Of::Case("rtrb 256"), 1.0, 0.3),
     target("exclusive 4096, no timestamps", Of::Case("rtrb 4096"), 1.0, 0.3),
     target("exclusive 4096, no timestamps", Of::Case("raw stream 4096"), 1.1, 1.1),
+    // Called from C, through the shared library.
+    target("exclusive from C 256", Of::Case("exclusive 256"), 1.05, 1.05),
+    target(
+        "exclusive from C 256, no timestamps",
+        Of::Case("exclusive 256, no timestamps"),
+        1.4,
+        1.4,
+    ),
     // Batches, one timestamp each.
     target("exclusive 256, batches of 16", Of::Case("rtrb 256, batches of 16"), 1.0, 0.8),
     target("exclusive 256, batches of 16", Of::Case("rtrb 256, 16 in place"), 1.0, 0.8),
@@ -76,6 +86,12 @@ pub(crate) const TARGETS: &[Target] = &[
     target("shared 256, 8 to 8 threads", Of::Best(None), 1.0, 1.0),
     target("shared 256, 4 to 4 threads", Of::Case("shared 256"), 2.0, 2.0),
     target("shared 256, 8 to 8 threads", Of::Case("shared 256"), 2.0, 2.0),
+    // One ring for groups, each of which gets every message.
+    Target {
+        own_cores: true,
+        ..target("groups 256, fan-out to 8", Of::Case("groups 256, fan-out to 1"), 1.5, 1.5)
+    },
+    target("groups 256, fan-out to 2", Of::Best(None), 1.0, 1.0),
     // One thread, and messages at fixed times.
     target("exclusive one thread", Of::Timestamps(2.0), 1.05, 1.05),
     target("exclusive paced", Of::Case("raw line paced"), 1.3, 1.3),

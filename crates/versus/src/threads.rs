@@ -1,18 +1,18 @@
 //! Queues between threads of one process.
 
 #[cfg(feature = "threads")]
+mod fan_out;
+#[cfg(feature = "threads")]
 mod more;
 
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver as StdReceiver, SyncSender, sync_channel};
 
-use anyhow::Context;
 use crossbeam_queue::ArrayQueue;
 use rtrb::RingBuffer;
 
 use crate::message::{Bytes, check, message};
 use crate::peer::{CAPACITIES, Peer};
-use crate::queue::{Queue, Receiver, Sender};
+use crate::queue::{Each, Ends, Queue, Receiver, Sender};
 
 pub(crate) fn peers() -> Vec<Peer> {
     let peers = vec![
@@ -24,6 +24,7 @@ pub(crate) fn peers() -> Vec<Peer> {
             .round_trip()
             .one_thread()
             .paced(),
+        Peer::fan_out_threads::<Each<Rtrb<40>>>("rtrb, one each", 100_000).fan_out(),
         Peer::threads::<Array<40>, Array<8>>("ArrayQueue", 100_000)
             .stream(&CAPACITIES)
             .small()
@@ -46,27 +47,8 @@ pub(crate) fn peers() -> Vec<Peer> {
             .crowds(|_, consumers| consumers == 1),
     ];
     #[cfg(feature = "threads")]
-    let peers = peers.into_iter().chain(more::peers()).collect();
+    let peers = peers.into_iter().chain(more::peers()).chain(fan_out::peers()).collect();
     peers
-}
-
-/// Handles that are made with the queue, until each is taken by its thread.
-pub(crate) struct Ends<S, R>(Mutex<(Option<S>, Option<R>)>);
-
-impl<S, R> Ends<S, R> {
-    pub(crate) fn new((sender, receiver): (S, R)) -> Self {
-        Self(Mutex::new((Some(sender), Some(receiver))))
-    }
-
-    pub(crate) fn sender(&self) -> anyhow::Result<S> {
-        let mut ends = self.0.lock().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
-        ends.0.take().context("one sender is all there is")
-    }
-
-    pub(crate) fn receiver(&self) -> anyhow::Result<R> {
-        let mut ends = self.0.lock().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
-        ends.1.take().context("one receiver is all there is")
-    }
 }
 
 struct Rtrb<const N: usize>(Ends<rtrb::Producer<Bytes<N>>, rtrb::Consumer<Bytes<N>>>);
@@ -243,5 +225,32 @@ impl<const N: usize> Receiver<N> for StdReceiver<Bytes<N>> {
     fn wait(&mut self, buffer: &mut Bytes<N>) -> anyhow::Result<()> {
         *buffer = self.recv()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::SIZE;
+    use crate::queue::FanOut;
+
+    #[test]
+    fn a_message_that_found_no_room_at_one_reader_comes_to_each_once() {
+        let queue = Each::<Rtrb<SIZE>>::create("", 1, 2).unwrap();
+        let mut sender = FanOut::<SIZE>::sender(&queue).unwrap();
+        let mut readers = [0, 1].map(|at| FanOut::<SIZE>::receiver(&queue, at).unwrap());
+        let mut buffer = [0; SIZE];
+        let mut receive = |at: usize| {
+            readers[at].receive(&mut buffer).unwrap().then(|| crate::message::number(&buffer))
+        };
+        assert!(sender.send(&message(0)).unwrap());
+        assert_eq!(receive(0), Some(Some(0)));
+        assert!(!sender.send(&message(1)).unwrap());
+        assert_eq!(receive(1), Some(Some(0)));
+        assert!(sender.send(&message(1)).unwrap());
+        for at in [0, 1] {
+            assert_eq!(receive(at), Some(Some(1)));
+            assert_eq!(receive(at), None);
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! Cores: which there are, keeping to one, and how far apart two are.
+//! The machine: its processor, and how far apart two cores are.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, ensure};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use ultrafastring::{CacheLineU64, rdtsc};
+
+use super::cores::keep_to;
 
 /// How often a cache line goes there and back in one reading.
 const TRIPS: u64 = 20_000;
@@ -14,31 +14,6 @@ pub(super) fn two_cores(text: &str) -> Result<(usize, usize), String> {
     let (producer, consumer) = text.split_once(',').ok_or("write P,C, such as 0,1")?;
     let number = |text: &str| text.trim().parse().map_err(|error| format!("{text}: {error}"));
     Ok((number(producer)?, number(consumer)?))
-}
-
-/// Two cores that this process may use: threads of two physical cores if there are.
-pub(super) fn cores_apart() -> anyhow::Result<(usize, usize)> {
-    let allowed = sched_getaffinity(None).context("cannot ask which cores may be used")?;
-    let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
-    let first = cores.next().context("no core may be used")?;
-    let rest: Vec<_> = cores.collect();
-    let second = rest.iter().find(|&&core| siblings(core) != siblings(first)).or(rest.first());
-    // With a single core the two take turns.
-    Ok((first, second.copied().unwrap_or(first)))
-}
-
-/// The threads of the physical core that `core` is one of; the thread itself if nobody says.
-fn siblings(core: usize) -> String {
-    let path = format!("/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list");
-    std::fs::read_to_string(path).unwrap_or_else(|_| core.to_string())
-}
-
-/// Keeps the calling thread on `core`.
-pub(super) fn keep_to(core: usize) -> anyhow::Result<()> {
-    ensure!(core < CpuSet::MAX_CPU, "there is no core {core}");
-    let mut only = CpuSet::new();
-    only.set(core);
-    sched_setaffinity(None, &only).with_context(|| format!("cannot keep to core {core}"))
 }
 
 /// Ticks for a cache line there and back between two cores; 0 if they are the same.

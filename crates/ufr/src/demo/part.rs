@@ -9,20 +9,20 @@ use std::process::ExitCode;
 use anyhow::{Context, bail, ensure};
 use clap::{Parser, ValueEnum};
 use hdrhistogram::Histogram;
-use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::json;
 use ultrafastring::{Builder, Consumer, Exclusive, INLINE_SIZE, PriorityClass, rdtsc};
 
-use super::machine::keep_to;
+use super::child::end_with_parent;
+use super::cores::keep_to;
 use crate::output;
 
 /// What percentiles are given: the last is the longest latency of all.
 pub(super) const QUANTILES: [f64; 6] = [0.5, 0.9, 0.99, 0.999, 0.9999, 1.0];
 
-/// At a pace, a message follows the one before after so many ticks.
+/// At a pace, a message follows the one before after this many ticks.
 const PACE: u64 = 25_000;
 
-/// In a stream, the latency of one message in so many is recorded: recording costs as much as
+/// In a stream, the latency of one message in this many is recorded: recording costs as much as
 /// receiving.
 const RECORDED: u64 = 64;
 
@@ -148,8 +148,7 @@ impl Part {
 
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let builder = &Builder::new().participant_name("ufr").directory(&self.directory);
-        // Whoever started us may be killed, and nobody would be left to end this.
-        set_parent_process_death_signal(Some(Signal::KILL))?;
+        end_with_parent()?;
         keep_to(self.core)?;
         match self.role {
             Role::Produce => self.produce(builder),

@@ -5,12 +5,33 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 use ultrafastring::{PriorityClass, UltraFastRing};
 
+use super::machine;
 use super::part::{Over, QUANTILES};
-use super::{Measured, Reached, machine};
 
 /// How the columns of latencies are headed, and named.
 const TITLES: [&str; QUANTILES.len()] = ["50 %", "90 %", "99 %", "99.9 %", "99.99 %", "max"];
 const KEYS: [&str; QUANTILES.len()] = ["p50", "p90", "p99", "p99_9", "p99_99", "max"];
+
+/// What one way of sending reached, a number a round.
+#[derive(Default)]
+pub(super) struct Reached {
+    /// Ticks a message, when messages follow each other as fast as they can.
+    pub(super) stream: Vec<f64>,
+    /// Latencies in ticks of messages that come at a pace: for each of `QUANTILES`.
+    pub(super) paced: Vec<Vec<f64>>,
+    /// The same of the stream: time spent in queues, mostly.
+    pub(super) queued: Vec<Vec<f64>>,
+}
+
+/// All that was measured.
+pub(super) struct Measured {
+    pub(super) cores: (usize, usize),
+    pub(super) messages: u64,
+    pub(super) checked: u64,
+    pub(super) reached: Vec<(Over, Reached)>,
+    /// Ticks for a cache line there and back, by every reading.
+    pub(super) line: Vec<f64>,
+}
 
 fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.into_iter().collect();
@@ -42,7 +63,7 @@ pub(super) fn as_text(
 ) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let out = &mut text;
-    let ns = 1e9 / ring.ticks_per_second();
+    let ns = 1e9 / ring.clock().ticks_per_second;
     let (low, high) = range(&measured.line);
     writeln!(
         out,
@@ -105,7 +126,7 @@ pub(super) fn as_text(
         "\n{:<16} {:>12} {:>12} {:>14} {:>18}",
         "lane", "sent", "received", "bytes", "mean latency, ns"
     )?;
-    for (class, lane) in PriorityClass::ALL.iter().zip(&stats.lanes) {
+    for (class, lane) in PriorityClass::ALL.iter().zip(&stats.classes) {
         writeln!(
             out,
             "{:<16} {:>12} {:>12} {:>14} {:>18.0}",
@@ -129,7 +150,7 @@ fn latencies_as_json(rounds: &[Vec<f64>], ns: f64) -> Value {
 }
 
 pub(super) fn as_json(measured: &Measured, ring: &UltraFastRing) -> Value {
-    let ns = 1e9 / ring.ticks_per_second();
+    let ns = 1e9 / ring.clock().ticks_per_second;
     let mut object = json!({
         "messages": measured.messages,
         "checked": measured.checked,
@@ -137,11 +158,11 @@ pub(super) fn as_json(measured: &Measured, ring: &UltraFastRing) -> Value {
         "capacity": ring.capacity(),
         "processor": machine::processor(),
         "cores": [measured.cores.0, measured.cores.1],
-        "ticks_per_second": ring.ticks_per_second(),
+        "ticks_per_second": ring.clock().ticks_per_second,
         "line_round_trip_ticks": measured.line,
         "lanes": PriorityClass::ALL
             .iter()
-            .zip(&ring.stats().lanes)
+            .zip(&ring.stats().classes)
             .map(|(class, lane)| {
                 (class.name().to_string(), json!({
                     "sent": lane.sent,

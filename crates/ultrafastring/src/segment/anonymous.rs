@@ -1,134 +1,127 @@
 //! An anonymous segment: a memory file without a name, sealed, and handed over a Unix socket.
 //!
-//! Seals (memfd_create(2)) forbid for ever to make the file shorter or longer, to whoever has it: so
-//! no peer, however hostile, can make an access raise SIGBUS. Whoever is handed one believes
-//! neither the sender nor the file: it asks the socket who is at the other end, and the kernel for
-//! the seals, the kind and the size of the file, before it looks at the header.
+//! Seals (memfd_create(2)) keep everybody from ever changing the file's size. So no peer, however
+//! hostile, can make an access raise SIGBUS. A receiver believes neither the sender nor the file.
+//! Before it reads the header, it asks the socket who is at the other end, and the kernel for the
+//! seals, the kind and the size of the file.
 //!
-//! Such a ring is two files as a named one is: the segment, and the one whose bytes participants
-//! lock. Who takes part is handed both; an observer gets the segment alone, by a description that
-//! cannot be written through. Whoever has a descriptor can open its file anew through
-//! `/proc/self/fd` with more rights, if the file's mode lets it (open(2) asks the inode and not
-//! the description). So the segment's mode lets other users do no more than read, and a participant
-//! writes through the very description that it was handed.
+//! Like a named ring, such a ring has two files: the segment, and the file whose bytes participants
+//! lock. A participant is handed both. An observer gets only the segment, by a description that
+//! cannot write. Whoever has a descriptor can reopen its file through `/proc/self/fd` with more
+//! rights, if the file's mode allows that (open(2) checks the inode, not the description). So the
+//! segment's mode allows other users only to read, and a participant writes through the description
+//! that it was handed.
 //!
-//! A descriptor that travels is shared with the sender, locks and all; so each handle opens the
-//! lock file anew, as that of a named ring, and what is sent was opened for the purpose.
+//! A descriptor that is sent shares its description, and so its locks, with the sender. So each
+//! handle reopens the lock file, as for a named ring, and the descriptor that is sent is opened
+//! just for that.
 
 use core::mem::MaybeUninit;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
 };
 
-use super::file::{self, Parts, Rights, failure};
+use super::file::Making;
 use super::lock_file::LockFile;
-use super::names::{give_to, new_identity};
-use super::{Backing, Segment};
-use crate::layout::{Geometry, MAGIC, SideMemory};
-use crate::{RingError, Trust};
+use super::mapping::{Files, Mapping, Rights};
+use super::named::making::{give_to, new_identity};
+use super::system::{failure, page_size};
+use super::{Segment, file};
+use crate::error::{FileError, RingError};
+use crate::layout::header::MAGIC;
+use crate::trust::Trust;
 
-/// What travels beside the descriptors: that of the segment, and that of the locks unless it is for
-/// an observer.
+/// What is sent with the descriptors: that of the segment, and that of the locks unless the
+/// receiver is an observer.
 const GREETING: [u8; 8] = MAGIC.to_le_bytes();
 
-/// What the kernel calls the segment's file, in `/proc/PID/maps`, and our errors the ring.
+/// The name of the segment's file in `/proc/PID/maps`, and of the ring in errors.
 const LABEL: &str = "memfd:ultrafastring";
 
-fn label() -> PathBuf {
-    LABEL.into()
+fn refuse<T>(reason: &'static str) -> Result<T, RingError> {
+    Err(RingError::NotHandedOver { reason })
 }
 
-/// The seals that keep the size what it is.
+/// The seals that keep the size from changing.
 fn required_seals() -> SealFlags {
     SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL
 }
 
 impl Segment {
     /// Makes a new anonymous segment.
-    pub(crate) fn anonymous(
-        mut geometry: Geometry,
-        trust: Trust,
-        side_memory: SideMemory,
-    ) -> Result<Self, RingError> {
+    pub(crate) fn anonymous(making: Making<'_>, trust: Trust) -> Result<Self, RingError> {
+        let mut geometry = making.geometry.for_pages_of(page_size());
         geometry.validate()?;
-        let path = label();
-        let failed = |action, errno| failure(action, &path, errno);
-        file::within_file_size_limit(&geometry, &path)?;
+        let path = Path::new(LABEL);
+        let failed = |action, errno| failure(action, path, errno);
+        file::within_file_size_limit(&geometry, path)?;
         geometry.identity = new_identity().map_err(|errno| failed("name", errno))?;
         let segment = memory_file("ultrafastring")?;
-        file::fill(segment.as_fd(), &geometry, &path, side_memory)?;
+        file::fill(segment.as_fd(), &Making { geometry, ..making }, path)?;
         rustix::fs::fchmod(&segment, trust.segment_mode())
             .map_err(|errno| failed("set the mode of", errno))?;
         seal(&segment, required_seals())?;
         let locks = memory_file("ultrafastring-locks")?;
         LockFile::introduce(&locks, geometry.identity).map_err(|it| failed("write into", it))?;
-        give_to(&locks, trust, &path)?;
-        // Nobody writes there: what is locked need not exist.
+        give_to(&locks, trust, path)?;
+        // Nobody writes there: locked bytes need not exist.
         seal(&locks, required_seals() | SealFlags::WRITE)?;
         let locks = LockFile::open_with(|| Ok(locks)).map_err(|it| failed("look at", it))?;
-        let taken = side_memory.is_taken_at_once();
-        let parts = parts(segment, Some(locks), Rights::Participate, trust, taken);
-        Self::map(parts, geometry)
+        let files = files(segment, Some(locks), Rights::Participate, trust);
+        let mapping = Mapping::new(files, &geometry, Some(making.side_memory))?;
+        Ok(Self::mapped(mapping, geometry))
     }
 
-    /// Sends the ring over a socket; with `rights` to look only, the segment's file alone, by a
-    /// description that cannot be written through.
+    /// Sends an anonymous segment over a socket. With `rights` only to look, it sends only the
+    /// segment's file, by a description that cannot write.
     pub(crate) fn hand_over(
         &self,
         socket: BorrowedFd<'_>,
         rights: Rights,
     ) -> Result<(), RingError> {
-        const NOT_ANONYMOUS: RingError = RingError::NotHandedOver {
-            reason: "it is not an anonymous one; open a named ring by its name",
-        };
-        #[allow(unreachable_patterns)]
-        let mapping = match &self.backing {
-            Backing::File(mapping) if mapping.name.is_none() => mapping,
-            _ => return Err(NOT_ANONYMOUS),
-        };
-        mapping.trust.check_peer(peer_of(socket)?)?;
-        match rights {
-            Rights::Participate => {
-                let locks = mapping.lock_file()?.ok_or(NOT_ANONYMOUS)?;
-                let segment = mapping.file().map_err(|it| failure("send", &label(), it))?;
-                send(socket, &[segment, locks.as_fd()])
-            }
-            Rights::Observe => send(socket, &[mapping.open_to_read()?.as_fd()]),
+        const NAMED: &str = "it is not an anonymous one; open a named ring by its name";
+        let anonymous = self.mapping().filter(|mapping| mapping.name().is_none());
+        let Some(mapping) = anonymous else { return refuse(NAMED) };
+        mapping.files.trust.check_peer(peer_of(socket)?)?;
+        if rights == Rights::Observe {
+            return send_files(socket, &[mapping.open_to_read()?.as_fd()]);
         }
+        let Some(locks) = mapping.lock_file()? else { return refuse(NAMED) };
+        let segment = mapping.file().map_err(|it| failure("send", LABEL, it))?;
+        send_files(socket, &[segment, locks.as_fd()])
     }
 
-    /// Receives a segment's file over a socket.
+    /// Receives an anonymous segment over a socket.
     pub(crate) fn take_over(
         socket: BorrowedFd<'_>,
         rights: Rights,
         trust: Trust,
     ) -> Result<Self, RingError> {
         trust.check_peer(peer_of(socket)?)?;
-        let (segment, locks) = receive(socket)?;
-        let path = label();
-        let refuse = |reason| Err(RingError::NotHandedOver { reason });
+        let (segment, locks) = receive_files(socket)?;
+        let path = Path::new(LABEL);
         check_memory_file(&segment)?;
         let flags = rustix::fs::fcntl_getfl(&segment)
-            .map_err(|errno| failure("look at the flags of", &path, errno))?;
+            .map_err(|errno| failure("look at the flags of", path, errno))?;
         if rights == Rights::Participate && !flags.contains(OFlags::RDWR) {
             return refuse("it may only be read; observe it");
         }
-        // After its seals were seen: before, its size could still change.
+        // After its seals were checked, since its size could change before.
         let status =
-            rustix::fs::fstat(&segment).map_err(|errno| failure("look at", &path, errno))?;
-        let geometry = file::read_header(&segment, &path, &status)?;
+            rustix::fs::fstat(&segment).map_err(|errno| failure("look at", path, errno))?;
+        let geometry = file::read_header(&segment, path, &status)?;
         let locks = match locks {
             Some(locks) => {
-                // Locks on a file of another kind may be anything, and keep whoever asks waiting.
+                // Locks on a file of another kind may behave in any way, and block.
                 check_memory_file(&locks)?;
-                let failed = |errno| failure("look at the locks of", &path, errno);
+                let failed = |errno| failure("look at the locks of", path, errno);
                 let locks = LockFile::open_with(|| Ok(locks)).map_err(failed)?;
                 if locks.objection(geometry.identity).map_err(failed)?.is_some() {
                     return refuse("the locks that came with it are not its own");
@@ -138,27 +131,18 @@ impl Segment {
             None if rights == Rights::Observe => None,
             None => return refuse("its locks did not come with it"),
         };
-        if rights == Rights::Participate {
-            file::have_memory(&segment, &geometry, &path)?;
-        }
-        Self::map(parts(segment, locks, rights, trust, false), geometry)
+        let mapping = Mapping::new(files(segment, locks, rights, trust), &geometry, None)?;
+        Ok(Self::mapped(mapping, geometry))
     }
 }
 
-fn parts(
-    file: OwnedFd,
-    locks: Option<LockFile>,
-    rights: Rights,
-    trust: Trust,
-    all_taken: bool,
-) -> Parts {
-    Parts { file, locks, name: None, lock_path: None, path: label(), rights, trust, all_taken }
+fn files(segment: OwnedFd, locks: Option<LockFile>, rights: Rights, trust: Trust) -> Files {
+    Files { segment, locks, name: None, lock_path: None, path: LABEL.into(), rights, trust }
 }
 
-/// Refuses what is no memory file of ordinary pages, or one whose size can change.
+/// Refuses a file that is not a memory file of ordinary pages, or whose size can change.
 fn check_memory_file(file: &OwnedFd) -> Result<(), RingError> {
-    let refuse = |reason| Err(RingError::NotHandedOver { reason });
-    // Only files in memory have seals; one on a tmpfs may not have these.
+    // Only files in memory have seals, and a file on a tmpfs cannot have these.
     match rustix::fs::fcntl_get_seals(file) {
         Ok(seals) if seals.contains(required_seals()) => {}
         Ok(_) => return refuse("it is not sealed: who sent it could make it shorter"),
@@ -173,7 +157,7 @@ fn check_memory_file(file: &OwnedFd) -> Result<(), RingError> {
 }
 
 fn seal(file: &OwnedFd, seals: SealFlags) -> Result<(), RingError> {
-    rustix::fs::fcntl_add_seals(file, seals).map_err(|errno| failure("seal", &label(), errno))
+    rustix::fs::fcntl_add_seals(file, seals).map_err(|errno| failure("seal", LABEL, errno))
 }
 
 /// A new memory file, which can be sealed.
@@ -186,7 +170,7 @@ fn memory_file(name: &str) -> Result<OwnedFd, RingError> {
     }
     .map_err(|errno| match errno {
         Errno::PERM | Errno::ACCESS | Errno::NOSYS => RingError::NoMemoryFile,
-        errno => failure("make", &label(), errno),
+        errno => failure("make", LABEL, errno),
     })
 }
 
@@ -195,8 +179,8 @@ fn peer_of(socket: BorrowedFd<'_>) -> Result<libc::ucred, RingError> {
     let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
     // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes at most
-    // `length` bytes of plain numbers. Not rustix's call: a peer in a pid namespace that this
-    // process cannot see has the pid 0 (pid_namespaces(7)), which its type cannot be.
+    // `length` bytes of plain numbers. rustix's call cannot be used: a peer in a pid namespace that
+    // this process cannot see has pid 0 (pid_namespaces(7)), which its type does not allow.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -206,47 +190,41 @@ fn peer_of(socket: BorrowedFd<'_>) -> Result<libc::ucred, RingError> {
             &raw mut length,
         )
     };
-    // What is no Unix socket has nobody, or says so.
+    // On anything but a Unix socket this fails or gives nobody.
     if result != 0 || length as usize != size_of::<libc::ucred>() || peer.uid == u32::MAX {
-        return Err(RingError::NotHandedOver { reason: "the socket does not say who is there" });
+        return refuse("the socket does not say who is there");
     }
     Ok(peer)
 }
 
-fn send(socket: BorrowedFd<'_>, files: &[BorrowedFd<'_>]) -> Result<(), RingError> {
-    let failed = |errno| failure("send over", Path::new("the socket"), errno);
+fn send_files(socket: BorrowedFd<'_>, files: &[BorrowedFd<'_>]) -> Result<(), RingError> {
+    let failed = |errno| failure("send over", "the socket", errno);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(files)) {
         return Err(failed(Errno::NOBUFS));
     }
     let greeting = [IoSlice::new(&GREETING)];
-    loop {
-        match rustix::net::sendmsg(socket, &greeting, &mut control, SendFlags::NOSIGNAL) {
-            Ok(sent) if sent == GREETING.len() => return Ok(()),
-            // The socket had room for less, and the descriptors have gone with it.
-            Ok(_) => return Err(failed(Errno::NOBUFS)),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(failed(errno)),
-        }
+    let send = || rustix::net::sendmsg(socket, &greeting, &mut control, SendFlags::NOSIGNAL);
+    match retry_on_intr(send).map_err(failed)? {
+        sent if sent == GREETING.len() => Ok(()),
+        // The socket had room for less, and the descriptors are lost with it.
+        _ => Err(failed(Errno::NOBUFS)),
     }
 }
 
-/// The segment's file, and that of the locks if it came.
-fn receive(socket: BorrowedFd<'_>) -> Result<(OwnedFd, Option<OwnedFd>), RingError> {
-    let failed = |errno| failure("receive over", Path::new("the socket"), errno);
-    let refuse = |reason| Err(RingError::NotHandedOver { reason });
+/// The segment's file, and the lock file if it was sent.
+fn receive_files(socket: BorrowedFd<'_>) -> Result<(OwnedFd, Option<OwnedFd>), RingError> {
+    let failed = |errno| failure("receive over", "the socket", errno);
     let mut greeting = [0; GREETING.len()];
-    // Room for one more than there should be, to notice it.
+    // Room for one more than allowed, to notice it.
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = loop {
+    let received = retry_on_intr(|| {
         let mut bytes = [IoSliceMut::new(&mut greeting)];
-        match rustix::net::recvmsg(socket, &mut bytes, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            other => break other.map_err(failed)?,
-        }
-    };
+        rustix::net::recvmsg(socket, &mut bytes, &mut control, RecvFlags::CMSG_CLOEXEC)
+    })
+    .map_err(failed)?;
     let mut files = control.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(files) => Some(files),
         _ => None,
@@ -259,11 +237,11 @@ fn receive(socket: BorrowedFd<'_>) -> Result<(OwnedFd, Option<OwnedFd>), RingErr
         return refuse("the socket carried something else");
     }
     if received.flags.contains(ReturnFlags::CTRUNC) {
-        // The kernel drops what this process has no number for (unix(7)), and what there is no room
-        // for.
+        // The kernel drops descriptors if this process has no number left (unix(7)), or if there is
+        // no room.
         return match files.len() {
             3.. => refuse("more than two files came with it"),
-            _ => Err(RingError::NoDescriptors { path: label() }),
+            _ => Err(FileError::NoDescriptors.at(LABEL)),
         };
     }
     let mut files = files.into_iter();

@@ -1,14 +1,13 @@
-//! What becomes of a mapping whose file is made shorter under it.
+//! What happens to a mapping whose file is truncated.
 //!
-//! A file on a tmpfs can be truncated by whoever may write to it, and no seal keeps them from it.
-//! The next access to a page that is gone raises SIGBUS. [`survive_truncation`] installs a handler
-//! that puts zeros of this process's own in the mapping's place, notes that the ring is damaged,
-//! and lets the access go on: zeros are as good as any other garbage that a peer may write, so the
-//! calls that are under way come back, and the next one that finds nothing to do says
-//! `Damaged`.
+//! Whoever may write to a file on a tmpfs can truncate it, and it has no seal against that. The
+//! next access to a missing page raises SIGBUS. [`survive_truncation`] installs a handler that puts
+//! zeros in the mapping's place, notes that the ring is damaged, and lets the access go on. The
+//! zeros are harmless, as is any other garbage that a peer may write. So calls that are under way
+//! return, and the next one that finds nothing to do returns `Damaged`.
 //!
-//! A process has one handler, so installing it is left to the program. Signals that do not
-//! concern a ring go to whoever handled them before.
+//! A process has one handler for SIGBUS, so the program decides whether to install it. Signals that
+//! do not concern a ring go to the previous handler.
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
@@ -16,13 +15,13 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering
 use std::boxed::Box;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::RingError;
+use crate::error::{FileError, RingError};
 
-/// A mapping under watch. Never freed, so that the handler may walk the list at any moment; used
-/// again for another mapping.
+/// A watched mapping. It is never freed, so that the handler may walk the list at any moment. It is
+/// reused for other mappings.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// Where the mapping begins; 0: the entry is nobody's.
+    /// Where the mapping begins; 0 if the entry is free.
     base: AtomicUsize,
     length: AtomicUsize,
     protection: AtomicI32,
@@ -52,7 +51,7 @@ fn all() -> impl Iterator<Item = &'static Watch> {
 pub(super) fn watch(base: *mut u8, length: usize, protection: c_int) -> &'static Watch {
     static ADDING: Mutex<()> = Mutex::new(());
     let _alone = ADDING.lock().unwrap_or_else(PoisonError::into_inner);
-    // Relaxed: only who has the mutex takes an entry.
+    // Relaxed: only the holder of the mutex takes an entry.
     let watch = match all().find(|watch| watch.base.load(Ordering::Relaxed) == 0) {
         Some(watch) => watch,
         None => {
@@ -77,38 +76,39 @@ pub(super) fn watch(base: *mut u8, length: usize, protection: c_int) -> &'static
 }
 
 impl Watch {
-    /// Forgets the mapping, which is about to go.
+    /// Forgets the mapping, which is about to be unmapped.
     pub(super) fn forget(&self) {
         // Release: nobody uses the mapping any more, so no handler is at work on it.
         self.base.store(0, Ordering::Release);
     }
 
-    /// Notes that the file has become shorter.
+    /// Notes that the file was truncated.
     pub(super) fn note_damage(&self) {
         self.damaged.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the handler has put zeros in the mapping's place, or damage was noted.
+    /// Whether the handler has replaced the mapping with zeros, or damage was noted.
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
 }
 
-/// Puts zeros in the place of the mapping that `address` lies in; says whether there is one.
-/// Called in a signal handler: atomics and one system call, nothing else.
+/// Replaces the mapping that contains `address` with zeros, and returns whether there is one. It
+/// runs in a signal handler, so it uses only atomics and one system call.
 fn replace_mapping_at(address: usize) -> bool {
     let found = all().find_map(|watch| {
-        // Acquire, both: pairs with the release in `watch`. An entry that is given to another mapping
-        // meanwhile is not this address's, and its two numbers may not belong together.
+        // Acquire, both: pairs with the release in `watch`. An entry that is reused for another
+        // mapping meanwhile does not concern this address, and its two numbers may not belong
+        // together.
         let base = watch.base.load(Ordering::Acquire);
         let length = watch.length.load(Ordering::Acquire);
         let there = base != 0 && address.wrapping_sub(base) < length;
         (there && watch.base.load(Ordering::Relaxed) == base).then_some((watch, base, length))
     });
     let Some((watch, base, length)) = found else { return false };
-    // SAFETY: the range is that of a mapping of ours, which lives: somebody has just used it. The
-    // kernel exchanges it as a whole; who touches it meanwhile waits. References into it stay
-    // good: they lead to initialised memory of the same length.
+    // SAFETY: the range is a live mapping of ours, since somebody has just accessed it. The kernel
+    // replaces it as a whole, and accesses meanwhile wait. References into it stay valid: they
+    // point to initialised memory of the same length.
     let zeros = unsafe {
         libc::mmap(
             base as *mut c_void,
@@ -126,7 +126,7 @@ fn replace_mapping_at(address: usize) -> bool {
     replaced
 }
 
-/// Who handled SIGBUS before.
+/// The previous handler of SIGBUS.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
 extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -144,7 +144,7 @@ extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, context: *
     }
 }
 
-/// Does what would have been done without us.
+/// Does what would have happened without this handler.
 ///
 /// # Safety
 ///
@@ -156,7 +156,7 @@ unsafe fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_voi
     // for this signal, of the kind that its flags say.
     unsafe {
         if action == libc::SIG_DFL || action == libc::SIG_IGN && (*info).si_code > 0 {
-            // The kernel's way with a fault: the process ends.
+            // The kernel's default for a fault ends the process.
             libc::signal(signal, libc::SIG_DFL);
             libc::raise(signal);
         } else if action == libc::SIG_IGN {
@@ -169,30 +169,29 @@ unsafe fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_voi
     }
 }
 
-/// Lets this process survive that somebody makes a named ring's file shorter while it is in use:
-/// calls then end with [`SendError::Damaged`](crate::SendError::Damaged) and
-/// [`RecvError::Damaged`](crate::RecvError::Damaged) instead of the process with SIGBUS.
+/// Lets this process survive the truncation of a named ring's file that is in use. Calls then
+/// return [`SendError::Damaged`](crate::SendError::Damaged) or
+/// [`RecvError::Damaged`](crate::RecvError::Damaged). Without it the process ends with SIGBUS.
 ///
-/// It installs a handler for SIGBUS, once a process, for all rings that are open now or later;
-/// what does not concern them goes to the handler that was there before. What was sent into a ring
-/// between the truncation and the error is lost, as all else in it is: at most a ring full. Only who
-/// may write to the file can do that, for a ring made with
-/// [`Trust::OwnUser`](crate::Trust::OwnUser) the same user; an anonymous ring cannot be truncated
-/// at all.
+/// It installs a handler for SIGBUS, once a process, for all rings that are open now or later.
+/// Signals that do not concern a ring go to the previous handler. Everything in the ring is lost,
+/// also messages sent between the truncation and the error: at most as many as the ring holds. Only
+/// those who may write to the file can truncate it; for a ring made with
+/// [`Trust::OwnUser`](crate::Trust::OwnUser) that is the same user. An anonymous ring cannot be
+/// truncated.
 ///
 /// # Errors
 ///
-/// [`RingError::Io`] if the system does not let a handler be installed.
+/// [`FileError::Io`] if the system does not allow a handler.
 pub fn survive_truncation() -> Result<(), RingError> {
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if BEFORE.get().is_some() {
         return Ok(());
     }
-    let failed = || RingError::Io {
-        action: "handle SIGBUS for",
-        path: "rings".into(),
-        source: std::io::Error::last_os_error(),
+    let failed = || {
+        FileError::Io { action: "handle SIGBUS for", reason: std::io::Error::last_os_error() }
+            .at("rings")
     };
     // SAFETY: `sigaction` is plain numbers, for which zeros are a value; the pointers lead to
     // locals; the handler does nothing that is not allowed in one.

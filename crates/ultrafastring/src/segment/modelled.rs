@@ -1,48 +1,59 @@
-//! A segment of loom's atomics, which are larger than the machine's and cannot be cast from
-//! bytes: the same parts, each allocated by itself.
+//! The same parts for loom, each allocated by itself: its atomics are larger than the machine's and
+//! cannot be cast from bytes.
 
 use std::boxed::Box;
-use std::ptr::NonNull;
-use std::sync::Arc;
 use std::vec::Vec;
 
-use super::{Backing, Segment};
-use crate::layout::{Control, Counters, Geometry, SideMemory};
-use crate::participant::Participant;
+use crate::layout::control::Control;
+use crate::layout::counters::{Cursor, LaneCounters};
+use crate::layout::group::Row;
+use crate::layout::header::Geometry;
+use crate::layout::participant::Participant;
+use crate::layout::slot::TimestampedSlot;
 use crate::sync::AtomicU64;
-use crate::{RingError, TimestampedSlot};
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    counters: Box<Counters>,
-    control: Box<Control>,
-    participants: Vec<Participant>,
-    slots: Vec<TimestampedSlot>,
-    sides: Vec<AtomicU64>,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) control: Vec<Control>,
+    pub(super) groups: Vec<Row>,
 }
 
-impl Segment {
-    pub(crate) fn heap(geometry: Geometry, _: SideMemory) -> Result<Self, RingError> {
-        geometry.validate()?;
-        // As few as there can be: loom follows each.
-        let words = geometry.side_size.div_ceil(8);
-        let memory = Arc::new(Memory {
-            counters: Box::default(),
-            control: Box::default(),
-            participants: (0..geometry.participants).map(|_| Participant::new()).collect(),
-            slots: (0..geometry.capacity).map(|_| TimestampedSlot::new()).collect(),
-            sides: (0..geometry.capacity * words).map(|_| AtomicU64::new(0)).collect(),
-        });
-        Ok(Self {
-            counters: NonNull::from(&*memory.counters),
-            control: NonNull::from(&*memory.control),
-            participants: NonNull::from(memory.participants.as_slice()).cast(),
-            slots: NonNull::from(memory.slots.as_slice()).cast(),
-            sides: NonNull::from(memory.sides.as_slice()).cast(),
-            side_stride: words * size_of::<AtomicU64>(),
-            mask: geometry.capacity as u64 - 1,
-            geometry,
-            backing: Backing::Modelled(memory),
-        })
+/// What each lane has.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) counters: Box<LaneCounters>,
+    pub(super) cursors: Vec<Cursor>,
+    pub(super) participants: Vec<Participant>,
+    pub(super) slots: Vec<TimestampedSlot>,
+    pub(super) sides: Vec<AtomicU64>,
+    pub(super) side_stride: usize,
+}
+
+impl Memory {
+    /// As few as possible, since loom follows each.
+    pub(super) fn new(geometry: &Geometry) -> Self {
+        let lane = |lane: usize| {
+            let settings = geometry.settings.of_lane(lane);
+            let (capacity, words) = (settings.capacity, settings.side_size().div_ceil(8));
+            Lane {
+                counters: Box::default(),
+                cursors: zeros(geometry.group_rows()),
+                participants: zeros(settings.participants),
+                slots: zeros(capacity),
+                sides: zeros(capacity * words),
+                side_stride: words * size_of::<AtomicU64>(),
+            }
+        };
+        Self {
+            lanes: (0..geometry.lanes()).map(lane).collect(),
+            control: zeros(geometry.lanes()),
+            // A plain ring's row, which nobody reads, is left out.
+            groups: zeros(geometry.settings.groups),
+        }
     }
+}
+
+fn zeros<T: Default>(count: usize) -> Vec<T> {
+    (0..count).map(|_| T::default()).collect()
 }

@@ -1,9 +1,10 @@
 //! Other processes that play parts in a test.
 //!
 //! A test is the director: it starts its own test binary again, once for each part to be played
-//! ([`Actor`]), and a test called `an_actor_plays_its_part` there asks [`part`] which. An actor says
-//! what it has done in lines on its standard error that begin with `@`, and takes orders from its
-//! standard input.
+//! ([`Actor`]), and a test called `an_actor_plays_its_part` there asks [`part`] which. An actor
+//! says what it has done in lines on its standard error that begin with `@`, and takes orders from
+//! its standard input. Where tests run on each shape of ring, the first word of a part is the
+//! shape's name.
 
 #![allow(dead_code)]
 
@@ -12,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 
 use rustix::process::{Pid, Signal};
-use tempfile::TempDir;
 
 const ROLE: &str = "UFR_TEST_ROLE";
 const DIRECTORY: &str = "UFR_TEST_DIRECTORY";
@@ -100,13 +100,6 @@ impl Drop for Actor {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// A directory for rings, in memory where that is possible.
-pub(crate) fn stage() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap()
 }
 
 pub(crate) fn say(what: &str) {

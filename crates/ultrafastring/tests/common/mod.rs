@@ -6,9 +6,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 #[cfg(all(feature = "std", not(loom)))]
 pub(crate) mod actor;
-use tempfile::TempDir;
+#[cfg(target_os = "linux")]
+pub(crate) mod child;
+#[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+pub(crate) mod forbid;
+#[cfg(target_os = "linux")]
+pub(crate) mod memory;
 
 /// Longest that any test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,8 +59,8 @@ impl AsRef<[u8]> for Numbered {
     }
 }
 
-/// Says that a test, or a part of one, cannot be done on this machine, and why. Where `UFR_NO_SKIPS` is
-/// set, as it is where all of them must have run, that is a failure.
+/// Says that a test, or a part of one, cannot be done on this machine, and why. Where
+/// `UFR_NO_SKIPS` is set, as it is where all of them must have run, that is a failure.
 #[track_caller]
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("UFR_NO_SKIPS").is_none(), "UFR_NO_SKIPS is set, and {why}");
@@ -87,41 +94,14 @@ pub(crate) fn stage() -> TempDir {
     tempfile::Builder::new().prefix("ufr-test-").tempdir_in(parent).unwrap()
 }
 
-/// Another process, that does its work and ends, or is killed.
-pub(crate) struct Child(libc::pid_t);
-
-impl Child {
-    pub(crate) fn start(work: impl FnOnce()) -> Self {
-        // SAFETY: the child uses the C library and the ring only, which mind forks, and ends
-        // without returning.
-        let child = unsafe { libc::fork() };
-        assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
-        if child == 0 {
-            // Whatever becomes of the parent, nobody stays behind.
-            // SAFETY: touches no memory.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            // SAFETY: ends the process and runs nothing of the parent's.
-            unsafe { libc::_exit(i32::from(done.is_err())) };
-        }
-        Self(child)
-    }
-
-    pub(crate) fn wait(&self) -> i32 {
-        let mut status = 0;
-        // SAFETY: `status` is written and nothing else.
-        assert_eq!(unsafe { libc::waitpid(self.0, &raw mut status, 0) }, self.0);
-        status
-    }
-
-    pub(crate) fn kill(self) {
-        // SAFETY: a signal to our own child, which is waited for below.
-        unsafe { libc::kill(self.0, libc::SIGKILL) };
-        assert!(libc::WIFSIGNALED(self.wait()));
-    }
-
-    pub(crate) fn finish(self) {
-        let status = self.wait();
-        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
-    }
+/// Time of a processor that this process has used, in all its threads.
+pub(crate) fn cpu_time() -> Duration {
+    // SAFETY: all zeros are a value of it, which the call below overwrites.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is written and nothing else.
+    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) }, 0);
+    let time = |it: libc::timeval| {
+        Duration::from_secs(it.tv_sec as u64) + Duration::from_micros(it.tv_usec as u64)
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
 }

@@ -1,6 +1,10 @@
 //! Curves, as SVG that takes its colours from the page.
+//!
+//! Drawn here, since what plotting libraries draw has colours and fonts of its own: these follow
+//! the page's, light and dark, show each point's figures under the pointer, and keep the names
+//! apart.
 
-use super::{escaped, short};
+use super::text::{escaped, short};
 
 /// Whose something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

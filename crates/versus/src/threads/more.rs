@@ -7,10 +7,9 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 use thingbuf::mpsc::blocking;
 use thingbuf::recycling::Recycle;
 
-use super::Ends;
 use crate::message::{Bytes, check, message};
 use crate::peer::{CAPACITIES, Peer};
-use crate::queue::{Queue, Receiver, Sender};
+use crate::queue::{Ends, Queue, Receiver, Sender};
 
 pub(super) fn peers() -> Vec<Peer> {
     vec![
@@ -104,7 +103,7 @@ impl<const N: usize> Receiver<N> for HeapCons<Bytes<N>> {
     }
 }
 
-type Poller<const N: usize> = EventPoller<Bytes<N>, SingleProducerBarrier>;
+pub(super) type Poller<const N: usize> = EventPoller<Bytes<N>, SingleProducerBarrier>;
 
 struct Disruptor<const N: usize>(Ends<SingleProducer<Bytes<N>, SingleConsumerBarrier>, Poller<N>>);
 

@@ -1,0 +1,184 @@
+//! Producers and consumers in Rust, C and C++, and in Python where there is one, share a ring. One of them is killed at a random moment,
+//! and started again, hundreds of times. A log outside of the ring says in the end whether anything
+//! was lost, or came twice unmarked. `UFR_KILLS` says how often.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use ultrafastring::{Builder, Finding};
+
+use crate::exchanging::{PEERS, with_python};
+use crate::installed::stage;
+
+/// As in `exchange.h`.
+const MOST: u64 = 1 << 24;
+const HEADER: u64 = 24;
+
+/// The log, which the workers map.
+struct Log {
+    file: File,
+    path: PathBuf,
+}
+
+impl Log {
+    fn new(directory: &Path, large: bool) -> Self {
+        let path = directory.join("log");
+        let file = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+        file.set_len(HEADER + 2 * MOST).unwrap();
+        let log = Self { file, path };
+        log.write(16, u64::from(large));
+        log
+    }
+
+    fn word(&self, at: u64) -> u64 {
+        let mut word = [0; 8];
+        self.file.read_exact_at(&mut word, at).unwrap();
+        u64::from_ne_bytes(word)
+    }
+
+    fn write(&self, at: u64, word: u64) {
+        self.file.write_all_at(&word.to_ne_bytes(), at).unwrap();
+    }
+
+    /// Messages begun.
+    fn begun(&self) -> usize {
+        let begun = self.word(0);
+        assert!(begun < MOST, "the log is full");
+        begun as usize
+    }
+
+    /// Of each message begun, what `sent` and `received` say.
+    fn marks(&self) -> Vec<(u8, u8)> {
+        let count = self.begun();
+        let part = |at: u64| {
+            let mut bytes = vec![0; count];
+            self.file.read_exact_at(&mut bytes, at).unwrap();
+            bytes
+        };
+        part(HEADER).into_iter().zip(part(HEADER + MOST)).collect()
+    }
+
+    fn missing(&self) -> usize {
+        self.marks().iter().filter(|(sent, received)| *sent == 2 && *received == 0).count()
+    }
+
+    /// Counts a message that was left, as the peers do.
+    fn note(&self, bytes: &[u8], redelivered: bool) {
+        let number = u64::from_ne_bytes(bytes[..8].try_into().unwrap());
+        let at = HEADER + MOST + number;
+        let mut count = [0];
+        self.file.read_exact_at(&mut count, at).unwrap();
+        count[0] += if redelivered { 16 } else { 1 };
+        self.file.write_all_at(&count, at).unwrap();
+    }
+}
+
+/// A step of a xorshift generator: moments need only be different ones.
+fn random(state: &mut u64, below: u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state % below
+}
+
+/// What a run's workers have in common.
+struct Stage {
+    directory: tempfile::TempDir,
+    log: Log,
+}
+
+const NAME: &str = "killed";
+
+/// The workers, which do not outlive a test that fails.
+struct Workers(Vec<Child>);
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        for worker in &mut self.0 {
+            // One that has ended is no error.
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
+}
+
+impl Stage {
+    /// Starts worker `at`: a producer and a consumer of each language.
+    fn start(&self, at: usize) -> Child {
+        let what = if at.is_multiple_of(2) { "produce" } else { "consume" };
+        let mut worker = PEERS[at / 2].command(what, self.directory.path(), NAME);
+        worker.arg(&self.log.path).spawn().unwrap()
+    }
+}
+
+fn run(large: bool, seed: u64) {
+    let kills: u64 = std::env::var("UFR_KILLS").map_or(300, |text| text.parse().unwrap());
+    let directory = stage();
+    let log = Log::new(directory.path(), large);
+    let builder = Builder::new().directory(directory.path()).capacity(16).participants(16);
+    let ring = builder.max_message(2_000).create(NAME).unwrap();
+    let stage = Stage { directory, log };
+    let count = 2 * PEERS.len();
+    let mut workers = Workers((0..count).map(|at| stage.start(at)).collect());
+    let mut state = seed;
+    // An interpreter takes its time before it does anything that is worth a kill.
+    let longest = if with_python() { 60_000 } else { 8_000 };
+    let mut killed_at_work = vec![0; count];
+    for _ in 0..kills {
+        std::thread::sleep(Duration::from_micros(random(&mut state, longest)));
+        let at = random(&mut state, count as u64) as usize;
+        let worker = &mut workers.0[at];
+        let pid = worker.id();
+        killed_at_work[at] += usize::from(ring.participants().any(|it| it.pid == pid));
+        // None ends by itself: a message that was not sent, for one, ends a consumer.
+        assert_eq!(worker.try_wait().unwrap(), None, "worker {at}");
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        *worker = stage.start(at);
+    }
+    stage.log.write(8, 1);
+    for worker in &mut workers.0 {
+        assert!(worker.wait().unwrap().success());
+    }
+
+    // What is left, and what the dead have left.
+    let mut consumer = ring.consumer().unwrap();
+    let began = Instant::now();
+    while !(ring.is_empty() && stage.log.missing() == 0) {
+        assert!(began.elapsed() < Duration::from_secs(30), "{} are missing", stage.log.missing());
+        if let Ok(message) = consumer.borrow_timeout(Duration::from_millis(200)) {
+            stage.log.note(&message.to_vec(), message.is_redelivered());
+        }
+    }
+    drop(consumer);
+    let findings = ring.examine().unwrap();
+    assert!(!findings.iter().any(Finding::is_damage), "{findings:?}");
+    let marks = stage.log.marks();
+    for (number, (sent, received)) in marks.iter().enumerate() {
+        assert!(received & 15 <= 1, "message {number} came {} times unmarked", received & 15);
+        assert!(*sent > 0 || *received == 0, "message {number} was never sent");
+    }
+    let stats = ring.stats();
+    println!("of the workers, producer and consumer by language, {killed_at_work:?} had a handle");
+    assert!(kills < 100 || killed_at_work.iter().all(|&kills| kills > 0));
+    println!(
+        "{kills} kills in {} messages; {} slots were abandoned and {} messages redelivered",
+        marks.len(),
+        stats.abandoned,
+        stats.redelivered
+    );
+    assert!(marks.len() as u64 > kills, "they did little: {} messages", marks.len());
+}
+
+#[test]
+fn nothing_is_lost_whoever_of_the_languages_is_killed() {
+    run(false, 1);
+}
+
+#[test]
+fn nothing_is_lost_of_large_messages_whoever_of_the_languages_is_killed() {
+    run(true, 2);
+}

@@ -1,0 +1,118 @@
+"""Plain values: priority classes, settings, statistics."""
+
+import enum
+from dataclasses import dataclass
+
+
+class PriorityClass(enum.IntEnum):
+    """How urgent a message is.
+
+    In a ring a class is a label, a reserve of credit and a line in the statistics. It does not
+    overtake. Where a class is asked for, its word is enough: ``"real-time"``, ``"high"``,
+    ``"normal"``, ``"low"`` or ``"bulk"``.
+    """
+
+    REAL_TIME = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+    BULK = 4
+
+    @property
+    def word(self) -> str:
+        """Its word, as the command `ufr` has it."""
+        return self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True)
+class LaneStats:
+    """What was counted of one priority class."""
+
+    sent: int
+    sent_bytes: int
+    received: int
+    received_bytes: int
+    average_latency_ns: float
+    max_latency_ns: float
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What was counted of a ring. Counters of living handles may lag by up to 64 messages."""
+
+    sent: int
+    received: int
+    average_latency_ns: float
+    abandoned: int
+    """Positions that a producer claimed and did not commit before it died."""
+    redelivered: int
+    """Messages that were delivered again, since a consumer died that had them."""
+    discarded: int
+    """Messages that were dropped for the same reason."""
+    credits_spent: int
+    credit_limit: int
+    under_pressure: bool
+    lanes: dict[PriorityClass, LaneStats]
+
+
+@dataclass(frozen=True)
+class Participant:
+    """An entry of the table of participants: a handle of some process."""
+
+    index: int
+    pid: int
+    name: str
+    side: str
+    """``"producer"`` or ``"consumer"``."""
+    sharing: str
+    """``"shared"`` or ``"exclusive"``."""
+    alive: bool
+    lanes: dict[PriorityClass, LaneStats]
+    abandoned: int
+    redelivered: int
+    discarded: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a ring was made with: the keyword arguments of ``Ring.create`` that last."""
+
+    capacity: int
+    participants: int
+    max_message: int
+    exclusive_producer: bool
+    exclusive_consumer: bool
+    timestamps: str
+    redelivery: str
+    credit_limit: int
+    reserve: dict[PriorityClass, int]
+    groups: int = 0
+    """For how many groups of consumers it has room; 0 of a plain ring."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of consumers: each message goes to one of its members."""
+
+    name: str
+    state: str
+    """``"open"``: producers wait for it; ``"closed"`` or ``"evicted"``: they do not."""
+    durable: bool
+    """Whether it keeps its place while it has no member."""
+    exclusive: bool
+    """Whether it has one member at a time."""
+    evict_after: float | None
+    """Seconds after which producers go on without it; ``None`` if they wait for it."""
+    members: int
+    lag: int
+    """How many positions it is behind the producers."""
+    position: int
+    """The next position that it receives."""
+    evictions: int
+    missed: int
+    """How many positions it has missed by evictions."""
+
+
+# Where users find them.
+for _class in (PriorityClass, LaneStats, Stats, Participant, Settings, Group):
+    _class.__module__ = "ultrafastring"

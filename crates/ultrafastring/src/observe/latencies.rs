@@ -1,0 +1,129 @@
+//! What the histograms of a segment say, while consumers count in them, or after all have died.
+
+use super::RingView;
+use crate::latency::LatencyHistogram;
+use crate::layout::histogram::{Counted, HistogramRow};
+use crate::priority::PriorityClass;
+use crate::recover::counting;
+use crate::segment::Segment;
+use crate::sync::{Ordering, fence};
+
+/// How often counts are looked at again because some were moved meanwhile. One that died while it
+/// moved counts leaves a mark that stays until its entry is used again.
+const MOST_LOOKS: usize = 8;
+
+/// Histograms by class, the most urgent first.
+type Histograms = [LatencyHistogram; PriorityClass::COUNT];
+
+/// Latencies.
+impl RingView {
+    /// The latencies of all messages that were received, by class, the most urgent first. In a ring
+    /// for groups these are all groups together. `None` if the ring was made without
+    /// [histograms](crate::Builder::latency_histograms).
+    ///
+    /// Consumers count in the segment itself, so nothing is lost when they die. A consumer that
+    /// finds no memory for its counts does not count.
+    pub fn latencies(&self) -> Option<Histograms> {
+        let segment = self.segment();
+        // Which group a row is of does not depend on the lane.
+        let is_of = |counted: Counted| {
+            let row = counted.row()?;
+            let now = if segment.is_joinable() { counting::of_group(segment, row) } else { None };
+            Some(now.is_none_or(|now| now == counted.resting()))
+        };
+        self.collect(|counted| is_of(counted).unwrap_or(false), 0..segment.groups())
+    }
+
+    /// As [`latencies`](Self::latencies), of the group in a row of the table of groups
+    /// ([`GroupInfo::row`](crate::GroupInfo::row)). `None` also if there is no such row.
+    ///
+    /// ```
+    /// # #[cfg(feature = "std")] {
+    /// use ultrafastring::{PriorityClass, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::builder().groups(["risk"]).latency_histograms(true).heap()?;
+    /// ring.send_fast(b"AAPL 101", PriorityClass::Normal)?;
+    /// ring.join("risk").consumer()?.try_recv()?;
+    /// let risk = ring.groups().find(|it| it.name.as_str() == "risk").unwrap();
+    /// let latencies = ring.latencies_of_group(risk.row).unwrap();
+    /// assert_eq!(latencies[PriorityClass::Normal.index()].count(), 1);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn latencies_of_group(&self, row: usize) -> Option<Histograms> {
+        let now = counting::of_group(self.segment(), row)?;
+        self.collect(|counted| counted.resting() == now, row..row + 1)
+    }
+
+    /// The sum over the entries that count for those who are wanted, and over the `groups`.
+    fn collect(
+        &self,
+        wanted: impl Fn(Counted) -> bool,
+        groups: core::ops::Range<usize>,
+    ) -> Option<Histograms> {
+        if !self.segment().has_histograms() {
+            return None;
+        }
+        let empty = LatencyHistogram::new(self.ticks_per_second());
+        let mut all = [(); PriorityClass::COUNT].map(|()| empty.clone());
+        for lane in self.segment().all_lanes() {
+            let of_lane = collect_in(&lane, &empty, &wanted, &groups);
+            all.iter_mut().zip(&of_lane).for_each(|(sum, more)| sum.add(more));
+        }
+        Some(all)
+    }
+
+    fn ticks_per_second(&self) -> f64 {
+        #[cfg(feature = "std")]
+        return self.clock().ticks_per_second;
+        #[cfg(not(feature = "std"))]
+        match self.segment().geometry().ticks_per_second {
+            0.0 => crate::clock::known_rate() as f64,
+            rate => rate,
+        }
+    }
+}
+
+/// The same of one lane.
+fn collect_in(
+    segment: &Segment,
+    empty: &LatencyHistogram,
+    wanted: impl Fn(Counted) -> bool,
+    groups: &core::ops::Range<usize>,
+) -> Histograms {
+    let mut sum = [(); PriorityClass::COUNT].map(|()| empty.clone());
+    for _ in 0..MOST_LOOKS {
+        sum.fill(empty.clone());
+        let before = marks(segment);
+        let entries = segment.entries().filter(|(_, it)| wanted(it.counted()));
+        entries
+            .filter_map(|(index, _)| segment.histogram(index))
+            .for_each(|row| add(&mut sum, row));
+        let rows = groups.clone().filter_map(|row| segment.histogram_of_group(row));
+        rows.for_each(|row| add(&mut sum, row));
+        // Acquire: pairs with the release fence in `move_away`. If a count was seen that was
+        // moved, the word that says so is seen now.
+        fence(Ordering::Acquire);
+        if before.is_some() && marks(segment) == before {
+            break;
+        }
+    }
+    sum
+}
+
+fn add(sum: &mut Histograms, row: &HistogramRow) {
+    for (histogram, class) in sum.iter_mut().zip(PriorityClass::ALL) {
+        row.of(class).for_each(|(bucket, count)| histogram.count_in(bucket, count));
+    }
+}
+
+/// A number that changes when the words of the entries do which say for whom was counted; `None`
+/// while counts are moved.
+fn marks(segment: &Segment) -> Option<u64> {
+    segment.entries().try_fold(0u64, |sum, (_, participant)| {
+        let counted = participant.counted();
+        // Any odd number: so the words of two entries cannot change places unnoticed.
+        let sum = sum.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(counted.word());
+        (counted == counted.resting()).then_some(sum)
+    })
+}

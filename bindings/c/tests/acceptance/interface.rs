@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::installed::{C, CPP, Compiler, HERE, done, pkg_config, program, stage};
 
-fn source(name: &str) -> PathBuf {
+pub(crate) fn source(name: &str) -> PathBuf {
     Path::new(HERE).join("tests/programs").join(name)
 }
 

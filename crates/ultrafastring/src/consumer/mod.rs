@@ -20,6 +20,8 @@ mod redeliver;
 #[cfg(feature = "alloc")]
 mod several;
 mod shown;
+#[cfg(not(loom))]
+pub(crate) mod stretch;
 #[cfg(any(feature = "std", loom))]
 mod wait;
 

@@ -183,8 +183,9 @@ UFR_INLINE int32_t ufr_inline_send_or(ufr_inline_send_call *call, ufr_producer *
                                       const void *data, size_t size, int32_t priority_class) {
     ufr_send_stretch *const stretch = (ufr_send_stretch *)(void *)producer;
     uint64_t position, timestamp = 0;
-    if (UFR_UNLIKELY(producer == NULL || data == NULL || stretch->position >= stretch->end ||
-                     stretch->size != size || stretch->priority_class != priority_class)) {
+    if (UFR_UNLIKELY(producer == NULL || data == NULL || size > 40 ||
+                     stretch->position >= stretch->end || stretch->size != size ||
+                     stretch->priority_class != priority_class)) {
         if (__builtin_constant_p(size) && size <= 40 && data != NULL) {
             // A copy, made only here: so the compiler may keep the caller's message in registers.
             uint64_t copy[5];

@@ -12,8 +12,9 @@ use crate::installed::{C, HERE, PREFIX, done, program};
 /// did much else it was 302.
 const MOST: u64 = 330;
 
-/// The same inline.
-const MOST_INLINE: u64 = 0;
+/// The same inline: it was 232, and those by calls were 309 on that machine. As valgrind stretches
+/// time, one in a few messages takes a call, and not one in 64.
+const MOST_INLINE: u64 = 260;
 
 /// Instructions of a run with so many messages.
 fn instructions(counted: &Path, messages: u64) -> u64 {

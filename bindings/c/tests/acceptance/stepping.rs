@@ -3,12 +3,13 @@
 #![cfg(target_arch = "x86_64")]
 
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::LazyLock;
 
 use ultrafastring::{Builder, Finding, PriorityClass, Timestamps, UltraFastRing};
 
-use crate::installed::{C, Compiler, HERE, program, stage};
+use crate::installed::{C, HERE, program, stage};
 
 /// As in `step.c`: messages in the ring before, and those of the part that counts.
 const LEFT: u64 = 4;
@@ -98,18 +99,29 @@ fn taken(ring: &UltraFastRing) -> Vec<u64> {
     }
 }
 
-fn kill_after_each_instruction(compiler: Compiler, what: &str, timestamps: Timestamps) {
-    let stepped = compiler.compile(&Path::new(HERE).join("tests/programs/step.c"), &[]);
+/// The program, as each compiler builds it.
+static STEPPED: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
+    let source = Path::new(HERE).join("tests/programs/step.c");
+    C.map(|compiler| compiler.compile(&source, &[]))
+});
+
+/// After how many steps to kill next. Timestamps make a call of the library due, since a process that
+/// is stepped is slow. Its calls are stepped elsewhere, in full.
+fn after(steps: usize) -> usize {
+    if steps < 200 { steps + 1 } else { steps + 16 }
+}
+
+fn kill_after_each_instruction(stepped: &Path, what: &str, timestamps: Timestamps) {
     let directory = stage();
     let rings = Builder::new().directory(directory.path()).participants(16);
     let sides = rings.clone().exclusive_producer().exclusive_consumer();
-    let (mut done, mut ends) = (vec![], false);
+    let (mut done, mut steps, mut ends) = (vec![], 0, false);
     while !ends {
         let ring = sides.clone().capacity(1024).timestamps(timestamps).create(NAME).unwrap();
-        let mut command = program(&stepped);
+        let mut command = program(stepped);
         let mut child = Traced::start(command.arg(what).arg(directory.path()).arg(NAME));
         child.go_on();
-        ends = !child.step(done.len());
+        ends = !child.step(steps);
         drop(child);
         let numbers = taken(&ring);
         // What is done of the two messages that are sent, or received.
@@ -117,29 +129,32 @@ fn kill_after_each_instruction(compiler: Compiler, what: &str, timestamps: Times
             "send" => (0, numbers.len() as u64),
             _ => (LEFT - numbers.len() as u64, LEFT),
         };
-        assert!(numbers.iter().copied().eq(first..last), "after {} steps: {numbers:?}", done.len());
+        assert!(numbers.iter().copied().eq(first..last), "after {steps} steps: {numbers:?}");
         done.push(if what == "send" { last - LEFT } else { first });
         let findings = ring.examine().unwrap();
         assert!(!findings.iter().any(Finding::is_damage), "{findings:?}");
         rings.remove(NAME).unwrap();
+        steps = after(steps);
     }
-    println!("{compiler:?}: {} kills of one that is to {what}, {timestamps:?}", done.len());
+    println!("{} kills of one that is to {what}, {timestamps:?}: {stepped:?}", done.len());
     assert_eq!((done[0], done[done.len() - 1]), (0, COUNT));
-    assert!(done.is_sorted() && done.contains(&1), "{done:?}");
+    // The library does not always take the same steps.
+    let calls = timestamps == Timestamps::Every;
+    assert!((calls || done.is_sorted()) && done.contains(&1), "{done:?}");
 }
 
 #[test]
 fn a_kill_after_any_instruction_of_an_inline_send_harms_nobody() {
-    for compiler in C {
-        kill_after_each_instruction(compiler, "send", Timestamps::Off);
+    for stepped in STEPPED.iter() {
+        kill_after_each_instruction(stepped, "send", Timestamps::Off);
     }
-    kill_after_each_instruction(C[0], "send", Timestamps::Every);
+    kill_after_each_instruction(&STEPPED[0], "send", Timestamps::Every);
 }
 
 #[test]
 fn a_kill_after_any_instruction_of_an_inline_receive_harms_nobody() {
-    for compiler in C {
-        kill_after_each_instruction(compiler, "recv", Timestamps::Off);
+    for stepped in STEPPED.iter() {
+        kill_after_each_instruction(stepped, "recv", Timestamps::Off);
     }
-    kill_after_each_instruction(C[0], "recv", Timestamps::Every);
+    kill_after_each_instruction(&STEPPED[0], "recv", Timestamps::Every);
 }

@@ -30,7 +30,7 @@ fn an_urgent_line_overtakes_and_each_lane_is_shown() {
     send(&place, &["--class", "real-time"], "cancel\n");
     let stat = place.stat("r");
     assert_eq!(stat["topology"], "by-class");
-    let lanes = stat["each_lane"].as_array().unwrap();
+    let lanes = stat["lanes"].as_array().unwrap();
     let of = |key: &str| lanes.iter().map(|lane| lane[key].to_string()).collect::<Vec<_>>();
     assert_eq!(of("class"), ["\"real-time\"", "\"high\"", "\"normal\"", "\"low\"", "\"bulk\""]);
     assert_eq!(of("capacity"), ["256", "256", "256", "256", "4096"]);
@@ -61,7 +61,7 @@ fn a_lane_of_a_producer_has_an_owner() {
         (&"by-producer:2".into(), &"exclusive".into())
     );
     // The second went on in the lane that the first had left.
-    let lanes = stat["each_lane"].as_array().unwrap();
+    let lanes = stat["lanes"].as_array().unwrap();
     assert_eq!((&lanes[0]["in_flight"], &lanes[1]["in_flight"]), (&2.into(), &0.into()));
     assert_eq!(place.say(&["recv", "r"]), "one\ntwo\n");
     let differs = place.run(&["create", "r", "--lanes", "by-class"]);

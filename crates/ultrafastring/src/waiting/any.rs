@@ -10,7 +10,7 @@ use crate::clock::rdtsc;
 
 mod sealed {
     use core::sync::atomic::AtomicU32;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::{Limit, Sleeper, WaitStrategy};
 
@@ -32,6 +32,8 @@ mod sealed {
         fn began(&mut self) -> &mut u64;
         /// Arms its bell, and returns the ticket.
         fn arm(&self) -> u32;
+        /// After how long it has to look again, whoever wakes it.
+        fn looks_again_in(&self) -> Option<Duration>;
         /// The word of its bell on which it sleeps.
         fn word(&self) -> &AtomicU32;
         /// Ends a wait for which its bell was armed.
@@ -70,6 +72,10 @@ mod sealed {
 
         fn arm(&self) -> u32 {
             self.take_ticket()
+        }
+
+        fn looks_again_in(&self) -> Option<Duration> {
+            Sleeper::looks_again_in(self)
         }
 
         fn word(&self) -> &AtomicU32 {
@@ -201,7 +207,8 @@ fn sleep(handles: &mut [&mut dyn Wait], from: usize, deadline: Option<Instant>) 
         let most = remaining(deadline);
         if let (None, Some(most)) = (ready, most) {
             let words: Vec<_> = handles.iter().map(|handle| handle.word()).zip(tickets).collect();
-            kernel::park_any(&words, most);
+            let soon = handles.iter().filter_map(|handle| handle.looks_again_in()).min();
+            kernel::park_any(&words, soon.map_or(most, |soon| most.min(soon)));
             ready = first_ready(handles, from, |it| it.is_ready());
         }
         for (place, handle) in handles.iter_mut().enumerate() {

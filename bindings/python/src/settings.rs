@@ -118,6 +118,7 @@ fn choose(builder: Builder, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Bu
         "joinable" => builder,
         "credit_limit" => builder.credit_limit(value.extract()?),
         "reserve" => reserve(builder, value.cast::<PyDict>()?)?,
+        "latency_histograms" => builder.latency_histograms(on()?),
         "timestamps" => builder.timestamps(word(name, value)?),
         "redelivery" => builder.redelivery(word(name, value)?),
         "participants" => builder.participants(value.extract()?),

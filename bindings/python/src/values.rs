@@ -246,6 +246,7 @@ pub(crate) fn groups<'py>(py: Python<'py>, ring: &RingView) -> PyResult<Vec<Boun
         kwargs.set_item("exclusive", info.sharing == Sharing::Exclusive)?;
         kwargs.set_item("evict_after", evict_after)?;
         kwargs.set_item("members", info.members)?;
+        kwargs.set_item("received", info.received)?;
         kwargs.set_item("lag", info.lag)?;
         kwargs.set_item("position", info.consumer_head)?;
         kwargs.set_item("evictions", info.evictions)?;
@@ -272,6 +273,7 @@ pub(crate) fn settings<'py>(py: Python<'py>, ring: &RingView) -> PyResult<Bound<
     kwargs.set_item("groups", settings.groups)?;
     kwargs.set_item("exclusive_producer", settings.producer_side == Sharing::Exclusive)?;
     kwargs.set_item("exclusive_consumer", settings.consumer_side == Sharing::Exclusive)?;
+    kwargs.set_item("latency_histograms", settings.latency_histograms)?;
     kwargs.set_item("timestamps", settings.timestamps.to_string())?;
     kwargs.set_item("redelivery", settings.redelivery.name())?;
     kwargs.set_item("credit_limit", settings.credit_limit)?;

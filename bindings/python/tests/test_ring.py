@@ -88,6 +88,7 @@ def test_every_setting_of_the_command_is_an_argument(name: str) -> None:
         credit_limit=100,
         reserve={"real-time": 8, PriorityClass.HIGH: 4},
         timestamps="1/16",
+        latency_histograms=True,
         redelivery="discard",
         participants=32,
         participant_name="tests",
@@ -104,6 +105,7 @@ def test_every_setting_of_the_command_is_an_argument(name: str) -> None:
         redelivery="discard",
         credit_limit=100,
         reserve={PriorityClass.REAL_TIME: 8, PriorityClass.HIGH: 4},
+        latency_histograms=True,
     )
     producer = ring.producer()
     [participant] = ring.participants()
@@ -298,6 +300,39 @@ def test_statistics_by_class(ring: Ring) -> None:
     assert (high.sent, high.sent_bytes, high.received_bytes) == (1, 3, 3)
     assert 0 < high.average_latency_ns <= high.max_latency_ns
     assert not ring.under_pressure() and not producer.under_pressure() and not ring.damaged
+
+
+def test_latencies_are_counted_in_histograms(name: str) -> None:
+    ring = Ring.create(name, latency_histograms=True)
+    assert ring.settings.latency_histograms
+    producer, consumer = ring.producer(), ring.consumer()
+    empty = ring.latencies()
+    assert empty is not None
+    assert [it.count for it in empty.values()] == [0] * 5 and list(empty) == list(PriorityClass)
+    high = empty[PriorityClass.HIGH]
+    assert (high.quantile_ns(0.5), high.mean_ns, high.sum_ns, high.buckets()) == (None, None, 0, [])
+    for message in (b"1", b"2", b"3"):
+        producer.send(message, "high")
+    producer.send(b"4", "low")
+    time.sleep(0.002)
+    consumer.recv_many()
+    consumer.flush()
+    for looked_at in (ring, ultrafastring.Observer.open(name)):
+        counted = looked_at.latencies()
+        assert counted is not None
+        high, low = counted[PriorityClass.HIGH], counted[PriorityClass.LOW]
+        median = high.quantile_ns(0.5)
+        # It was asleep for so long, less the sixteenth that a bucket may be off.
+        assert median is not None and 1.8e6 < median < 1e10
+        assert high.mean_ns is not None and high.sum_ns == pytest.approx(3 * high.mean_ns)
+        both = high + low
+        assert (high.count, low.count, both.count) == (3, 1, 4)
+        assert (both.count_up_to(1.8e6), both.count_up_to(1e10)) == (0, 4)
+        assert sum(count for _, _, count in both.buckets()) == 4
+        assert all(least < above for least, above, _ in both.buckets())
+        assert (both.since(high).count, high.since(empty[PriorityClass.HIGH]).count) == (1, 3)
+        assert "3 messages, half within" in repr(high)
+    assert Ring.anonymous().latencies() is None
 
 
 def test_a_ring_is_handed_over_a_socket() -> None:

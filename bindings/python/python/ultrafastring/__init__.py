@@ -63,6 +63,7 @@ from ._queues import JoinableQueue, Queue, SimpleQueue
 from ._ultrafastring import (
     Borrowed,
     Consumer,
+    LatencyHistogram,
     Message,
     Observer,
     Producer,
@@ -91,6 +92,7 @@ __all__ = [
     "HandleLeft",
     "JoinableQueue",
     "LaneStats",
+    "LatencyHistogram",
     "MadeForGroups",
     "Message",
     "MessageHeld",

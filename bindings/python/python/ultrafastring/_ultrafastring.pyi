@@ -24,6 +24,7 @@ _Path: TypeAlias = str | PathLike[str]
 __all__ = [
     "Borrowed",
     "Consumer",
+    "LatencyHistogram",
     "Message",
     "ObjectRing",
     "Observer",
@@ -55,6 +56,7 @@ class Ring:
         credit_limit: int | None = None,
         reserve: Mapping[_Class, int] | None = None,
         timestamps: str | None = None,
+        latency_histograms: bool | None = None,
         redelivery: _Redelivery | None = None,
         participants: int | None = None,
         fences: bool | None = None,
@@ -87,6 +89,7 @@ class Ring:
         credit_limit: int | None = None,
         reserve: Mapping[_Class, int] | None = None,
         timestamps: str | None = None,
+        latency_histograms: bool | None = None,
         redelivery: _Redelivery | None = None,
         participants: int | None = None,
         fences: bool | None = None,
@@ -110,6 +113,7 @@ class Ring:
         credit_limit: int | None = None,
         reserve: Mapping[_Class, int] | None = None,
         timestamps: str | None = None,
+        latency_histograms: bool | None = None,
         redelivery: _Redelivery | None = None,
         participants: int | None = None,
         fences: bool | None = None,
@@ -180,6 +184,9 @@ class Ring:
     @property
     def damaged(self) -> bool: ...
     def stats(self) -> Stats: ...
+    def latencies(
+        self, group: str | None = None
+    ) -> dict[PriorityClass, LatencyHistogram] | None: ...
     def participants(self) -> list[Participant]: ...
     def under_pressure(self) -> bool: ...
     def pin(self) -> int: ...
@@ -218,10 +225,27 @@ class Observer:
     @property
     def damaged(self) -> bool: ...
     def stats(self) -> Stats: ...
+    def latencies(
+        self, group: str | None = None
+    ) -> dict[PriorityClass, LatencyHistogram] | None: ...
     def participants(self) -> list[Participant]: ...
     def groups(self) -> list[Group]: ...
     def __len__(self) -> int: ...
     def __bool__(self) -> bool: ...
+
+@final
+class LatencyHistogram:
+    @property
+    def count(self) -> int: ...
+    def quantile_ns(self, part: float) -> float | None: ...
+    @property
+    def mean_ns(self) -> float | None: ...
+    @property
+    def sum_ns(self) -> float: ...
+    def count_up_to(self, nanoseconds: float) -> int: ...
+    def buckets(self) -> list[tuple[float, float, int]]: ...
+    def since(self, earlier: LatencyHistogram) -> LatencyHistogram: ...
+    def __add__(self, other: LatencyHistogram) -> LatencyHistogram: ...
 
 @final
 class TailReader:

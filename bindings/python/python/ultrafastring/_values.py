@@ -88,6 +88,8 @@ class Settings:
     reserve: dict[PriorityClass, int]
     groups: int = 0
     """For how many groups of consumers it has room; 0 of a plain ring."""
+    latency_histograms: bool = False
+    """Whether it counts how long messages take: see ``Ring.latencies``."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,9 @@ class Group:
     evict_after: float | None
     """Seconds after which producers go on without it; ``None`` if they wait for it."""
     members: int
+    received: int
+    """Messages that it has received in all its time, and those that dead producers did not finish,
+    which it skipped."""
     lag: int
     """How many positions it is behind the producers."""
     position: int

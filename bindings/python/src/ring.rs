@@ -380,6 +380,11 @@ impl Ring {
         latencies::latencies(py, &**self.opened()?, group)
     }
 
+    /// The lanes of the ring, its queues, as a list of `Lane`: one of a plain ring.
+    fn lanes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        values::lanes(py, &**self.opened()?)
+    }
+
     /// Who takes part, or did and has not been replaced.
     fn participants<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         values::participants(py, &**self.opened()?)

@@ -94,6 +94,11 @@ impl Observer {
         latencies::latencies(py, &self.0, group)
     }
 
+    /// The lanes of the ring, its queues, as a list of `Lane`: one of a plain ring.
+    fn lanes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        values::lanes(py, &self.0)
+    }
+
     /// Who takes part, or did and has not been replaced.
     fn participants<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         values::participants(py, &self.0)

@@ -296,10 +296,46 @@ def test_statistics_by_class(ring: Ring) -> None:
     consumer.flush()
     stats = ring.stats()
     assert (stats.sent, stats.received, stats.credit_limit) == (2, 2, 64)
-    high = stats.lanes[PriorityClass.HIGH]
+    high = stats.classes[PriorityClass.HIGH]
     assert (high.sent, high.sent_bytes, high.received_bytes) == (1, 3, 3)
     assert 0 < high.average_latency_ns <= high.max_latency_ns
     assert not ring.under_pressure() and not producer.under_pressure() and not ring.damaged
+
+
+def test_a_ring_with_lanes_by_class_shows_each(name: str) -> None:
+    ring = Ring.create(
+        name,
+        lanes="by-class",
+        capacity=8,
+        capacity_of={"bulk": 32},
+        credit_limit_of={"real-time": 4},
+        max_message_of={PriorityClass.BULK: 1000},
+    )
+    assert ring.settings.lanes == "by-class"
+    producer, consumer = ring.producer(), ring.consumer()
+    producer.send(b"later" * 100, "bulk")
+    producer.send(b"first", "real-time")
+    assert consumer.recv() == b"first"
+    lanes = ultrafastring.Observer.open(name).lanes()
+    assert [it.priority for it in lanes] == list(PriorityClass)
+    assert [it.capacity for it in lanes] == [8, 8, 8, 8, 32]
+    assert (lanes[0].credit_limit, lanes[4].max_message, lanes[4].in_flight) == (4, 1000, 1)
+    assert (lanes[0].sent, lanes[0].received, lanes[0].owner) == (1, 1, None)
+    assert {it.lane for it in ring.participants()} == {0, 1, 2, 3, 4}
+    assert consumer.recv() == b"later" * 100
+    with pytest.raises(ValueError, match="by-producer:N"):
+        Ring.create(name, lanes="some")
+
+
+def test_a_lane_of_a_producer_shows_its_owner() -> None:
+    ring = Ring.anonymous(lanes="by-producer:2")
+    producer = ring.producer()
+    producer.send(b"!")
+    first, second = ring.lanes()
+    assert first.owner is not None and first.owner.pid == os.getpid() and second.owner is None
+    assert (first.in_flight, second.in_flight, first.priority) == (1, 0, None)
+    [only] = Ring.anonymous().lanes()
+    assert (only.index, only.priority, only.owner, only.closed) == (0, None, None, False)
 
 
 def test_latencies_are_counted_in_histograms(name: str) -> None:

@@ -14,6 +14,7 @@ from ultrafastring import (
     JoinableQueue,
     LatencyHistogram,
     Message,
+    Participant,
     PriorityClass,
     Producer,
     Queue,
@@ -32,7 +33,8 @@ def rings(there: socket.socket) -> None:
     )
     assert_type(ring.producer(), Producer)
     assert_type(ring.consumer(end_when_deserted=True), Consumer)
-    assert_type(ring.stats().lanes[PriorityClass.HIGH].sent, int)
+    assert_type(ring.stats().classes[PriorityClass.HIGH].sent, int)
+    assert_type(ring.lanes()[0].owner, Participant | None)
     assert_type(ring.participants()[0].pid, int)
     latencies = ring.latencies("risk")
     assert_type(latencies, dict[PriorityClass, LatencyHistogram] | None)

@@ -72,7 +72,7 @@ from ._ultrafastring import (
     TailReader,
     __version__,
 )
-from ._values import Group, LaneStats, Participant, PriorityClass, Settings, Stats
+from ._values import ClassStats, Group, Lane, Participant, PriorityClass, Settings, Stats
 
 __all__ = [
     "Borrowed",
@@ -81,6 +81,7 @@ __all__ = [
     "BufferTooSmall",
     "Busy",
     "Cancelled",
+    "ClassStats",
     "Closed",
     "Consumer",
     "Damaged",
@@ -91,7 +92,7 @@ __all__ = [
     "GroupDiffers",
     "HandleLeft",
     "JoinableQueue",
-    "LaneStats",
+    "Lane",
     "LatencyHistogram",
     "MadeForGroups",
     "Message",

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, Self, SupportsIndex, TypeAlias, TypeVa
 from typing_extensions import Buffer, disjoint_base
 
 from ._queues import Serializer
-from ._values import Group, Participant, PriorityClass, Settings, Stats
+from ._values import Group, Lane, Participant, PriorityClass, Settings, Stats
 
 _T = TypeVar("_T")
 
@@ -53,6 +53,10 @@ class Ring:
         exclusive_consumer: bool | None = None,
         groups: Sequence[str] | None = None,
         joinable: bool | None = None,
+        lanes: str | None = None,
+        capacity_of: Mapping[_Class, int] | None = None,
+        credit_limit_of: Mapping[_Class, int] | None = None,
+        max_message_of: Mapping[_Class, int] | None = None,
         credit_limit: int | None = None,
         reserve: Mapping[_Class, int] | None = None,
         timestamps: str | None = None,
@@ -86,6 +90,10 @@ class Ring:
         exclusive_consumer: bool | None = None,
         groups: Sequence[str] | None = None,
         joinable: bool | None = None,
+        lanes: str | None = None,
+        capacity_of: Mapping[_Class, int] | None = None,
+        credit_limit_of: Mapping[_Class, int] | None = None,
+        max_message_of: Mapping[_Class, int] | None = None,
         credit_limit: int | None = None,
         reserve: Mapping[_Class, int] | None = None,
         timestamps: str | None = None,
@@ -110,6 +118,10 @@ class Ring:
         exclusive_consumer: bool | None = None,
         groups: Sequence[str] | None = None,
         joinable: bool | None = None,
+        lanes: str | None = None,
+        capacity_of: Mapping[_Class, int] | None = None,
+        credit_limit_of: Mapping[_Class, int] | None = None,
+        max_message_of: Mapping[_Class, int] | None = None,
         credit_limit: int | None = None,
         reserve: Mapping[_Class, int] | None = None,
         timestamps: str | None = None,
@@ -187,6 +199,7 @@ class Ring:
     def latencies(
         self, group: str | None = None
     ) -> dict[PriorityClass, LatencyHistogram] | None: ...
+    def lanes(self) -> list[Lane]: ...
     def participants(self) -> list[Participant]: ...
     def under_pressure(self) -> bool: ...
     def pin(self) -> int: ...
@@ -228,6 +241,7 @@ class Observer:
     def latencies(
         self, group: str | None = None
     ) -> dict[PriorityClass, LatencyHistogram] | None: ...
+    def lanes(self) -> list[Lane]: ...
     def participants(self) -> list[Participant]: ...
     def groups(self) -> list[Group]: ...
     def __len__(self) -> int: ...

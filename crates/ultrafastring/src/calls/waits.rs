@@ -22,17 +22,27 @@ impl UltraFastRing {
     ) -> Result<T, SendError> {
         // The first attempt does not read the clock, which costs more than a send.
         match self.sending(&mut attempt) {
-            Err(error) if error.is_full() => {}
+            // Whether it is worth waiting, the second attempt says.
+            Err(error) if error.is_full() || error == SendError::NoSpace => {}
             done => return done,
         }
         let deadline = until.deadline();
-        let mut waiter = Sender { ring: self, class, waiting: Waiting::default() };
+        let mut waiter = Sender { ring: self, class, wanted: 1, waiting: Waiting::default() };
         let mut waited = false;
         loop {
-            match self.sending(&mut attempt) {
-                Err(error) if error.is_full() => {}
+            // The next look has another handle, perhaps, which was not refused.
+            let mut wanted = None;
+            let done = self.sending(|producer| {
+                let done = attempt(producer);
+                let refused = done.as_ref().err().filter(|error| producer.may_wait(**error));
+                wanted = refused.map(|_| producer.wanted_as(class));
+                done
+            });
+            match done {
+                Err(error) if error.is_full() || wanted.is_some() => {}
                 done => return done,
             }
+            waiter.wanted = wanted.unwrap_or(1);
             // As in `recv_by`.
             if waited && remaining(deadline).is_none() {
                 return Err(SendError::TimedOut);
@@ -157,6 +167,8 @@ impl Sleeper for Receiver<'_> {
 struct Sender<'a> {
     ring: &'a UltraFastRing,
     class: PriorityClass,
+    /// For how much room.
+    wanted: u64,
     waiting: Waiting,
 }
 
@@ -169,20 +181,14 @@ impl Sleeper for Sender<'_> {
     }
 
     fn glance(&mut self) -> Result<bool, SendError> {
-        let class = self.class;
-        let glance = |producer: &mut Producer<Shared>| {
-            producer.note_refused(class);
-            producer.glance()
-        };
+        let wanted = (self.class, self.wanted);
+        let glance = |it: &mut Producer<Shared>| it.wanting(wanted, Sleeper::glance);
         self.ring.lend_producer(glance).unwrap_or_else(again)
     }
 
     fn look(&mut self) -> Result<bool, SendError> {
-        let class = self.class;
-        let look = |producer: &mut Producer<Shared>| {
-            producer.note_refused(class);
-            producer.look()
-        };
+        let wanted = (self.class, self.wanted);
+        let look = |it: &mut Producer<Shared>| it.wanting(wanted, Sleeper::look);
         self.ring.lend_producer(look).unwrap_or_else(again)
     }
 

@@ -117,13 +117,13 @@ fn choose(builder: Builder, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Bu
         "joinable" if on()? => builder.joinable(),
         "joinable" => builder,
         "lanes" => builder.lanes(word(name, value)?),
-        "capacity_of" => of_classes(builder, value, |it, class, slots| {
-            it.capacity_of(class, slots as usize)
-        })?,
+        "capacity_of" => {
+            of_classes(builder, value, |it, class, slots| it.capacity_of(class, slots as usize))?
+        }
         "credit_limit_of" => of_classes(builder, value, Builder::credit_limit_of)?,
-        "max_message_of" => of_classes(builder, value, |it, class, bytes| {
-            it.max_message_of(class, bytes as usize)
-        })?,
+        "max_message_of" => {
+            of_classes(builder, value, |it, class, bytes| it.max_message_of(class, bytes as usize))?
+        }
         "credit_limit" => builder.credit_limit(value.extract()?),
         "reserve" => of_classes(builder, value, Builder::reserve)?,
         "latency_histograms" => builder.latency_histograms(on()?),

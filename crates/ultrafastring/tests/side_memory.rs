@@ -273,10 +273,7 @@ fn whether_it_is_worth_waiting_is_known_until_the_next_message_is_sent<S: Shape>
         assert_eq!(producer.wait(NORMAL, None), Ok(()));
     });
 }
-on_each_shape!(
-    whether_it_is_worth_waiting_is_known_until_the_next_message_is_sent,
-    needs(plain)
-);
+on_each_shape!(whether_it_is_worth_waiting_is_known_until_the_next_message_is_sent, needs(plain));
 
 fn buffers_smaller_than_a_page_share_what_there_is<S: Shape>() {
     let directory = stage();

@@ -46,6 +46,10 @@ pub enum SendError {
         "no participant entry can be borrowed for this call; take a producer handle, which says why"
     )]
     NoEntry,
+    /// The calls on `&UltraFastRing` have no handle of a ring with lanes. Take one with
+    /// [`producer`](crate::UltraFastRing::producer).
+    #[error("this ring has lanes; take a handle with producer(), and send with that")]
+    HasLanes,
     /// The ring is closed: the stream has ended. A new producer handle opens it again.
     #[error("the ring is closed; a new producer handle, or reopen(), opens it for another stream")]
     Closed,

@@ -205,7 +205,9 @@ impl Snapshot {
         for (ring, seen) in self.seen() {
             for (lane, room) in &seen.lanes {
                 match lane {
-                    Some(lane) => out.sample(&[("ring", ring), ("lane", lane.as_str())], value(room)),
+                    Some(lane) => {
+                        out.sample(&[("ring", ring), ("lane", lane.as_str())], value(room))
+                    }
                     None => out.sample(&[("ring", ring)], value(room)),
                 }
             }

@@ -270,7 +270,9 @@ fn what_a_group_has_received_is_counted_over_all_its_openings() {
         let mut member = ring.join("risk").consumer().unwrap();
         (0..3).for_each(|n| send(&mut producer, n));
         producer.send(b"urgent12", PriorityClass::High).unwrap();
-        (0..4).for_each(|_| drop(member.try_recv().unwrap()));
+        for _ in 0..4 {
+            member.try_recv().unwrap();
+        }
         assert_eq!(received("risk"), (4, GroupState::Open));
         drop(member);
         assert_eq!(received("risk"), (4, GroupState::Closed));

@@ -207,7 +207,11 @@ fn a_call_that_waits_waits_for_the_memory_of_messages_in_flight<S: Shape>() {
         Builder::new().directory(directory.path()).remove(NAME).unwrap();
         let ring = self::ring::<S>(&directory, 64);
         let _ = std::fs::write(directory.path().join("other"), vec![0; THERE_IS]);
-        assert_eq!(S::producer(&ring).send(&message(0, MIB), NORMAL), Err(SendError::NoSpace));
+        let mut producer = S::producer(&ring);
+        // Nor later: what was abandoned for want of memory has none to give.
+        for _ in 0..3 {
+            assert_eq!(producer.send(&message(0, MIB), NORMAL), Err(SendError::NoSpace));
+        }
     });
 }
 on_each_shape!(a_call_that_waits_waits_for_the_memory_of_messages_in_flight, needs(plain));
@@ -246,7 +250,9 @@ fn calls_on_the_ring_that_wait_wait_for_the_memory_of_messages_in_flight() {
         Builder::new().directory(directory.path()).remove(NAME).unwrap();
         let ring = self::ring::<shapes::Between<Shared, Shared>>(&directory, 64);
         let _ = std::fs::write(directory.path().join("other"), vec![0; THERE_IS]);
-        assert_eq!(ring.send(&message(0, MIB), NORMAL), Err(SendError::NoSpace));
+        for _ in 0..3 {
+            assert_eq!(ring.send(&message(0, MIB), NORMAL), Err(SendError::NoSpace));
+        }
     });
 }
 

@@ -21,35 +21,45 @@ impl UltraFastRing {
         mut attempt: impl FnMut(&mut Producer<Shared>) -> Result<T, SendError>,
     ) -> Result<T, SendError> {
         // The first attempt does not read the clock, which costs more than a send.
-        match self.sending(&mut attempt) {
-            // Whether it is worth waiting, the second attempt says.
-            Err(error) if error.is_full() || error == SendError::NoSpace => {}
-            done => return done,
-        }
+        let wanted = match self.attempt(class, &mut attempt) {
+            Err((_, Some(wanted))) => wanted,
+            done => return done.map_err(|(error, _)| error),
+        };
         let deadline = until.deadline();
-        let mut waiter = Sender { ring: self, class, wanted: 1, waiting: Waiting::default() };
-        let mut waited = false;
+        let mut waiter = Sender { ring: self, class, wanted, waiting: Waiting::default() };
         loop {
-            // The next look has another handle, perhaps, which was not refused.
-            let mut wanted = None;
-            let done = self.sending(|producer| {
-                let done = attempt(producer);
-                let refused = done.as_ref().err().filter(|error| producer.may_wait(**error));
-                wanted = refused.map(|_| producer.wanted_as(class));
-                done
-            });
-            match done {
-                Err(error) if error.is_full() || wanted.is_some() => {}
-                done => return done,
+            sleep::wait(&mut waiter, deadline)?;
+            match self.attempt(class, &mut attempt) {
+                Err((_, Some(wanted))) => waiter.wanted = wanted,
+                done => return done.map_err(|(error, _)| error),
             }
-            waiter.wanted = wanted.unwrap_or(1);
             // As in `recv_by`.
-            if waited && remaining(deadline).is_none() {
+            if remaining(deadline).is_none() {
                 return Err(SendError::TimedOut);
             }
-            sleep::wait(&mut waiter, deadline)?;
-            waited = true;
         }
+    }
+
+    /// Tries once. With an error for which waiting may help, for how much room to wait: the next
+    /// look has another thread handle, perhaps, which was not refused.
+    #[inline]
+    fn attempt<T>(
+        &self,
+        class: PriorityClass,
+        attempt: &mut impl FnMut(&mut Producer<Shared>) -> Result<T, SendError>,
+    ) -> Result<T, (SendError, Option<u64>)> {
+        let mut wanted = None;
+        let done = self.sending(|producer| {
+            let done = attempt(producer);
+            if let Err(refused) = &done
+                && producer.may_wait(*refused)
+            {
+                wanted = Some(producer.wanted_as(class));
+            }
+            done
+        });
+        // Or all handles were lent.
+        done.map_err(|error| (error, wanted.or(error.is_full().then_some(1))))
     }
 
     pub(super) fn send_many_by<M: AsRef<[u8]>>(

@@ -16,6 +16,7 @@ use super::Producer;
 use super::batch::Claimed;
 use crate::error::SendError;
 use crate::lane::view::OwnLane;
+use crate::layout::slot::SlotState;
 use crate::layout::span::MAX_SPAN;
 use crate::mode::OwnMode;
 use crate::priority::PriorityClass;
@@ -75,7 +76,7 @@ impl<S: OwnMode> Producer<S> {
             let lane = self.entry.segment().lane();
             let Some(distance) = lane.first_with_memory(next, free) else {
                 // What was abandoned has none.
-                in_flight = self.credits().granted() < first_abandoned;
+                in_flight = self.is_message_before(first_abandoned);
                 break;
             };
             let wanted = (distance + more).min(MAX_SPAN).min(left);
@@ -96,6 +97,14 @@ impl<S: OwnMode> Producer<S> {
             }
         }
         Err(self.refused_memory(in_flight))
+    }
+
+    /// Whether there is a message before `end` that is not released, as far as the handle knows, and
+    /// not only slots that were abandoned.
+    fn is_message_before(&self, end: u64) -> bool {
+        let segment = self.entry.segment();
+        (self.credits().granted()..end)
+            .any(|at| segment.slot(at).look_at(at) != SlotState::Abandoned)
     }
 
     /// How many slots are free from the next position on, after a look how far consumers have come.

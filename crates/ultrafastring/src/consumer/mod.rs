@@ -14,6 +14,7 @@ pub(crate) mod iter;
 #[cfg(feature = "alloc")]
 mod lanes;
 pub(crate) mod look;
+mod order;
 mod patience;
 pub(crate) mod receive;
 mod redeliver;
@@ -22,6 +23,10 @@ mod several;
 mod shown;
 #[cfg(not(loom))]
 pub(crate) mod stretch;
+#[cfg(feature = "alloc")]
+mod taken;
+#[cfg(feature = "alloc")]
+mod time_order;
 #[cfg(any(feature = "std", loom))]
 mod wait;
 

@@ -36,6 +36,7 @@ fn every_mistake_with_several_lanes_is_found_and_breaks_each_promise() {
     assert_eq!(found_and_nothing_else(lanes::group::wrong()).len(), lanes::group::PROMISES.len());
     assert_eq!(found_and_nothing_else(lanes::close::wrong()).len(), lanes::close::PROMISES.len());
     assert_eq!(found_and_nothing_else(lanes::owner::wrong()).len(), lanes::owner::PROMISES.len());
+    assert_eq!(found_and_nothing_else(lanes::time::wrong()).len(), lanes::time::PROMISES.len());
 }
 
 #[test]

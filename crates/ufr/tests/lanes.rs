@@ -3,6 +3,8 @@
 #[allow(dead_code)]
 mod common;
 
+use std::process::Stdio;
+
 use common::*;
 
 fn send(place: &Place, arguments: &[&str], line: &str) {
@@ -74,4 +76,19 @@ fn a_lane_of_a_producer_has_an_owner() {
         assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     }
     assert_eq!(place.run(&["create", "s", "--capacity-of", "bulk=8"]).status.code(), Some(2));
+}
+
+#[test]
+fn who_finds_no_free_lane_is_told_the_option() {
+    let place = Place::new();
+    place.say(&["create", "r", "--lanes", "by-producer:1"]);
+    let mut owner = place.ufr(&["send", "r"]).stdin(Stdio::piped()).spawn().unwrap();
+    until("the lane has its owner", || !place.stat("r")["lanes"][0]["owner"].is_null());
+    let refused = place.send_bytes(&["r"], b"x\n");
+    let error = error_of(&refused);
+    assert!(error.contains(&format!("process {} (ufr)", owner.id())), "{error}");
+    assert!(error.contains("(--lanes by-producer:N)"), "{error}");
+    drop(owner.stdin.take());
+    owner.wait().unwrap();
+    send(&place, &[], "x\n");
 }

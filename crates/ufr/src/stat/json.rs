@@ -19,6 +19,11 @@ pub(super) fn of(name: &str, ring: &Observer) -> Value {
         "capacity": ring.capacity(),
         "max_message": ring.max_message(),
         "segment_bytes": ring.size_bytes(),
+        "side_memory": ring.side_memory().map(|it| json!({
+            "size": it.size,
+            "taken": it.taken,
+            "free": it.free,
+        })),
         "credit_limit": settings.credit_limit,
         "reserves": PriorityClass::ALL
             .iter()
@@ -46,6 +51,7 @@ pub(super) fn of(name: &str, ring: &Observer) -> Value {
         "abandoned": stats.abandoned,
         "redelivered": stats.redelivered,
         "discarded": stats.discarded,
+        "late": stats.late,
         "recoveries": stats.recoveries,
         "topology": settings.lanes.to_string(),
         "lanes": ring.lanes().map(|it| lane(&it)).collect::<Vec<_>>(),

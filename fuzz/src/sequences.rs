@@ -721,7 +721,7 @@ impl<S: Shape> Play<S> {
         }
         match outcome {
             Ok(got) => model.received(&got, which.filter(|_| keeps)),
-            Err(RecvError::NoEntry) if which.is_none() => {}
+            Err(RecvError::NoEntry | RecvError::HasLanes) if which.is_none() => {}
             Err(error) => model.got_nothing(error, room, senders),
         }
     }
@@ -1120,7 +1120,7 @@ impl<S: Shape> Play<S> {
                 model.seated = true;
                 model.went(None, &sizes, class);
             }
-            Err(SendError::NoEntry) => {}
+            Err(SendError::NoEntry | SendError::HasLanes) => {}
             Err(error) => {
                 model.seated = true;
                 model.refused(error);

@@ -114,6 +114,7 @@ fn both_searches_find_the_same_states() {
 }
 
 #[test]
+#[ignore = "takes a minute: `.ci/run models` runs it"]
 fn both_searches_find_the_same_shortest_ways() {
     // In configurations of many states the fingerprints take their time.
     let large = [Mutation::MovedHold, Mutation::VacatedUnasked];

@@ -139,6 +139,12 @@ pub(crate) fn ring(text: &str) -> PyErr {
     classes::RingError::new_err(text.to_owned())
 }
 
+/// The ring has no such group.
+#[cold]
+pub(crate) fn no_such_group(name: &str) -> PyErr {
+    classes::NoSuchGroup::new_err(format!("the ring has no group {name:?}; `groups()` lists them"))
+}
+
 /// The ring was given up.
 #[cold]
 pub(crate) fn ring_left() -> PyErr {

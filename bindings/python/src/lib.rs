@@ -16,7 +16,7 @@
 //!  take.rs               from a slot to a Python object
 //!  input.rs settings.rs  arguments
 //!  keeper.rs             memory that outlives its views
-//!  errors.rs values.rs   what Python gets back
+//!  errors.rs values.rs latencies.rs  what Python gets back
 //!  fork.rs cuda.rs       children; graphics processors
 //!  queue/                rings of objects, of which queues and broadcasts are made
 //! ```
@@ -31,6 +31,7 @@ mod guard;
 mod handle;
 mod input;
 mod keeper;
+mod latencies;
 mod producer;
 mod queue;
 mod ring;
@@ -50,6 +51,8 @@ mod extension {
     use super::consumer::Consumer;
     #[pymodule_export]
     use super::guard::{Borrowed, Reservation};
+    #[pymodule_export]
+    use super::latencies::LatencyHistogram;
     #[pymodule_export]
     use super::producer::Producer;
     #[pymodule_export]

@@ -66,12 +66,13 @@ impl Wait for ForRoom<'_> {
     }
 }
 
-/// What a call got: `None` if there is no room.
+/// What a call of the handle got: `None` if there is no room, or no memory, which consumers can
+/// change.
 #[inline(always)]
-fn unless_full<T>(outcome: Result<T, SendError>) -> PyResult<Option<T>> {
+fn unless_full<T>(core: &Core, outcome: Result<T, SendError>) -> PyResult<Option<T>> {
     match outcome {
         Ok(done) => Ok(Some(done)),
-        Err(SendError::Full | SendError::OutOfCredit) => Ok(None),
+        Err(error) if core.may_wait(error) => Ok(None),
         Err(error) => Err(errors::of_send(error)),
     }
 }
@@ -115,7 +116,8 @@ impl<'py> Many<'py> {
                     *slice = input.as_slice();
                 }
             }
-            match unless_full(handle.try_send_many(&slices[..rest.len()], class))? {
+            let outcome = handle.try_send_many(&slices[..rest.len()], class);
+            match unless_full(handle, outcome)? {
                 Some(sent) => self.sent += sent,
                 None => return Ok(None),
             }
@@ -145,7 +147,10 @@ impl Producer {
         class: PriorityClass,
         limit: Limit,
     ) -> PyResult<()> {
-        let attempt = |it: &mut ForRoom<'_>| unless_full(it.0.send_fast(data, class));
+        let attempt = |it: &mut ForRoom<'_>| {
+            let outcome = it.0.send_fast(data, class);
+            unless_full(it.0, outcome)
+        };
         wait::for_it(py, &mut ForRoom(core, class), limit, attempt)
     }
 
@@ -158,15 +163,18 @@ impl Producer {
     ) -> PyResult<Option<Reservation>> {
         let (py, this) = (slf.py(), slf.get());
         let attempt = |core: &mut Core| {
-            let place = unless_full(core.try_reserve(size, class))?;
             // SAFETY: it is kept beside the handle, which stays where it is, and is dropped before
             // that is used again or dropped.
-            Ok(place.map(|it| unsafe {
+            let place = core.try_reserve(size, class).map(|it| unsafe {
                 std::mem::transmute::<
                     ultrafastring::Reservation<'_>,
                     ultrafastring::Reservation<'static>,
                 >(it)
-            }))
+            });
+            match place {
+                Ok(place) => Ok(Some(place)),
+                Err(error) => unless_full(core, Err(error)),
+            }
         };
         let Some(mut entered) = this.handle.enter_to_lend(py, limit)? else { return Ok(None) };
         let sending = entered.value()?;
@@ -207,7 +215,7 @@ impl Producer {
         let core = entered.value()?.core();
         match core.send_fast(input.as_slice(), class) {
             Ok(()) => Ok(()),
-            Err(SendError::Full | SendError::OutOfCredit) => {
+            Err(error) if core.may_wait(error) => {
                 Self::send_later(data.py(), core, input.as_slice(), class, limit)
             }
             Err(error) => Err(errors::of_send(error)),
@@ -227,7 +235,8 @@ impl Producer {
         match self.handle.turn.try_enter()? {
             Some(mut entered) => {
                 let core = entered.value()?.core();
-                Ok(unless_full(core.send_fast(input.as_slice(), class))?.is_some())
+                let outcome = core.send_fast(input.as_slice(), class);
+                Ok(unless_full(core, outcome)?.is_some())
             }
             // Another thread waits for room, so there is none.
             None => Ok(false),

@@ -15,7 +15,7 @@ use crate::consumer::Consumer;
 use crate::producer::Producer;
 use crate::settings::{self, Opening};
 use crate::wait::{self, Limit};
-use crate::{cuda, errors, fork, values};
+use crate::{cuda, errors, fork, latencies, values};
 
 /// A ring of messages in shared memory. Made by `create`, `open`, `open_or_create`, `anonymous` or
 /// `take_from`.
@@ -366,6 +366,23 @@ impl Ring {
     /// What was counted, by class and in all.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         values::stats(py, &**self.opened()?)
+    }
+
+    /// How long messages took from send to receive, by class, as a dictionary of `LatencyHistogram`:
+    /// of the group of this name, or of all. `None` if the ring was made without
+    /// `latency_histograms=True`.
+    #[pyo3(signature = (group=None))]
+    fn latencies<'py>(
+        &self,
+        py: Python<'py>,
+        group: Option<&str>,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        latencies::latencies(py, &**self.opened()?, group)
+    }
+
+    /// The lanes of the ring, its queues, as a list of `Lane`: one of a plain ring.
+    fn lanes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        values::lanes(py, &**self.opened()?)
     }
 
     /// Who takes part, or did and has not been replaced.

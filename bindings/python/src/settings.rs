@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use ultrafastring::{Builder, UltraFastRing};
+use ultrafastring::{Builder, PriorityClass, UltraFastRing};
 
 use crate::errors;
 use crate::input::priority_of;
@@ -116,8 +116,17 @@ fn choose(builder: Builder, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Bu
         }
         "joinable" if on()? => builder.joinable(),
         "joinable" => builder,
+        "lanes" => builder.lanes(word(name, value)?),
+        "capacity_of" => {
+            of_classes(builder, value, |it, class, slots| it.capacity_of(class, slots as usize))?
+        }
+        "credit_limit_of" => of_classes(builder, value, Builder::credit_limit_of)?,
+        "max_message_of" => {
+            of_classes(builder, value, |it, class, bytes| it.max_message_of(class, bytes as usize))?
+        }
         "credit_limit" => builder.credit_limit(value.extract()?),
-        "reserve" => reserve(builder, value.cast::<PyDict>()?)?,
+        "reserve" => of_classes(builder, value, Builder::reserve)?,
+        "latency_histograms" => builder.latency_histograms(on()?),
         "timestamps" => builder.timestamps(word(name, value)?),
         "redelivery" => builder.redelivery(word(name, value)?),
         "participants" => builder.participants(value.extract()?),
@@ -129,9 +138,14 @@ fn choose(builder: Builder, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Bu
     })
 }
 
-fn reserve(mut builder: Builder, credits: &Bound<'_, PyDict>) -> PyResult<Builder> {
-    for (class, credits) in credits {
-        builder = builder.reserve(priority_of(&class)?, credits.extract()?);
+/// A setting of some classes, by class.
+fn of_classes(
+    mut builder: Builder,
+    value: &Bound<'_, PyAny>,
+    choose: fn(Builder, PriorityClass, u64) -> Builder,
+) -> PyResult<Builder> {
+    for (class, number) in value.cast::<PyDict>()? {
+        builder = choose(builder, priority_of(&class)?, number.extract()?);
     }
     Ok(builder)
 }

@@ -16,7 +16,7 @@ use crate::settings::Opening;
 use crate::turn::Turn;
 use crate::values::{About, Message};
 use crate::wait::{self, Limit, Wait};
-use crate::{errors, values};
+use crate::{errors, latencies, values};
 
 /// A ring that is only looked at: opened without the right to write, and unnoticed by those who
 /// use it.
@@ -80,6 +80,23 @@ impl Observer {
     /// What was counted, by class and in all.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         values::stats(py, &self.0)
+    }
+
+    /// How long messages took from send to receive, by class, as a dictionary of `LatencyHistogram`:
+    /// of the group of this name, or of all. `None` if the ring was made without
+    /// `latency_histograms=True`.
+    #[pyo3(signature = (group=None))]
+    fn latencies<'py>(
+        &self,
+        py: Python<'py>,
+        group: Option<&str>,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        latencies::latencies(py, &self.0, group)
+    }
+
+    /// The lanes of the ring, its queues, as a list of `Lane`: one of a plain ring.
+    fn lanes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        values::lanes(py, &self.0)
     }
 
     /// Who takes part, or did and has not been replaced.

@@ -6,7 +6,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyType};
 use ultrafastring::clock::Clock;
 use ultrafastring::{
-    GroupInfo, GroupState, LaneStats, PriorityClass, Received, RingView, Sharing, Slow,
+    GroupInfo, GroupState, LaneInfo, LaneStats, ParticipantInfo, PriorityClass, Received, RingView,
+    Sharing, Slow,
 };
 
 /// A received message: its bytes, and what there is to know about it.
@@ -159,28 +160,32 @@ pub(crate) fn priority_class(py: Python<'_>, it: PriorityClass) -> PyResult<Boun
     class(py, &CLASS, "PriorityClass")?.call1((it.index(),))
 }
 
-fn lane<'py>(py: Python<'py>, lane: &LaneStats, clock: &Clock) -> PyResult<Bound<'py, PyAny>> {
+fn class_stats<'py>(
+    py: Python<'py>,
+    stats: &LaneStats,
+    clock: &Clock,
+) -> PyResult<Bound<'py, PyAny>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let kwargs = PyDict::new(py);
-    kwargs.set_item("sent", lane.sent)?;
-    kwargs.set_item("sent_bytes", lane.sent_bytes)?;
-    kwargs.set_item("received", lane.received)?;
-    kwargs.set_item("received_bytes", lane.received_bytes)?;
-    kwargs.set_item("average_latency_ns", clock.nanoseconds(lane.avg_latency()))?;
-    kwargs.set_item("max_latency_ns", clock.nanoseconds(lane.latency_max))?;
-    class(py, &CLASS, "LaneStats")?.call((), Some(&kwargs))
+    kwargs.set_item("sent", stats.sent)?;
+    kwargs.set_item("sent_bytes", stats.sent_bytes)?;
+    kwargs.set_item("received", stats.received)?;
+    kwargs.set_item("received_bytes", stats.received_bytes)?;
+    kwargs.set_item("average_latency_ns", clock.nanoseconds(stats.avg_latency()))?;
+    kwargs.set_item("max_latency_ns", clock.nanoseconds(stats.latency_max))?;
+    class(py, &CLASS, "ClassStats")?.call((), Some(&kwargs))
 }
 
-fn lanes<'py>(
+fn classes<'py>(
     py: Python<'py>,
-    lanes: &[LaneStats; PriorityClass::COUNT],
+    all: &[LaneStats; PriorityClass::COUNT],
     clock: &Clock,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let all = PyDict::new(py);
-    for (it, stats) in PriorityClass::ALL.iter().zip(lanes) {
-        all.set_item(priority_class(py, *it)?, lane(py, stats, clock)?)?;
+    let classes = PyDict::new(py);
+    for (it, stats) in PriorityClass::ALL.iter().zip(all) {
+        classes.set_item(priority_class(py, *it)?, class_stats(py, stats, clock)?)?;
     }
-    Ok(all)
+    Ok(classes)
 }
 
 /// What the ring has counted.
@@ -197,7 +202,7 @@ pub(crate) fn stats<'py>(py: Python<'py>, ring: &RingView) -> PyResult<Bound<'py
     kwargs.set_item("credits_spent", stats.credits_spent)?;
     kwargs.set_item("credit_limit", stats.credit_limit)?;
     kwargs.set_item("under_pressure", stats.under_pressure)?;
-    kwargs.set_item("lanes", lanes(py, &stats.classes, &clock)?)?;
+    kwargs.set_item("classes", classes(py, &stats.classes, &clock)?)?;
     class(py, &CLASS, "Stats")?.call((), Some(&kwargs))
 }
 
@@ -206,23 +211,53 @@ pub(crate) fn participants<'py>(
     py: Python<'py>,
     ring: &RingView,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let clock = ring.clock();
+    ring.participants().map(|info| participant(py, &info, &clock)).collect()
+}
+
+fn participant<'py>(
+    py: Python<'py>,
+    info: &ParticipantInfo,
+    clock: &Clock,
+) -> PyResult<Bound<'py, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let kwargs = PyDict::new(py);
+    kwargs.set_item("index", info.index)?;
+    kwargs.set_item("lane", info.lane)?;
+    kwargs.set_item("pid", info.pid)?;
+    kwargs.set_item("name", info.name.as_str())?;
+    kwargs.set_item("side", info.side.name())?;
+    kwargs.set_item("sharing", info.sharing.name())?;
+    kwargs.set_item("alive", info.alive)?;
+    kwargs.set_item("classes", classes(py, &info.classes, clock)?)?;
+    kwargs.set_item("abandoned", info.abandoned)?;
+    kwargs.set_item("redelivered", info.redelivered)?;
+    kwargs.set_item("discarded", info.discarded)?;
+    class(py, &CLASS, "Participant")?.call((), Some(&kwargs))
+}
+
+/// The lanes of the ring: its queues.
+pub(crate) fn lanes<'py>(py: Python<'py>, ring: &RingView) -> PyResult<Vec<Bound<'py, PyAny>>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let clock = ring.clock();
-    let one = |info: ultrafastring::ParticipantInfo| {
+    let one = |info: LaneInfo| {
+        let priority = info.class.map(|it| priority_class(py, it)).transpose()?;
+        let owner = info.owner.map(|it| participant(py, &it, &clock)).transpose()?;
         let kwargs = PyDict::new(py);
         kwargs.set_item("index", info.index)?;
-        kwargs.set_item("pid", info.pid)?;
-        kwargs.set_item("name", info.name.as_str())?;
-        kwargs.set_item("side", info.side.name())?;
-        kwargs.set_item("sharing", info.sharing.name())?;
-        kwargs.set_item("alive", info.alive)?;
-        kwargs.set_item("lanes", lanes(py, &info.classes, &clock)?)?;
-        kwargs.set_item("abandoned", info.abandoned)?;
-        kwargs.set_item("redelivered", info.redelivered)?;
-        kwargs.set_item("discarded", info.discarded)?;
-        class(py, &CLASS, "Participant")?.call((), Some(&kwargs))
+        kwargs.set_item("priority", priority)?;
+        kwargs.set_item("owner", owner)?;
+        kwargs.set_item("capacity", info.capacity)?;
+        kwargs.set_item("max_message", info.max_message)?;
+        kwargs.set_item("closed", info.closed)?;
+        kwargs.set_item("in_flight", info.len)?;
+        kwargs.set_item("credits_spent", info.stats.credits_spent)?;
+        kwargs.set_item("credit_limit", info.stats.credit_limit)?;
+        kwargs.set_item("sent", info.stats.sent)?;
+        kwargs.set_item("received", info.stats.received)?;
+        class(py, &CLASS, "Lane")?.call((), Some(&kwargs))
     };
-    ring.participants().map(one).collect()
+    ring.lanes().map(one).collect()
 }
 
 /// The groups of the ring.
@@ -246,6 +281,7 @@ pub(crate) fn groups<'py>(py: Python<'py>, ring: &RingView) -> PyResult<Vec<Boun
         kwargs.set_item("exclusive", info.sharing == Sharing::Exclusive)?;
         kwargs.set_item("evict_after", evict_after)?;
         kwargs.set_item("members", info.members)?;
+        kwargs.set_item("received", info.received)?;
         kwargs.set_item("lag", info.lag)?;
         kwargs.set_item("position", info.consumer_head)?;
         kwargs.set_item("evictions", info.evictions)?;
@@ -270,8 +306,10 @@ pub(crate) fn settings<'py>(py: Python<'py>, ring: &RingView) -> PyResult<Bound<
     kwargs.set_item("participants", settings.participants)?;
     kwargs.set_item("max_message", settings.max_message)?;
     kwargs.set_item("groups", settings.groups)?;
+    kwargs.set_item("lanes", settings.lanes.to_string())?;
     kwargs.set_item("exclusive_producer", settings.producer_side == Sharing::Exclusive)?;
     kwargs.set_item("exclusive_consumer", settings.consumer_side == Sharing::Exclusive)?;
+    kwargs.set_item("latency_histograms", settings.latency_histograms)?;
     kwargs.set_item("timestamps", settings.timestamps.to_string())?;
     kwargs.set_item("redelivery", settings.redelivery.name())?;
     kwargs.set_item("credit_limit", settings.credit_limit)?;

@@ -43,7 +43,22 @@ def test_each_group_gets_every_message_and_its_members_share_them(joinable: Ring
     assert set(found) == {"log", "risk"}
     assert found["risk"].members == 2 and found["risk"].state == "open"
     assert found["log"].members == 1 and found["log"].position == 10
+    assert found["log"].received == 10
     assert not found["log"].durable and found["log"].evict_after is None
+
+
+def test_latencies_are_those_of_a_group_or_of_all(name: str) -> None:
+    ring = Ring.create(name, groups=["risk", "log"], latency_histograms=True)
+    ring.producer().send_many([b"."] * 3, "low")
+    ring.join("risk").recv_many()
+    ring.join("log").recv()
+    for group, count in (("risk", 3), ("log", 1), (None, 4)):
+        for looked_at in (ring, ultrafastring.Observer.open(name)):
+            latencies = looked_at.latencies(group)
+            assert latencies is not None
+            assert latencies[ultrafastring.PriorityClass.LOW].count == count
+    with pytest.raises(ultrafastring.NoSuchGroup, match="'none'|\"none\""):
+        ring.latencies("none")
 
 
 def test_a_ring_is_made_for_groups_that_producers_wait_for(name: str) -> None:

@@ -88,6 +88,7 @@ def test_every_setting_of_the_command_is_an_argument(name: str) -> None:
         credit_limit=100,
         reserve={"real-time": 8, PriorityClass.HIGH: 4},
         timestamps="1/16",
+        latency_histograms=True,
         redelivery="discard",
         participants=32,
         participant_name="tests",
@@ -104,6 +105,7 @@ def test_every_setting_of_the_command_is_an_argument(name: str) -> None:
         redelivery="discard",
         credit_limit=100,
         reserve={PriorityClass.REAL_TIME: 8, PriorityClass.HIGH: 4},
+        latency_histograms=True,
     )
     producer = ring.producer()
     [participant] = ring.participants()
@@ -294,10 +296,79 @@ def test_statistics_by_class(ring: Ring) -> None:
     consumer.flush()
     stats = ring.stats()
     assert (stats.sent, stats.received, stats.credit_limit) == (2, 2, 64)
-    high = stats.lanes[PriorityClass.HIGH]
+    high = stats.classes[PriorityClass.HIGH]
     assert (high.sent, high.sent_bytes, high.received_bytes) == (1, 3, 3)
     assert 0 < high.average_latency_ns <= high.max_latency_ns
     assert not ring.under_pressure() and not producer.under_pressure() and not ring.damaged
+
+
+def test_a_ring_with_lanes_by_class_shows_each(name: str) -> None:
+    ring = Ring.create(
+        name,
+        lanes="by-class",
+        capacity=8,
+        capacity_of={"bulk": 32},
+        credit_limit_of={"real-time": 4},
+        max_message_of={PriorityClass.BULK: 1000},
+    )
+    assert ring.settings.lanes == "by-class"
+    producer, consumer = ring.producer(), ring.consumer()
+    producer.send(b"later" * 100, "bulk")
+    producer.send(b"first", "real-time")
+    assert consumer.recv() == b"first"
+    lanes = ultrafastring.Observer.open(name).lanes()
+    assert [it.priority for it in lanes] == list(PriorityClass)
+    assert [it.capacity for it in lanes] == [8, 8, 8, 8, 32]
+    assert (lanes[0].credit_limit, lanes[4].max_message, lanes[4].in_flight) == (4, 1000, 1)
+    assert (lanes[0].sent, lanes[0].received, lanes[0].owner) == (1, 1, None)
+    assert {it.lane for it in ring.participants()} == {0, 1, 2, 3, 4}
+    assert consumer.recv() == b"later" * 100
+    with pytest.raises(ValueError, match="by-producer:N"):
+        Ring.create(name, lanes="some")
+
+
+def test_a_lane_of_a_producer_shows_its_owner() -> None:
+    ring = Ring.anonymous(lanes="by-producer:2")
+    producer = ring.producer()
+    producer.send(b"!")
+    first, second = ring.lanes()
+    assert first.owner is not None and first.owner.pid == os.getpid() and second.owner is None
+    assert (first.in_flight, second.in_flight, first.priority) == (1, 0, None)
+    [only] = Ring.anonymous().lanes()
+    assert (only.index, only.priority, only.owner, only.closed) == (0, None, None, False)
+
+
+def test_latencies_are_counted_in_histograms(name: str) -> None:
+    ring = Ring.create(name, latency_histograms=True)
+    assert ring.settings.latency_histograms
+    producer, consumer = ring.producer(), ring.consumer()
+    empty = ring.latencies()
+    assert empty is not None
+    assert [it.count for it in empty.values()] == [0] * 5 and list(empty) == list(PriorityClass)
+    high = empty[PriorityClass.HIGH]
+    assert (high.quantile_ns(0.5), high.mean_ns, high.sum_ns, high.buckets()) == (None, None, 0, [])
+    for message in (b"1", b"2", b"3"):
+        producer.send(message, "high")
+    producer.send(b"4", "low")
+    time.sleep(0.002)
+    consumer.recv_many()
+    consumer.flush()
+    for looked_at in (ring, ultrafastring.Observer.open(name)):
+        counted = looked_at.latencies()
+        assert counted is not None
+        high, low = counted[PriorityClass.HIGH], counted[PriorityClass.LOW]
+        median = high.quantile_ns(0.5)
+        # It was asleep for so long, less the sixteenth that a bucket may be off.
+        assert median is not None and 1.8e6 < median < 1e10
+        assert high.mean_ns is not None and high.sum_ns == pytest.approx(3 * high.mean_ns)
+        both = high + low
+        assert (high.count, low.count, both.count) == (3, 1, 4)
+        assert (both.count_up_to(1.8e6), both.count_up_to(1e10)) == (0, 4)
+        assert sum(count for _, _, count in both.buckets()) == 4
+        assert all(least < above for least, above, _ in both.buckets())
+        assert (both.since(high).count, high.since(empty[PriorityClass.HIGH]).count) == (1, 3)
+        assert "3 messages, half within" in repr(high)
+    assert Ring.anonymous().latencies() is None
 
 
 def test_a_ring_is_handed_over_a_socket() -> None:

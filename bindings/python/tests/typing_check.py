@@ -12,7 +12,9 @@ from ultrafastring import (
     BroadcastHandle,
     Consumer,
     JoinableQueue,
+    LatencyHistogram,
     Message,
+    Participant,
     PriorityClass,
     Producer,
     Queue,
@@ -31,8 +33,14 @@ def rings(there: socket.socket) -> None:
     )
     assert_type(ring.producer(), Producer)
     assert_type(ring.consumer(end_when_deserted=True), Consumer)
-    assert_type(ring.stats().lanes[PriorityClass.HIGH].sent, int)
+    assert_type(ring.stats().classes[PriorityClass.HIGH].sent, int)
+    assert_type(ring.lanes()[0].owner, Participant | None)
     assert_type(ring.participants()[0].pid, int)
+    latencies = ring.latencies("risk")
+    assert_type(latencies, dict[PriorityClass, LatencyHistogram] | None)
+    if latencies is not None:
+        both = latencies[PriorityClass.HIGH] + latencies[PriorityClass.LOW]
+        assert_type(both.quantile_ns(0.99), float | None)
     ring.hand_to(there)
     assert_type(ring.join("risk", start="oldest", durable=True, evict_after=0.5), Consumer)
     assert_type(ring.groups()[0].evict_after, float | None)

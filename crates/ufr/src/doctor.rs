@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use ultrafastring::{Builder, Finding, Lanes};
+use ultrafastring::{Builder, Finding, Lanes, SideMemoryInfo};
 
 use crate::{completion, group, output};
 
@@ -14,7 +14,7 @@ use crate::{completion, group, output};
 ///
 /// The exit code is 1 if the ring is damaged. Then remove it and make a new one. Unfinished work of
 /// dead processes is no damage: `doctor` finishes it, as the next user of the ring would. If a
-/// group holds producers back, it says which, and what to do.
+/// group holds producers back, or memory for large messages is short, it says so, and what to do.
 #[derive(Args)]
 pub(crate) struct Doctor {
     /// Name of the ring.
@@ -32,7 +32,7 @@ impl Doctor {
         let has_lanes = ring.settings().lanes != Lanes::One;
         let mut report = String::new();
         for (lane, finding) in &findings {
-            let (means, to_do) = explain(finding);
+            let (means, to_do) = meaning(finding);
             if has_lanes {
                 write!(report, "lane {lane}: ")?;
             }
@@ -60,12 +60,27 @@ impl Doctor {
         if let Some(explained) = group::explain_gate(&self.name, &ring) {
             output::say(explained)?;
         }
+        if let Some(explained) = ring.side_memory().and_then(|it| explain(&self.name, &it)) {
+            output::say(explained)?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
+/// What there is to say of the memory of side buffers, if it is short.
+fn explain(name: &str, memory: &SideMemoryInfo) -> Option<String> {
+    let SideMemoryInfo { size, taken, largest, .. } = memory;
+    let free = memory.free.filter(|_| memory.is_short())?;
+    Some(format!(
+        "{name}: memory is short: {free} bytes are free, and a message may need {largest}; the \
+         side buffers take {taken} of {size} bytes. Messages wait for the memory of those before \
+         them, or are refused if there are none: free some (`ufr rm --stale`), enlarge the tmpfs, \
+         or make the ring with `--side-memory preallocated`\n"
+    ))
+}
+
 /// What a finding means, and what to do: docs/findings.md has the same.
-fn explain(finding: &Finding) -> (&'static str, &'static str) {
+fn meaning(finding: &Finding) -> (&'static str, &'static str) {
     const REPLACE: &str = "stop its users, remove it (`ufr rm`), and start them again";
     match finding {
         Finding::Counters { .. } => (

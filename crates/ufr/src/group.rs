@@ -210,6 +210,7 @@ pub(crate) fn as_json(ring: &RingView) -> Value {
             "members": it.members,
             "head": it.consumer_head,
             "tail": it.consumer_tail,
+            "received": it.received,
             "lag": it.lag,
             "evictions": it.evictions,
             "missed": it.missed,

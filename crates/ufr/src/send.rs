@@ -148,7 +148,8 @@ fn send<S: Mode>(
     loop {
         match producer.send_fast(message, class) {
             Ok(()) => return Ok(None),
-            Err(SendError::Full | SendError::OutOfCredit) => {}
+            // Or there is no memory, and messages that are in flight have some.
+            Err(refused) if producer.may_wait(refused) => {}
             Err(error) => return Err(error.into()),
         }
         if let Some(code) = stop.asked() {

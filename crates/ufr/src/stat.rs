@@ -20,6 +20,10 @@ use crate::{completion, group, output};
 /// `under pressure` while an eighth of the credit limit or less is left. A `stall` is a time in
 /// which a producer found no credit; `deepest` is how many messages held credit at most.
 ///
+/// Side memory, in a ring for messages over 40 bytes: what their buffers take of the file system
+/// that the ring is in, and what it has left for all files. It is `short` if that is less than the
+/// largest message may need.
+///
 /// Counters: `head` is the number of messages claimed, `tail` the number committed (producer) or
 /// released (consumer), as last announced. `all`, `in flight` and the heads are exact; only on an
 /// exclusive producer side `head` too is as last announced. The numbers of a class may be up to 64
@@ -102,6 +106,16 @@ fn as_text(name: &str, ring: &Observer) -> Result<String, std::fmt::Error> {
         ring.max_message(),
         ring.size_bytes()
     )?;
+    if let Some(memory) = ring.side_memory() {
+        let free = memory.free.map_or("no limit".to_string(), |free| format!("{free} free"));
+        writeln!(
+            out,
+            "side memory    {} of {} bytes taken, {free}{}",
+            memory.taken,
+            memory.size,
+            if memory.is_short() { ": short" } else { "" }
+        )?;
+    }
     writeln!(
         out,
         "sides          producer {}, consumer {}",

@@ -548,11 +548,11 @@ fn the_demo_checks_what_it_streams_and_leaves_nothing_behind() {
     let output = place.say(&["demo", "--messages", "200000", "--json"]);
     let demo: serde_json::Value = serde_json::from_str(&output).unwrap();
     assert!(demo["checked"].as_u64().unwrap() >= 200_000);
-    let lanes = demo["lanes"].as_object().unwrap();
-    assert_eq!(lanes.len(), 5);
-    let received = |lane: &serde_json::Value| lane["received"].as_u64().unwrap();
-    assert!(lanes.values().all(|lane| received(lane) > 0 && lane["sent"] == lane["received"]));
-    assert!(lanes.values().map(received).sum::<u64>() >= 200_000);
+    let classes = demo["classes"].as_object().unwrap();
+    assert_eq!(classes.len(), 5);
+    let received = |class: &serde_json::Value| class["received"].as_u64().unwrap();
+    assert!(classes.values().all(|it| received(it) > 0 && it["sent"] == it["received"]));
+    assert!(classes.values().map(received).sum::<u64>() >= 200_000);
     for way in ["ring", "pipe", "socket"] {
         assert!(demo[way]["ticks_per_message"].as_f64().unwrap() > 1.0, "{way}");
         assert!(demo[way]["ns_per_message"].as_f64().unwrap() > 0.1, "{way}");

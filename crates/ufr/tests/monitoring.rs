@@ -18,7 +18,9 @@ fn metrics() -> BTreeSet<String> {
     let ring = builder().latency_histograms(true).create("orders").unwrap();
     ring.try_send("!", PriorityClass::Normal).unwrap();
     ring.try_recv().unwrap();
-    builder().groups(["risk"]).create("prices").unwrap();
+    let ring = builder().latency_histograms(true).groups(["risk"]).create("prices").unwrap();
+    ring.try_send("!", PriorityClass::Normal).unwrap();
+    ring.join("risk").consumer().unwrap().try_recv().unwrap();
     let text = place.say(&["metrics", "--once"]);
     let lines = text.lines().filter(|it| !it.starts_with('#'));
     lines.map(|it| it.split(['{', ' ']).next().unwrap().to_string()).collect()

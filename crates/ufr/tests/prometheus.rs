@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::{Place, until};
 use serde_json::Value;
-use ultrafastring::{Builder, PriorityClass};
+use ultrafastring::{Builder, Lanes, PriorityClass};
 
 fn documents() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").canonicalize().unwrap()
@@ -61,9 +61,12 @@ fn rings(place: &Place) -> impl Sized {
         consumer.recv().unwrap();
     }
     builder().create(HOSTILE).unwrap();
-    let ring = builder().groups(["risk", "log"]).create("prices").unwrap();
+    let groups = builder().latency_histograms(true).groups(["risk", "log"]);
+    let ring = groups.create("prices").unwrap();
     ring.try_send("AAPL 101", PriorityClass::Normal).unwrap();
     ring.join("risk").consumer().unwrap().try_recv().unwrap();
+    let ring = builder().lanes(Lanes::ByClass).create("lanes").unwrap();
+    ring.producer().unwrap().send(b"!", PriorityClass::Bulk).unwrap();
     let ring = builder().capacity(2).create("full").unwrap();
     (0..2).for_each(|_| ring.try_send("!", PriorityClass::Low).unwrap());
     fs::write(place.path().join("ufr-garbage"), vec![0x5A; 8192]).unwrap();
@@ -170,7 +173,7 @@ fn prometheus_scrapes_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
     let prometheus = Prometheus::start(folder.path(), port);
     until("it scrapes", || prometheus.value("up{job=\"ufr\"}") == Some(1.0));
-    until("what it scraped can be asked for", || prometheus.query("ufr_ring_up").len() == 5);
+    until("what it scraped can be asked for", || prometheus.query("ufr_ring_up").len() == 6);
     let target = &prometheus.get("targets")["data"]["activeTargets"][0];
     assert_eq!((&target["health"], &target["lastError"]), (&"up".into(), &"".into()), "{target}");
     for (query, value) in [
@@ -183,6 +186,10 @@ fn prometheus_scrapes_what_there_is() {
         ("sum(ufr_message_latency_seconds_bucket{ring=\"orders\", le=\"+Inf\"})", 4.0),
         ("count(ufr_message_latency_seconds_bucket{ring=\"orders\", class=\"low\"})", 16.0),
         ("ufr_group_lag_messages{ring=\"prices\", group=\"log\"}", 1.0),
+        ("ufr_group_received_messages_total{ring=\"prices\", group=\"risk\"}", 1.0),
+        ("ufr_group_latency_seconds_count{ring=\"prices\", group=\"risk\"}", 1.0),
+        ("ufr_depth_slots{ring=\"lanes\", lane=\"bulk\"}", 1.0),
+        ("sum by (ring) (ufr_depth_slots{ring=\"lanes\"})", 1.0),
         ("ufr_ring_up{ring=\"garbage\"}", 0.0),
         ("ufr_ring_up{ring=\"a\\\"} 1\\\\ \u{2603}\"}", 1.0),
         ("sum(ufr_participants{ring=\"orders\", state=\"alive\"})", 2.0),
@@ -210,9 +217,9 @@ fn the_alerts_are_evaluated(prometheus: &Prometheus) {
     until("each rule is evaluated", || {
         let all = rules();
         let all = all.as_array().map_or(&[][..], |it| it);
-        all.len() == 10 && all.iter().all(|it| it["health"] == "ok")
+        all.len() == 12 && all.iter().all(|it| it["health"] == "ok")
     });
-    until("the damaged ring and the full one are noticed", || {
+    until("the damaged ring, the full one and the group alone are noticed", || {
         let all = rules();
         let pending = all.as_array().unwrap().iter().filter(|it| it["state"] == "pending");
         let rings: Vec<_> = pending
@@ -220,7 +227,9 @@ fn the_alerts_are_evaluated(prometheus: &Prometheus) {
             .map(|it| format!("{} {}", it["labels"]["alertname"], it["labels"]["ring"]))
             .collect();
         let has = |text: &str| rings.iter().any(|it| it == text);
-        has("\"UfrRingDown\" \"garbage\"") && has("\"UfrNoConsumer\" \"full\"")
+        has("\"UfrRingDown\" \"garbage\"")
+            && has("\"UfrNoConsumer\" \"full\"")
+            && has("\"UfrGroupWithoutMember\" \"prices\"")
     });
 }
 

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use common::Place;
+use common::{Place, in_little_memory};
 use serde_json::Value;
 use ultrafastring::{Builder, PriorityClass, UltraFastRing};
 
@@ -76,6 +76,46 @@ fn stat_prints_one_object_with_classes_lanes_and_times_in_nanoseconds() {
         assert_eq!(table.contains("p99.9"), name != "plain", "{table}");
         assert!(table.contains("stalls         1 in 0 ns; deepest 8"), "{table}");
     }
+}
+
+#[test]
+fn stat_shows_the_memory_of_side_buffers() {
+    let place = Place::new();
+    let builder = Builder::new().directory(place.path()).capacity(8).max_message(1 << 16);
+    let ring = builder.latency_histograms(true).create("large").unwrap();
+    for _ in 0..3 {
+        ring.try_send(vec![7; 1 << 16], PriorityClass::Normal).unwrap();
+    }
+    ring.try_recv_into(&mut Vec::new()).unwrap();
+    let text = place.say(&["stat", "large", "--json"]);
+    if let Some(directory) = std::env::var_os("UFR_STAT_OUTPUTS") {
+        std::fs::write(Path::new(&directory).join("large.json"), &text).unwrap();
+    }
+    let stat: Value = serde_json::from_str(&text).unwrap();
+    let memory = &stat["side_memory"];
+    assert_eq!((&memory["size"], &memory["taken"]), (&(8 << 16).into(), &(3 << 16).into()));
+    let table = place.say(&["stat", "large"]);
+    assert!(table.contains("side memory    196608 of 524288 bytes taken, "), "{table}");
+    Builder::new().directory(place.path()).create("small").unwrap();
+    assert_eq!(place.stat("small")["side_memory"], Value::Null);
+}
+
+#[test]
+fn doctor_says_that_memory_is_short_and_what_to_do() {
+    let place = Place::new();
+    let lines = "$1 create r --max-message 1048576 --side-memory overcommitted >&2
+        $1 doctor r
+        head -c $((3 << 20)) /dev/zero | $1 send r --raw
+        $1 doctor r
+        $1 stat r";
+    let Some(output) = in_little_memory(&place, "3500k", lines) else { return };
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.matches("r: all is well\n").count(), 2, "{said}");
+    assert_eq!(said.matches("r: memory is short: ").count(), 1, "{said}");
+    assert!(said.contains(" bytes are free, and a message may need 1048576; the "), "{said}");
+    assert!(said.contains("of 268435456 bytes taken, "), "{said}");
+    assert!(said.contains(" free: short\n"), "{said}");
 }
 
 #[test]

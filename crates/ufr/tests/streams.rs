@@ -45,6 +45,24 @@ fn lines(count: usize) -> Vec<String> {
 }
 
 #[test]
+fn send_waits_for_the_memory_of_messages_that_are_not_received_yet() {
+    for sides in ["", "--exclusive-producer"] {
+        let place = Place::new();
+        // A receiver that is late.
+        let line = format!(
+            "$1 create r --max-message 1048576 --side-memory overcommitted {sides} >&2
+            head -c $((24 << 20)) /dev/zero | $1 send r --raw & sending=$!
+            $1 recv r --raw --end-when-deserted | {{ sleep 0.5; wc -c; }}
+            wait $sending"
+        );
+        let Some(output) = in_little_memory(&place, "4m", &line) else { return };
+        assert!(output.status.success(), "{sides}: {output:?}");
+        let count = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(count.trim(), (24 << 20).to_string(), "{sides}");
+    }
+}
+
+#[test]
 fn a_pipe_that_nobody_reads_ends_what_prints_and_says_nothing() {
     let place = Place::new();
     place.say(&["create", "r"]);

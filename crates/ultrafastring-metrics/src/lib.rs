@@ -36,6 +36,7 @@
 //! [OpenMetrics]: https://prometheus.io/docs/specs/om/open_metrics_spec/
 
 mod format;
+mod lanes;
 mod rings;
 mod snapshot;
 

@@ -9,6 +9,7 @@ use ultrafastring::{
 };
 
 use crate::format::{Format, Kind, Text, Value};
+use crate::lanes::{Room, rooms};
 use crate::rings::{Look, Rings};
 
 /// What is seen of some rings at one moment.
@@ -51,18 +52,15 @@ type Number<T> = fn(&T) -> u64;
 #[derive(Debug)]
 struct Seen {
     stats: RingStats,
-    depth: usize,
-    /// Slots of all lanes.
-    capacity: usize,
-    /// How many lanes have no credit left.
-    full: u64,
-    /// Seconds for which producers had no credit.
-    stalled: f64,
+    /// What there is in each lane, and its label; of a ring of one lane, in that.
+    lanes: Vec<(Option<String>, Room)>,
     /// By class; `None` if the ring was made without histograms.
     latencies: Option<[LatencyHistogram; PriorityClass::COUNT]>,
     /// Handles by side and state.
     participants: BTreeMap<(&'static str, &'static str), u64>,
     groups: Vec<GroupInfo>,
+    /// By group, of all classes together; `None` if the ring was made without histograms.
+    latencies_of_groups: Vec<Option<LatencyHistogram>>,
 }
 
 impl Seen {
@@ -83,21 +81,15 @@ impl Seen {
         }
         // A peer may have written one name twice, and a label must not come twice.
         let mut names = BTreeSet::new();
-        let stats = ring.stats();
-        let stalled = ring.clock().nanoseconds(stats.credit_stall_ticks) / 1e9;
+        let groups: Vec<_> =
+            ring.groups().filter(|it| names.insert(it.name.as_str().to_string())).collect();
         let seen = Self {
-            stats,
-            depth: ring.len(),
-            capacity: ring.lanes().fold(0, |sum, it| sum.saturating_add(it.capacity)),
-            full: ring
-                .lanes()
-                .map(|it| u64::from(it.stats.credits_spent >= it.stats.credit_limit))
-                .sum(),
-            // The rate of the ticks is untrusted, too.
-            stalled: if stalled.is_finite() { stalled } else { 0.0 },
+            stats: ring.stats(),
+            lanes: rooms(ring),
             latencies: ring.latencies(),
             participants,
-            groups: ring.groups().filter(|it| names.insert(it.name.as_str().to_string())).collect(),
+            latencies_of_groups: groups.iter().map(|it| latencies_of(ring, it)).collect(),
+            groups,
         };
         // Looked at last: what was read of a file that was cut short meanwhile means nothing.
         if ring.is_damaged() {
@@ -105,6 +97,13 @@ impl Seen {
         }
         Ok(seen)
     }
+}
+
+/// The latencies of a group, of all classes together.
+fn latencies_of(ring: &RingView, group: &GroupInfo) -> Option<LatencyHistogram> {
+    let [mut all, others @ ..] = ring.latencies_of_group(group.row)?;
+    others.iter().for_each(|class| all.add(class));
+    Some(all)
 }
 
 impl Snapshot {
@@ -194,6 +193,27 @@ impl Snapshot {
         }
     }
 
+    /// One number of each lane.
+    fn by_lane(
+        &self,
+        out: &mut Text,
+        (name, kind, unit): (&'static str, Kind, Option<&'static str>),
+        help: &'static str,
+        value: fn(&Room) -> Value,
+    ) {
+        out.family(name, kind, unit, help);
+        for (ring, seen) in self.seen() {
+            for (lane, room) in &seen.lanes {
+                match lane {
+                    Some(lane) => {
+                        out.sample(&[("ring", ring), ("lane", lane.as_str())], value(room))
+                    }
+                    None => out.sample(&[("ring", ring)], value(room)),
+                }
+            }
+        }
+    }
+
     /// One number of each ring.
     fn by_ring(
         &self,
@@ -231,25 +251,19 @@ impl Snapshot {
                 if latency.is_empty() {
                     continue;
                 }
-                let labels = [("ring", ring), ("class", class.name())];
-                let count = latency.count();
-                let buckets = BOUNDS
-                    .iter()
-                    .map(|(text, bound)| (*text, latency.count_up_to(bound * 1e9).min(count)));
-                out.histogram(&labels, buckets, count, latency.sum() / 1e9);
+                latency_of(out, &[("ring", ring), ("class", class.name())], latency);
             }
         }
     }
 
     /// Who waited, and for how long.
     fn waits(&self, out: &mut Text) {
+        let (stalls, seconds) = ("ufr_credit_stalls", "ufr_credit_stall_seconds");
         let help = "How often a producer found no credit left.";
-        self.by_ring(out, "ufr_credit_stalls", Kind::Counter, help, |it| it.stats.credit_stalls);
+        self.by_lane(out, (stalls, Kind::Counter, None), help, |it| Value::Count(it.stalls));
         let help = "Time for which producers had no credit.";
-        out.family("ufr_credit_stall_seconds", Kind::Counter, Some("seconds"), help);
-        for (ring, seen) in self.seen() {
-            out.sample(&[("ring", ring)], Value::Number(seen.stalled));
-        }
+        let family = (seconds, Kind::Counter, Some("seconds"));
+        self.by_lane(out, family, help, |it| Value::Number(it.stalled));
         type BySide = fn(&RingStats) -> [u64; 2];
         let by_side: [(_, _, BySide); 2] = [
             ("ufr_sleeps", "How often handles slept in the kernel.", |it| it.sleeps),
@@ -267,27 +281,30 @@ impl Snapshot {
     }
 
     fn room(&self, out: &mut Text) {
-        let gauges: [(_, _, Number<Seen>); 6] = [
-            ("ufr_depth_slots", "Messages sent and not received yet.", |it| it.depth as u64),
-            ("ufr_capacity_slots", "Slots of the ring.", |it| it.capacity as u64),
+        let gauges: [(_, _, fn(&Room) -> Value); 5] = [
+            ("ufr_depth_slots", "Messages sent and not received yet.", |it| Value::Count(it.depth)),
+            ("ufr_capacity_slots", "Slots.", |it| Value::Count(it.capacity)),
             (
                 "ufr_credit_spent_messages",
                 "Messages that hold credit: sent, and not released yet.",
-                |it| it.stats.credits_spent,
+                |it| Value::Count(it.credits_spent),
             ),
             (
                 "ufr_depth_highest_slots",
                 "The most messages in flight at once since the ring was made.",
-                |it| it.stats.most_in_flight,
+                |it| Value::Count(it.most_in_flight),
             ),
             ("ufr_credit_limit_messages", "Messages that may hold credit at once.", |it| {
-                it.stats.credit_limit
+                Value::Count(it.credit_limit)
             }),
-            ("ufr_full_lanes", "Lanes without credit, whose producers wait.", |it| it.full),
         ];
         for (name, help, value) in gauges {
-            self.by_ring(out, name, Kind::Gauge, help, value);
+            self.by_lane(out, (name, Kind::Gauge, unit_of(name)), help, value);
         }
+        let help = "Lanes without credit, whose producers wait.";
+        self.by_ring(out, "ufr_full_lanes", Kind::Gauge, help, |seen| {
+            seen.lanes.iter().map(|(_, room)| room.full).sum()
+        });
     }
 
     fn deaths(&self, out: &mut Text) {
@@ -333,7 +350,14 @@ impl Snapshot {
     }
 
     fn groups(&self, out: &mut Text) {
-        let numbers: [(_, _, _, Number<GroupInfo>); 5] = [
+        let numbers: [(_, _, _, Number<GroupInfo>); 6] = [
+            (
+                "ufr_group_received_messages",
+                Kind::Counter,
+                "Messages that the group has received, and those that dead producers did not \
+                 finish, which it skipped.",
+                |it| it.received,
+            ),
             (
                 "ufr_group_lag_messages",
                 Kind::Gauge,
@@ -373,6 +397,20 @@ impl Snapshot {
                 }
             }
         }
+        self.latencies_of_groups(out);
+    }
+
+    /// Of groups that have received something, in rings that were made with histograms.
+    fn latencies_of_groups(&self, out: &mut Text) {
+        let help = "Time from send to receive of the messages that the group has received.";
+        out.family("ufr_group_latency_seconds", Kind::Histogram, Some("seconds"), help);
+        for (ring, seen) in self.seen() {
+            for (group, latency) in seen.groups.iter().zip(&seen.latencies_of_groups) {
+                if let Some(latency) = latency.as_ref().filter(|it| !it.is_empty()) {
+                    latency_of(out, &[("ring", ring), ("group", group.name.as_str())], latency);
+                }
+            }
+        }
     }
 
     /// About this snapshot.
@@ -400,6 +438,14 @@ impl Snapshot {
         out.family("ufr_build", Kind::Info, None, "The version of what wrote this.");
         out.sample(&[("version", env!("CARGO_PKG_VERSION"))], Value::Count(1));
     }
+}
+
+/// A histogram of latencies, in seconds.
+fn latency_of(out: &mut Text, labels: &[(&str, &str)], latency: &LatencyHistogram) {
+    let count = latency.count();
+    let up_to = |bound: f64| latency.count_up_to(bound * 1e9).min(count);
+    let buckets = BOUNDS.iter().map(|(text, bound)| (*text, up_to(*bound)));
+    out.histogram(labels, buckets, count, latency.sum() / 1e9);
 }
 
 /// The unit that a gauge's name ends in.

@@ -116,7 +116,7 @@ fn latencies_are_told_in_sixteen_buckets_that_count_all() {
 }
 
 #[test]
-fn a_lane_that_is_full_is_told() {
+fn each_lane_is_told_with_what_it_holds_and_one_that_is_full() {
     use ultrafastring::Lanes;
     let builder = UltraFastRing::builder().lanes(Lanes::ByClass).capacity(2);
     let ring = builder.heap().unwrap();
@@ -124,8 +124,42 @@ fn a_lane_that_is_full_is_told() {
     (0..2).for_each(|_| producer.try_send(b"!", PriorityClass::Bulk).unwrap());
     producer.try_send(b"!", PriorityClass::High).unwrap();
     let text = Snapshot::of_open([("lanes", &*ring)]).text(Format::Prometheus);
-    has(&text, &["ufr_full_lanes{ring=\"lanes\"} 1", "ufr_depth_slots{ring=\"lanes\"} 3"]);
-    has(&text, &["ufr_capacity_slots{ring=\"lanes\"} 10"]);
+    has(
+        &text,
+        &[
+            "ufr_full_lanes{ring=\"lanes\"} 1",
+            "ufr_depth_slots{ring=\"lanes\",lane=\"bulk\"} 2",
+            "ufr_depth_slots{ring=\"lanes\",lane=\"high\"} 1",
+            "ufr_depth_slots{ring=\"lanes\",lane=\"low\"} 0",
+            "ufr_capacity_slots{ring=\"lanes\",lane=\"real-time\"} 2",
+            "ufr_credit_spent_messages{ring=\"lanes\",lane=\"bulk\"} 2",
+            "ufr_credit_limit_messages{ring=\"lanes\",lane=\"bulk\"} 2",
+            "ufr_credit_stalls_total{ring=\"lanes\",lane=\"bulk\"} 0",
+            "ufr_credit_stall_seconds_total{ring=\"lanes\",lane=\"bulk\"} 0",
+            "ufr_depth_highest_slots{ring=\"lanes\",lane=\"bulk\"} 2",
+        ],
+    );
+}
+
+#[test]
+fn of_many_lanes_the_first_are_told_apart_and_the_others_together() {
+    use ultrafastring::Lanes;
+    let ring = UltraFastRing::builder().lanes(Lanes::ByProducer(40)).capacity(2).heap().unwrap();
+    let mut producers: Vec<_> = (0..40).map(|_| ring.producer().unwrap()).collect();
+    producers.iter_mut().for_each(|it| it.try_send(b"!", PriorityClass::Normal).unwrap());
+    producers[39].try_send(b"!", PriorityClass::Normal).unwrap();
+    let text = Snapshot::of_open([("lanes", &*ring)]).text(Format::Prometheus);
+    has(
+        &text,
+        &[
+            "ufr_depth_slots{ring=\"lanes\",lane=\"0\"} 1",
+            "ufr_depth_slots{ring=\"lanes\",lane=\"31\"} 1",
+            "ufr_depth_slots{ring=\"lanes\",lane=\"others\"} 9",
+            "ufr_capacity_slots{ring=\"lanes\",lane=\"others\"} 16",
+            "ufr_full_lanes{ring=\"lanes\"} 1",
+        ],
+    );
+    assert_eq!(series(&text).iter().filter(|it| it.starts_with("ufr_depth_slots{")).count(), 33);
 }
 
 #[test]
@@ -135,9 +169,14 @@ fn groups_are_told_with_how_far_they_are_behind() {
     let ring = builder.create("prices").unwrap();
     ring.try_send("AAPL 101", PriorityClass::Normal).unwrap();
     ring.join("risk").consumer().unwrap().try_recv().unwrap();
+    let text = text_of(&place);
+    assert!(!text.contains("ufr_group_latency_seconds_bucket"), "{text}");
     has(
-        &text_of(&place),
+        &text,
         &[
+            "# TYPE ufr_group_received_messages_total counter",
+            "ufr_group_received_messages_total{ring=\"prices\",group=\"risk\"} 1",
+            "ufr_group_received_messages_total{ring=\"prices\",group=\"log\"} 0",
             "ufr_group_lag_messages{ring=\"prices\",group=\"risk\"} 0",
             "ufr_group_lag_messages{ring=\"prices\",group=\"log\"} 1",
             "ufr_group_open{ring=\"prices\",group=\"log\"} 1",
@@ -146,6 +185,32 @@ fn groups_are_told_with_how_far_they_are_behind() {
             "ufr_missed_messages_total{ring=\"prices\",group=\"log\"} 0",
         ],
     );
+}
+
+#[test]
+fn latencies_are_told_of_each_group_that_has_received_something() {
+    let builder = UltraFastRing::builder().groups(["risk", "log", "none"]);
+    let ring = builder.latency_histograms(true).heap().unwrap();
+    let mut producer = ring.producer().unwrap();
+    producer.send(b"!", PriorityClass::High).unwrap();
+    producer.send(b"!", PriorityClass::Low).unwrap();
+    for (group, count) in [("risk", 2), ("log", 1)] {
+        let mut member = ring.join(group).consumer().unwrap();
+        for _ in 0..count {
+            member.try_recv().unwrap();
+        }
+    }
+    let text = Snapshot::of_open([("prices", &*ring)]).text(Format::OpenMetrics);
+    has(
+        &text,
+        &[
+            "# TYPE ufr_group_latency_seconds histogram",
+            "ufr_group_latency_seconds_count{ring=\"prices\",group=\"risk\"} 2",
+            "ufr_group_latency_seconds_count{ring=\"prices\",group=\"log\"} 1",
+            "ufr_group_latency_seconds_bucket{ring=\"prices\",group=\"log\",le=\"+Inf\"} 1",
+        ],
+    );
+    assert!(!text.contains("ufr_group_latency_seconds_count{ring=\"prices\",group=\"none\""));
 }
 
 #[test]

@@ -110,6 +110,8 @@ pub use ring::UltraFastRing;
 pub use segment::fault::survive_truncation;
 #[cfg(not(loom))]
 pub use segment::lent::Page;
+#[cfg(feature = "std")]
+pub use segment::taken::SideMemoryInfo;
 pub use settings::{
     ClassLane, DEFAULT_CAPACITY, DEFAULT_PARTICIPANTS, INLINE_SIZE, Invalid, Lanes, Redelivery,
     Settings, Sharing, Side, SideMemory, Timestamps,

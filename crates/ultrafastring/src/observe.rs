@@ -23,6 +23,8 @@ use crate::recover::info::ParticipantInfo;
 use crate::segment::Segment;
 #[cfg(feature = "std")]
 use crate::segment::mapping::Mapping;
+#[cfg(feature = "std")]
+use crate::segment::taken::SideMemoryInfo;
 use crate::settings::{Settings, Side};
 #[cfg(any(feature = "std", loom))]
 use crate::tail::TailReader;
@@ -216,7 +218,8 @@ impl RingView {
     }
 
     /// Where the memory of all [side buffers](crate::Builder::max_message) is mapped in this
-    /// process, and how many bytes it has; `None` if the ring has no side buffers. For programs
+    /// process, those of all lanes one behind the other, and how many bytes it has; `None` if the
+    /// ring has no side buffers. For programs
     /// that register it with a device. It stays there for as long as the ring, or a handle of it,
     /// is open.
     ///
@@ -234,6 +237,22 @@ impl RingView {
     /// ```
     pub fn side_buffers(&self) -> Option<(core::ptr::NonNull<u8>, usize)> {
         self.segment.side_buffers()
+    }
+
+    /// How much memory the [side buffers](crate::Builder::max_message) take, and how much there is
+    /// for more; `None` if the ring has none, or is not in a file.
+    ///
+    /// ```
+    /// use ultrafastring::{PriorityClass, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::builder().capacity(8).max_message(1 << 16).anonymous()?;
+    /// ring.send(&[7; 1 << 16], PriorityClass::Normal)?;
+    /// let memory = ring.side_memory().unwrap();
+    /// assert_eq!((memory.size, memory.taken, memory.free), (8 << 16, 1 << 16, None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn side_memory(&self) -> Option<SideMemoryInfo> {
+        self.segment.mapping()?.side_memory()
     }
 
     /// The clock of the ring's ticks: the creator's for a named ring, otherwise this process's.

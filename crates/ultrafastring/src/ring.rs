@@ -42,7 +42,7 @@ type Held<H> = ThreadHandles<H>;
 /// [lanes](crate::Builder::lanes) they come in that order within a class, or within a producer.
 ///
 /// The calls on `&UltraFastRing` can be used by any number of threads and need no handle, if the
-/// side is shared. Those that begin with `try_`, and [`send_fast`](Self::send_fast),
+/// side is shared and the ring has no lanes. Those that begin with `try_`, and [`send_fast`](Self::send_fast),
 /// [`recv_fast`](Self::recv_fast), [`send_batch`](Self::send_batch) and
 /// [`recv_batch`](Self::recv_batch), never wait. Those with the plain names (`send`, `recv`,
 /// `recv_into`, `send_many`, `recv_many`) wait without end. Those with `_timeout` wait for a
@@ -142,6 +142,7 @@ impl UltraFastRing {
     /// - [`SendError::NoEntry`]: no handle could be taken, because the producer side is exclusive,
     ///   the participant table is full, or of an error of the system.
     ///   [`shared_producer`](Self::shared_producer) returns the reason.
+    /// - [`SendError::HasLanes`]: the ring has lanes, whose producers are handles.
     #[inline(always)]
     pub fn send_fast(&self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
         self.sending(|producer| producer.send_fast(data, class))
@@ -161,6 +162,7 @@ impl UltraFastRing {
     /// - [`RecvError::NoEntry`]: no handle could be taken, because the consumer side is exclusive,
     ///   the participant table is full, or of an error of the system.
     ///   [`shared_consumer`](Self::shared_consumer) returns the reason.
+    /// - [`RecvError::HasLanes`]: the ring has lanes, whose consumers are handles.
     #[inline(always)]
     pub fn recv_fast(&self, buffer: &mut [u8]) -> Result<(usize, PriorityClass, u64), RecvError> {
         self.receiving(|consumer| consumer.recv_fast_lent(buffer))
@@ -218,7 +220,11 @@ impl UltraFastRing {
         work: impl FnOnce(&mut Producer<Shared>) -> Result<T, SendError>,
     ) -> Option<Result<T, SendError>> {
         let make = || Producer::attach(self.segment(), &self.identity());
-        self.producers.with(|| make().map_err(|_| SendError::NoEntry), work)
+        let why = |error| match error {
+            RingError::HasLanes => SendError::HasLanes,
+            _ => SendError::NoEntry,
+        };
+        self.producers.with(|| make().map_err(why), work)
     }
 
     /// As `lend_producer`.
@@ -228,7 +234,11 @@ impl UltraFastRing {
         work: impl FnOnce(&mut Consumer<Shared>) -> Result<T, RecvError>,
     ) -> Option<Result<T, RecvError>> {
         let make = || Consumer::attach(self.segment(), &self.identity());
-        self.consumers.with(|| make().map_err(|_| RecvError::NoEntry), work)
+        let why = |error| match error {
+            RingError::HasLanes => RecvError::HasLanes,
+            _ => RecvError::NoEntry,
+        };
+        self.consumers.with(|| make().map_err(why), work)
     }
 
     /// The ring's statistics, as [`RingView::stats`], with the counts that calls on

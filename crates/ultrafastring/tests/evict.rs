@@ -125,6 +125,8 @@ fn a_newcomer_that_opens_an_evicted_group_is_told_what_it_missed() {
     assert_eq!(newcomer.recv().unwrap_err(), RecvError::Evicted { missed: 20 });
     send(&mut producer, 20..21);
     assert_eq!(number(&newcomer.recv().unwrap()), 20);
+    let group = ring.groups().next().unwrap();
+    assert_eq!((group.received, group.missed), (1, 20));
 }
 
 #[test]

@@ -360,6 +360,8 @@ fn meaning(words: &[u64], place: usize) -> (String, bool) {
         // The second is announced by the clock, too.
         let text = match word {
             0 => "consumer_head",
+            8 => "passed before it was opened",
+            9 => "where it began",
             16 => "~consumer_tail",
             _ => "unused",
         };

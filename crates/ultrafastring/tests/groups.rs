@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::{Numbered, stage};
 use ultrafastring::layout::{MAX_GROUP_NAME, ROOM_FOR_GROUPS};
 use ultrafastring::{
-    Builder, Consumer, GroupState, Invalid, PriorityClass, Producer, RecvError, RingError,
+    Builder, Consumer, GroupState, Invalid, Lanes, PriorityClass, Producer, RecvError, RingError,
     SendError, Sharing, Slow, Start, UltraFastRing,
 };
 
@@ -256,6 +256,44 @@ fn the_table_tells_what_groups_there_are() {
     );
     assert_eq!((risk.members, risk.lag, risk.slow), (1, 4, Slow::Wait));
     assert_eq!(risk.consumer_head, 1);
+}
+
+#[test]
+fn what_a_group_has_received_is_counted_over_all_its_openings() {
+    for lanes in [Lanes::One, Lanes::ByClass] {
+        let ring = joinable().lanes(lanes).heap().unwrap();
+        let mut producer = ring.producer().unwrap();
+        let received = |name: &str| {
+            let group = ring.groups().find(|it| it.name.as_str() == name).unwrap();
+            (group.received, group.state)
+        };
+        let mut member = ring.join("risk").consumer().unwrap();
+        (0..3).for_each(|n| send(&mut producer, n));
+        producer.send(b"urgent12", PriorityClass::High).unwrap();
+        for _ in 0..4 {
+            member.try_recv().unwrap();
+        }
+        assert_eq!(received("risk"), (4, GroupState::Open));
+        drop(member);
+        assert_eq!(received("risk"), (4, GroupState::Closed));
+        // Nobody is there for these.
+        (0..9).for_each(|n| send(&mut producer, n));
+        let mut member = ring.join("risk").consumer().unwrap();
+        assert_eq!(received("risk"), (4, GroupState::Open));
+        send(&mut producer, 10);
+        assert_eq!(drain(&mut member), [10]);
+        assert_eq!(received("risk").0, 5);
+        // It comes back to older ones, which it receives again.
+        drop(member);
+        let mut member = ring.join("risk").start(Start::Position(2)).consumer().unwrap();
+        let again = drain(&mut member).len() as u64;
+        assert!(again > 0);
+        assert_eq!(received("risk").0, 5 + again);
+        drop(member);
+        ring.remove_group("risk").unwrap();
+        let _other = ring.join("other").consumer().unwrap();
+        assert_eq!(received("other"), (0, GroupState::Open), "in the same row");
+    }
 }
 
 #[test]

@@ -52,4 +52,6 @@ fn a_group_that_gets_the_row_of_one_that_was_evicted_has_missed_nothing() {
     let mut new = ring.join("new").start(Start::Position(45)).consumer().unwrap();
     assert_eq!(ring.groups().count(), ROOM_FOR_GROUPS);
     assert_eq!(*new.try_recv().unwrap(), 45u64.to_le_bytes());
+    let received = |name: &str| ring.groups().find(|it| it.name.as_str() == name).unwrap().received;
+    assert_eq!((received("new"), received("other 1")), (1, 0));
 }

@@ -18,8 +18,8 @@ use shapes::{Shape, on_each_shape};
 use tempfile::TempDir;
 use ultrafastring::FileError;
 use ultrafastring::{
-    Builder, Consumer, INLINE_SIZE, Invalid, Mode, PriorityClass, Producer, RecvError, RingError,
-    SendError, SideMemory, UltraFastRing, Untrusted,
+    Builder, Consumer, INLINE_SIZE, Invalid, Lanes, Mode, PriorityClass, Producer, RecvError,
+    RingError, SendError, SideMemory, UltraFastRing, Untrusted,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
@@ -699,5 +699,23 @@ fn where_all_side_buffers_are_each_message_in_place_is() {
         places.push(consumer.try_borrow().unwrap().as_ptr().addr() - start.as_ptr().addr());
     }
     assert_eq!(places, [0, MIB, 2 * MIB, 3 * MIB]);
+    // Those of all lanes, whose messages lie behind one another.
+    let builder = Builder::new().lanes(Lanes::ByClass).capacity(2);
+    let builder = builder.max_message_of(PriorityClass::High, MIB);
+    let builder = builder.max_message_of(PriorityClass::Bulk, 2 * MIB);
+    // SAFETY: only this test has it.
+    let ring = unsafe { builder.trust_peers() }.anonymous().unwrap();
+    let (start, bytes) = ring.side_buffers().unwrap();
+    assert_eq!(bytes, 2 * MIB + 4 * MIB);
+    assert_eq!(ring.side_memory().unwrap().size, bytes as u64);
+    let mut producer = ring.producer().unwrap().trusted().unwrap();
+    let mut consumer = ring.consumer().unwrap().trusted().unwrap();
+    let mut places = Vec::new();
+    for class in [PriorityClass::High, PriorityClass::Bulk] {
+        producer.try_reserve(MIB, class).unwrap().commit();
+        places.push(consumer.try_borrow().unwrap().as_ptr().addr() - start.as_ptr().addr());
+    }
+    assert_eq!(places, [0, 2 * MIB]);
+    assert_eq!(ring.side_memory().unwrap().taken, 2 * MIB as u64);
     assert!(UltraFastRing::new(4).side_buffers().is_none());
 }

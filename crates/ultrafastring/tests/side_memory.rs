@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 
 use common::memory::with_little_memory;
 use common::stage;
-use shapes::{Shape, on_each_shape};
+use shapes::{Shape, Shared, on_each_shape};
 use tempfile::TempDir;
 use ultrafastring::{
     Builder, Consumer, Mode, PriorityClass, Producer, SendError, SideMemory, UltraFastRing,
@@ -207,10 +207,79 @@ fn a_call_that_waits_waits_for_the_memory_of_messages_in_flight<S: Shape>() {
         Builder::new().directory(directory.path()).remove(NAME).unwrap();
         let ring = self::ring::<S>(&directory, 64);
         let _ = std::fs::write(directory.path().join("other"), vec![0; THERE_IS]);
-        assert_eq!(S::producer(&ring).send(&message(0, MIB), NORMAL), Err(SendError::NoSpace));
+        let mut producer = S::producer(&ring);
+        // Nor later: what was abandoned for want of memory has none to give.
+        for _ in 0..3 {
+            assert_eq!(producer.send(&message(0, MIB), NORMAL), Err(SendError::NoSpace));
+        }
     });
 }
 on_each_shape!(a_call_that_waits_waits_for_the_memory_of_messages_in_flight, needs(plain));
+
+#[test]
+fn calls_on_the_ring_that_wait_wait_for_the_memory_of_messages_in_flight() {
+    let directory = stage();
+    with_little_memory(directory.path(), THERE_IS, || {
+        let ring = ring::<shapes::Between<Shared, Shared>>(&directory, 64);
+        const COUNT: usize = 40;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut buffer = Vec::new();
+                for number in 0..COUNT {
+                    ring.recv_into(&mut buffer).unwrap();
+                    assert!(buffer == message(number, MIB), "message {number}");
+                }
+            });
+            for number in 0..COUNT / 2 {
+                ring.send(&message(number, MIB), NORMAL).unwrap();
+            }
+            let rest: Vec<_> = (COUNT / 2..COUNT).map(|number| message(number, MIB)).collect();
+            ring.send_many(&rest, NORMAL).unwrap();
+        });
+        while ring.try_recv().is_ok() {}
+        // Nobody receives these.
+        let sent = (0..8).take_while(|&number| {
+            let soon = std::time::Duration::from_millis(20);
+            ring.send_timeout(&message(number, MIB), NORMAL, soon) == Ok(())
+        });
+        assert_eq!(sent.count(), 3);
+        // Not where nobody in the ring has what is missing.
+        let mut buffer = Vec::new();
+        while ring.try_recv_into(&mut buffer).is_ok() {}
+        drop(ring);
+        Builder::new().directory(directory.path()).remove(NAME).unwrap();
+        let ring = self::ring::<shapes::Between<Shared, Shared>>(&directory, 64);
+        let _ = std::fs::write(directory.path().join("other"), vec![0; THERE_IS]);
+        for _ in 0..3 {
+            assert_eq!(ring.send(&message(0, MIB), NORMAL), Err(SendError::NoSpace));
+        }
+    });
+}
+
+fn whether_it_is_worth_waiting_is_known_until_the_next_message_is_sent<S: Shape>() {
+    let directory = stage();
+    with_little_memory(directory.path(), THERE_IS, || {
+        let ring = ring::<S>(&directory, 16);
+        let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
+        let soon = || Some(std::time::Instant::now() + std::time::Duration::from_millis(5));
+        assert!(!producer.may_wait(SendError::NoSpace));
+        for number in 0..3 {
+            producer.send(&message(number, MIB), NORMAL).unwrap();
+        }
+        let refused = producer.send_fast(&message(3, MIB), NORMAL).unwrap_err();
+        assert!(producer.may_wait(refused), "{refused}");
+        assert_eq!(producer.wait(NORMAL, soon()), Err(SendError::TimedOut));
+        let mut buffer = Vec::new();
+        consumer.try_recv_into(&mut buffer).unwrap();
+        consumer.flush();
+        assert_eq!(producer.wait(NORMAL, None), Ok(()));
+        // For a small one no memory is needed.
+        producer.send_fast(b"small", NORMAL).unwrap();
+        assert!(!producer.may_wait(SendError::NoSpace));
+        assert_eq!(producer.wait(NORMAL, None), Ok(()));
+    });
+}
+on_each_shape!(whether_it_is_worth_waiting_is_known_until_the_next_message_is_sent, needs(plain));
 
 fn buffers_smaller_than_a_page_share_what_there_is<S: Shape>() {
     let directory = stage();

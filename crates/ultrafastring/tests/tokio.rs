@@ -11,15 +11,55 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use common::child::Child;
+use common::memory::with_little_memory;
 use common::{Numbered, cpu_time, patiently, stage};
 use futures_core::Stream;
 use futures_sink::Sink;
 use shapes::{Shape, on_each_shape};
 use ultrafastring::{
-    AsyncConsumer, AsyncProducer, Mode, PriorityClass, RecvError, SendError, Side, WaitStrategy,
+    AsyncConsumer, AsyncProducer, Mode, PriorityClass, RecvError, SendError, Side, SideMemory,
+    WaitStrategy,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
+
+fn a_producer_waits_for_the_memory_of_messages_in_flight<S: Shape>() {
+    const MIB: usize = 1 << 20;
+    const COUNT: u8 = 30;
+    let directory = stage();
+    with_little_memory(directory.path(), 4 * MIB, || {
+        let builder = S::builder().directory(directory.path()).participants(8).max_message(MIB);
+        let builder = builder.side_memory(SideMemory::Overcommitted).capacity(64);
+        let ring = builder.create("memory").unwrap();
+        let mut consumer = S::consumer(&ring);
+        let producer = S::producer(&ring);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut buffer = Vec::new();
+                for number in 0..2 * COUNT {
+                    consumer.recv_into(&mut buffer).unwrap();
+                    assert!(buffer == vec![number; MIB], "message {number}");
+                }
+            });
+            run(async {
+                let mut producer = AsyncProducer::new(producer).unwrap();
+                for number in 0..COUNT {
+                    producer.send(&vec![number; MIB], NORMAL).await.unwrap();
+                }
+                for number in COUNT..2 * COUNT {
+                    poll_fn(|cx| Sink::<Vec<u8>>::poll_ready(Pin::new(&mut producer), cx))
+                        .await
+                        .unwrap();
+                    Pin::new(&mut producer).start_send(vec![number; MIB]).unwrap();
+                }
+                poll_fn(|cx| Sink::<Vec<u8>>::poll_flush(Pin::new(&mut producer), cx))
+                    .await
+                    .unwrap();
+            });
+        });
+    });
+}
+on_each_shape!(a_producer_waits_for_the_memory_of_messages_in_flight, needs(plain));
 
 fn run<T>(work: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();

@@ -23,7 +23,7 @@ pub struct ufr_observer {
 /// # Safety
 ///
 /// `observer` is null, or of an observer that is not freed as long as the result is used.
-unsafe fn of<'a>(observer: *const ufr_observer) -> Result<&'a Observer, i32> {
+pub(crate) unsafe fn of<'a>(observer: *const ufr_observer) -> Result<&'a Observer, i32> {
     not_null(observer, "observer")?;
     // SAFETY: as the caller promises.
     Ok(unsafe { &(*observer).observer })

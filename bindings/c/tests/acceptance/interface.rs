@@ -3,7 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::installed::{C, CPP, Compiler, HERE, done, pkg_config, program, stage};
+use ultrafastring::Builder;
+
+use crate::installed::{self, C, CPP, Compiler, HERE, done, pkg_config, program};
+
+/// A directory with a ring that only Rust, and `ufr create`, can make.
+fn stage() -> tempfile::TempDir {
+    let stage = installed::stage();
+    let builder = Builder::new().directory(stage.path()).groups(["risk", "log"]);
+    builder.latency_histograms(true).create("timed").unwrap();
+    stage
+}
 
 fn source(name: &str) -> PathBuf {
     Path::new(HERE).join("tests/programs").join(name)

@@ -516,6 +516,51 @@ static void an_observer_looks_and_nobody_notices(const char *directory) {
     ufr_observer_free(NULL);
 }
 
+// A ring that was made with histograms, for groups, and is called "timed", is in the directory.
+static void latencies_are_told_of_all_groups_and_of_each(const char *directory) {
+    ufr_settings settings = chosen();
+    settings.directory = directory;
+    ufr_ring *ring;
+    ufr_producer *producer;
+    ufr_consumer *consumer;
+    ufr_observer *observer;
+    ufr_latencies all, risk;
+    char buffer[40];
+    CHECK(ufr_latencies_init(NULL) == UFR_ERR_NULL && ufr_latencies_init(&all) == UFR_OK);
+    CHECK(all.size == sizeof all && ufr_latencies_init(&risk) == UFR_OK);
+    CHECK(ufr_ring_open_with("timed", &settings, &ring) == UFR_OK);
+    CHECK(ufr_observer_open("timed", &settings, &observer) == UFR_OK);
+    CHECK(ufr_ring_latencies(ring, NULL, &all) == UFR_OK && all.all.count == 0);
+    CHECK(all.all.mean_ns == 0 && all.all.max_ns == 0);
+    CHECK(ufr_producer_new(ring, &producer) == UFR_OK);
+    CHECK(ufr_send(producer, "abc", 3, UFR_CLASS_HIGH) == UFR_OK);
+    const char *const groups[] = {"risk", "log"};
+    for (int at = 0; at < 2; at++) {
+        CHECK(ufr_consumer_join(ring, groups[at], NULL, &consumer) == UFR_OK);
+        CHECK(ufr_recv(consumer, buffer, 40, NULL) == 3);
+        ufr_consumer_free(consumer);
+    }
+    CHECK(ufr_ring_latencies(ring, NULL, &all) == UFR_OK && all.all.count == 2);
+    CHECK(ufr_observer_latencies(observer, "risk", &risk) == UFR_OK);
+    CHECK(risk.classes[UFR_CLASS_HIGH].count == 1 && risk.classes[UFR_CLASS_LOW].count == 0);
+    CHECK(risk.all.count == 1 && risk.size == sizeof risk);
+    CHECK(risk.all.p50_ns > 0 && risk.all.p50_ns <= risk.all.p90_ns && risk.all.mean_ns > 0);
+    CHECK(risk.all.p90_ns <= risk.all.p99_ns && risk.all.p99_ns <= risk.all.p999_ns);
+    CHECK(risk.all.p999_ns <= risk.all.max_ns && risk.classes[UFR_CLASS_LOW].max_ns == 0);
+    CHECK(ufr_ring_latencies(ring, "none", &risk) == UFR_ERR_NO_SUCH_GROUP && says("none"));
+    CHECK(ufr_observer_latencies(observer, NULL, NULL) == UFR_ERR_NULL);
+    CHECK(ufr_ring_latencies(NULL, NULL, &all) == UFR_ERR_NULL);
+    CHECK(ufr_observer_latencies(NULL, NULL, &all) == UFR_ERR_NULL);
+    all.size = 8;
+    CHECK(ufr_ring_latencies(ring, NULL, &all) == UFR_ERR_INVALID_ARGUMENT && says("_init"));
+    ufr_observer_free(observer);
+    ufr_producer_free(producer);
+    ufr_ring_free(ring);
+    CHECK(ufr_ring_heap(NULL, &ring) == UFR_OK);
+    CHECK(ufr_ring_latencies(ring, NULL, &risk) == UFR_ERR_INVALID_ARGUMENT && says("without"));
+    ufr_ring_free(ring);
+}
+
 static void what_is_counted_is_told(void) {
     ufr_settings settings = chosen();
     settings.capacity = 8;
@@ -810,6 +855,7 @@ int main(int argc, char **argv) {
     a_group_that_is_slow_may_be_evicted();
     tail_readers_read_and_nobody_waits_for_them(argv[1]);
     an_observer_looks_and_nobody_notices(argv[1]);
+    latencies_are_told_of_all_groups_and_of_each(argv[1]);
     what_is_counted_is_told();
     a_ring_has_a_name_and_errors_about_it_can_be_read(argv[1]);
     a_ring_goes_over_a_socket();

@@ -336,6 +336,23 @@ void an_observer_looks(const char *directory) {
     ufr::ring::remove("seen-cpp", chosen).value();
 }
 
+// A ring that was made with histograms, for groups, and is called "timed", is in the directory.
+void latencies_are_told(const char *directory) {
+    const auto chosen = ufr::settings().directory(directory);
+    const auto ring = ufr::ring::open("timed", chosen).value();
+    const auto observer = ufr::observer::open("timed", chosen).value();
+    auto risk = ring.join("risk").value();
+    auto producer = ring.producer().value();
+    producer.send("abc").value();
+    char buffer[40];
+    CHECK(risk.recv(buffer).value() == 3);
+    risk.flush();
+    const auto told = observer.latencies("risk").value();
+    CHECK(told.all.count >= 1 && told.all.count == ring.latencies().value().all.count);
+    CHECK(told.all.max_ns > 0 && ring.latencies("none").code() == UFR_ERR_NO_SUCH_GROUP);
+    CHECK(ufr::ring::heap().value().latencies().code() == UFR_ERR_INVALID_ARGUMENT);
+}
+
 void several_consumers_are_waited_for_at_once() {
     const auto quotes = ufr::ring::heap().value(), orders = ufr::ring::heap().value();
     auto first = quotes.consumer().value(), second = orders.consumer().value();
@@ -405,6 +422,7 @@ int main(int argc, char **argv) {
     each_group_gets_every_message();
     a_tail_reader_reads_and_groups_are_listed(argv[1]);
     an_observer_looks(argv[1]);
+    latencies_are_told(argv[1]);
     several_consumers_are_waited_for_at_once();
     handles_are_freed_once_wherever_they_went();
     an_event_loop_and_a_socket_work();

@@ -80,5 +80,17 @@ int main(void) {
     FIELD(ufr_stats, credit_limit);
     FIELD(ufr_stats, under_pressure);
     FIELD(ufr_stats, classes);
+    STRUCTURE(ufr_latency);
+    FIELD(ufr_latency, count);
+    FIELD(ufr_latency, mean_ns);
+    FIELD(ufr_latency, p50_ns);
+    FIELD(ufr_latency, p90_ns);
+    FIELD(ufr_latency, p99_ns);
+    FIELD(ufr_latency, p999_ns);
+    FIELD(ufr_latency, max_ns);
+    STRUCTURE(ufr_latencies);
+    FIELD(ufr_latencies, size);
+    FIELD(ufr_latencies, all);
+    FIELD(ufr_latencies, classes);
     return 0;
 }

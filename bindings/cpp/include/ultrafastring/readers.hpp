@@ -105,6 +105,14 @@ class observer {
         ufr_observer_stats(get(), &counted);
         return counted;
     }
+    // How long messages took, by class and all together: of a group, or of all. A ring that was made
+    // without histograms has none.
+    result<ufr::latencies> latencies(const char *group = nullptr) const noexcept {
+        ufr::latencies told;
+        ufr_latencies_init(&told);
+        const int code = ufr_observer_latencies(get(), group, &told);
+        return code == UFR_OK ? result<ufr::latencies>(told) : result<ufr::latencies>(failure(code));
+    }
     ufr_settings made_with() const noexcept {
         ufr_settings with;
         ufr_settings_init(&with);

@@ -55,6 +55,7 @@ enum class side : std::int32_t { producers = UFR_PRODUCERS, consumers = UFR_CONS
 
 using received = ufr_received;
 using stats = ufr_stats;
+using latencies = ufr_latencies;
 using group_info = ufr_group_info;
 
 // Besides the codes of C: a message had another size than the value that was asked for.

@@ -63,6 +63,7 @@ from ._queues import JoinableQueue, Queue, SimpleQueue
 from ._ultrafastring import (
     Borrowed,
     Consumer,
+    LatencyHistogram,
     Message,
     Observer,
     Producer,
@@ -71,7 +72,7 @@ from ._ultrafastring import (
     TailReader,
     __version__,
 )
-from ._values import Group, LaneStats, Participant, PriorityClass, Settings, Stats
+from ._values import ClassStats, Group, Lane, Participant, PriorityClass, Settings, Stats
 
 __all__ = [
     "Borrowed",
@@ -80,6 +81,7 @@ __all__ = [
     "BufferTooSmall",
     "Busy",
     "Cancelled",
+    "ClassStats",
     "Closed",
     "Consumer",
     "Damaged",
@@ -90,7 +92,8 @@ __all__ = [
     "GroupDiffers",
     "HandleLeft",
     "JoinableQueue",
-    "LaneStats",
+    "Lane",
+    "LatencyHistogram",
     "MadeForGroups",
     "Message",
     "MessageHeld",

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, Self, SupportsIndex, TypeAlias, TypeVa
 from typing_extensions import Buffer, disjoint_base
 
 from ._queues import Serializer
-from ._values import Group, Participant, PriorityClass, Settings, Stats
+from ._values import Group, Lane, Participant, PriorityClass, Settings, Stats
 
 _T = TypeVar("_T")
 
@@ -24,6 +24,7 @@ _Path: TypeAlias = str | PathLike[str]
 __all__ = [
     "Borrowed",
     "Consumer",
+    "LatencyHistogram",
     "Message",
     "ObjectRing",
     "Observer",
@@ -52,9 +53,14 @@ class Ring:
         exclusive_consumer: bool | None = None,
         groups: Sequence[str] | None = None,
         joinable: bool | None = None,
+        lanes: str | None = None,
+        capacity_of: Mapping[_Class, int] | None = None,
+        credit_limit_of: Mapping[_Class, int] | None = None,
+        max_message_of: Mapping[_Class, int] | None = None,
         credit_limit: int | None = None,
         reserve: Mapping[_Class, int] | None = None,
         timestamps: str | None = None,
+        latency_histograms: bool | None = None,
         redelivery: _Redelivery | None = None,
         participants: int | None = None,
         fences: bool | None = None,
@@ -84,9 +90,14 @@ class Ring:
         exclusive_consumer: bool | None = None,
         groups: Sequence[str] | None = None,
         joinable: bool | None = None,
+        lanes: str | None = None,
+        capacity_of: Mapping[_Class, int] | None = None,
+        credit_limit_of: Mapping[_Class, int] | None = None,
+        max_message_of: Mapping[_Class, int] | None = None,
         credit_limit: int | None = None,
         reserve: Mapping[_Class, int] | None = None,
         timestamps: str | None = None,
+        latency_histograms: bool | None = None,
         redelivery: _Redelivery | None = None,
         participants: int | None = None,
         fences: bool | None = None,
@@ -107,9 +118,14 @@ class Ring:
         exclusive_consumer: bool | None = None,
         groups: Sequence[str] | None = None,
         joinable: bool | None = None,
+        lanes: str | None = None,
+        capacity_of: Mapping[_Class, int] | None = None,
+        credit_limit_of: Mapping[_Class, int] | None = None,
+        max_message_of: Mapping[_Class, int] | None = None,
         credit_limit: int | None = None,
         reserve: Mapping[_Class, int] | None = None,
         timestamps: str | None = None,
+        latency_histograms: bool | None = None,
         redelivery: _Redelivery | None = None,
         participants: int | None = None,
         fences: bool | None = None,
@@ -180,6 +196,10 @@ class Ring:
     @property
     def damaged(self) -> bool: ...
     def stats(self) -> Stats: ...
+    def latencies(
+        self, group: str | None = None
+    ) -> dict[PriorityClass, LatencyHistogram] | None: ...
+    def lanes(self) -> list[Lane]: ...
     def participants(self) -> list[Participant]: ...
     def under_pressure(self) -> bool: ...
     def pin(self) -> int: ...
@@ -218,10 +238,28 @@ class Observer:
     @property
     def damaged(self) -> bool: ...
     def stats(self) -> Stats: ...
+    def latencies(
+        self, group: str | None = None
+    ) -> dict[PriorityClass, LatencyHistogram] | None: ...
+    def lanes(self) -> list[Lane]: ...
     def participants(self) -> list[Participant]: ...
     def groups(self) -> list[Group]: ...
     def __len__(self) -> int: ...
     def __bool__(self) -> bool: ...
+
+@final
+class LatencyHistogram:
+    @property
+    def count(self) -> int: ...
+    def quantile_ns(self, part: float) -> float | None: ...
+    @property
+    def mean_ns(self) -> float | None: ...
+    @property
+    def sum_ns(self) -> float: ...
+    def count_up_to(self, nanoseconds: float) -> int: ...
+    def buckets(self) -> list[tuple[float, float, int]]: ...
+    def since(self, earlier: LatencyHistogram) -> LatencyHistogram: ...
+    def __add__(self, other: LatencyHistogram) -> LatencyHistogram: ...
 
 @final
 class TailReader:

@@ -25,7 +25,7 @@ class PriorityClass(enum.IntEnum):
 
 
 @dataclass(frozen=True)
-class LaneStats:
+class ClassStats:
     """What was counted of one priority class."""
 
     sent: int
@@ -52,7 +52,7 @@ class Stats:
     credits_spent: int
     credit_limit: int
     under_pressure: bool
-    lanes: dict[PriorityClass, LaneStats]
+    classes: dict[PriorityClass, ClassStats]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Participant:
     """An entry of the table of participants: a handle of some process."""
 
     index: int
+    lane: int
+    """The lane that it works on; 0 in a ring of one lane."""
     pid: int
     name: str
     side: str
@@ -67,10 +69,29 @@ class Participant:
     sharing: str
     """``"shared"`` or ``"exclusive"``."""
     alive: bool
-    lanes: dict[PriorityClass, LaneStats]
+    classes: dict[PriorityClass, ClassStats]
     abandoned: int
     redelivered: int
     discarded: int
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A queue of slots of its own: one of a plain ring, more in a ring made with ``lanes=``."""
+
+    index: int
+    priority: PriorityClass | None
+    """Whose messages it has, in a ring with lanes by class."""
+    owner: Participant | None
+    """The producer that owns it, in a ring with lanes by producer."""
+    capacity: int
+    max_message: int
+    closed: bool
+    in_flight: int
+    credits_spent: int
+    credit_limit: int
+    sent: int
+    received: int
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,10 @@ class Settings:
     reserve: dict[PriorityClass, int]
     groups: int = 0
     """For how many groups of consumers it has room; 0 of a plain ring."""
+    lanes: str = "one"
+    """``"one"``, ``"by-class"``, or ``"by-producer:N"``."""
+    latency_histograms: bool = False
+    """Whether it counts how long messages take: see ``Ring.latencies``."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +129,9 @@ class Group:
     evict_after: float | None
     """Seconds after which producers go on without it; ``None`` if they wait for it."""
     members: int
+    received: int
+    """Messages that it has received in all its time, and those that dead producers did not finish,
+    which it skipped."""
     lag: int
     """How many positions it is behind the producers."""
     position: int
@@ -114,5 +142,5 @@ class Group:
 
 
 # Where users find them.
-for _class in (PriorityClass, LaneStats, Stats, Participant, Settings, Group):
+for _class in (PriorityClass, ClassStats, Stats, Participant, Lane, Settings, Group):
     _class.__module__ = "ultrafastring"

@@ -211,7 +211,7 @@ impl Sending {
         };
         match sent {
             Ok(()) => Ok(Some(())),
-            Err(SendError::Full | SendError::OutOfCredit) => Ok(None),
+            Err(error) if self.handle.may_wait(error) => Ok(None),
             Err(error) => Err(errors::of_send(error)),
         }
     }

@@ -124,17 +124,17 @@ pub(super) fn as_text(
     writeln!(
         out,
         "\n{:<16} {:>12} {:>12} {:>14} {:>18}",
-        "lane", "sent", "received", "bytes", "mean latency, ns"
+        "class", "sent", "received", "bytes", "mean latency, ns"
     )?;
-    for (class, lane) in PriorityClass::ALL.iter().zip(&stats.classes) {
+    for (class, counted) in PriorityClass::ALL.iter().zip(&stats.classes) {
         writeln!(
             out,
             "{:<16} {:>12} {:>12} {:>14} {:>18.0}",
             class.name(),
-            lane.sent,
-            lane.received,
-            lane.received_bytes,
-            lane.avg_latency() as f64 * ns,
+            counted.sent,
+            counted.received,
+            counted.received_bytes,
+            counted.avg_latency() as f64 * ns,
         )?;
     }
     Ok(text)
@@ -160,15 +160,15 @@ pub(super) fn as_json(measured: &Measured, ring: &UltraFastRing) -> Value {
         "cores": [measured.cores.0, measured.cores.1],
         "ticks_per_second": ring.clock().ticks_per_second,
         "line_round_trip_ticks": measured.line,
-        "lanes": PriorityClass::ALL
+        "classes": PriorityClass::ALL
             .iter()
             .zip(&ring.stats().classes)
-            .map(|(class, lane)| {
+            .map(|(class, counted)| {
                 (class.name().to_string(), json!({
-                    "sent": lane.sent,
-                    "received": lane.received,
-                    "received_bytes": lane.received_bytes,
-                    "average_latency_ns": lane.avg_latency() as f64 * ns,
+                    "sent": counted.sent,
+                    "received": counted.received,
+                    "received_bytes": counted.received_bytes,
+                    "average_latency_ns": counted.avg_latency() as f64 * ns,
                 }))
             })
             .collect::<Map<_, _>>(),

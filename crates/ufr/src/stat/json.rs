@@ -19,6 +19,11 @@ pub(super) fn of(name: &str, ring: &Observer) -> Value {
         "capacity": ring.capacity(),
         "max_message": ring.max_message(),
         "segment_bytes": ring.size_bytes(),
+        "side_memory": ring.side_memory().map(|it| json!({
+            "size": it.size,
+            "taken": it.taken,
+            "free": it.free,
+        })),
         "credit_limit": settings.credit_limit,
         "reserves": PriorityClass::ALL
             .iter()

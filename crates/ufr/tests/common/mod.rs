@@ -71,6 +71,27 @@ impl Place {
     }
 }
 
+/// Runs lines of a shell, with `ufr` as `$1`, where the directory of the rings has so much memory.
+/// `None`, and says so, where the system lets nobody mount that.
+pub(crate) fn in_little_memory(place: &Place, size: &str, lines: &str) -> Option<Output> {
+    let mut unshare = vec!["--mount"];
+    if !rustix::process::geteuid().is_root() {
+        unshare.push("--map-root-user");
+    }
+    let mount = format!("mount -t tmpfs -o size={size} none \"$UFR_DIRECTORY\"");
+    let run = |line: &str| {
+        let mut command = Command::new("unshare");
+        command.args(&unshare).args(["bash", "-c", line, "bash", env!("CARGO_BIN_EXE_ufr")]);
+        command.env("UFR_DIRECTORY", place.path()).stdin(Stdio::null()).output()
+    };
+    if !run(&mount).is_ok_and(|it| it.status.success()) {
+        eprintln!("skipped: no file system can be mounted here (unshare)");
+        assert!(std::env::var_os("UFR_NO_SKIPS").is_none(), "nothing may be skipped");
+        return None;
+    }
+    Some(run(&format!("set -e -o pipefail; {mount}\n{lines}")).unwrap())
+}
+
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {

@@ -21,25 +21,45 @@ impl UltraFastRing {
         mut attempt: impl FnMut(&mut Producer<Shared>) -> Result<T, SendError>,
     ) -> Result<T, SendError> {
         // The first attempt does not read the clock, which costs more than a send.
-        match self.sending(&mut attempt) {
-            Err(error) if error.is_full() => {}
-            done => return done,
-        }
+        let wanted = match self.attempt(class, &mut attempt) {
+            Err((_, Some(wanted))) => wanted,
+            done => return done.map_err(|(error, _)| error),
+        };
         let deadline = until.deadline();
-        let mut waiter = Sender { ring: self, class, waiting: Waiting::default() };
-        let mut waited = false;
+        let mut waiter = Sender { ring: self, class, wanted, waiting: Waiting::default() };
         loop {
-            match self.sending(&mut attempt) {
-                Err(error) if error.is_full() => {}
-                done => return done,
+            sleep::wait(&mut waiter, deadline)?;
+            match self.attempt(class, &mut attempt) {
+                Err((_, Some(wanted))) => waiter.wanted = wanted,
+                done => return done.map_err(|(error, _)| error),
             }
             // As in `recv_by`.
-            if waited && remaining(deadline).is_none() {
+            if remaining(deadline).is_none() {
                 return Err(SendError::TimedOut);
             }
-            sleep::wait(&mut waiter, deadline)?;
-            waited = true;
         }
+    }
+
+    /// Tries once. With an error for which waiting may help, for how much room to wait: the next
+    /// look has another thread handle, perhaps, which was not refused.
+    #[inline]
+    fn attempt<T>(
+        &self,
+        class: PriorityClass,
+        attempt: &mut impl FnMut(&mut Producer<Shared>) -> Result<T, SendError>,
+    ) -> Result<T, (SendError, Option<u64>)> {
+        let mut wanted = None;
+        let done = self.sending(|producer| {
+            let done = attempt(producer);
+            if let Err(refused) = &done
+                && producer.may_wait(*refused)
+            {
+                wanted = Some(producer.wanted_as(class));
+            }
+            done
+        });
+        // Or all handles were lent.
+        done.map_err(|error| (error, wanted.or(error.is_full().then_some(1))))
     }
 
     pub(super) fn send_many_by<M: AsRef<[u8]>>(
@@ -157,6 +177,8 @@ impl Sleeper for Receiver<'_> {
 struct Sender<'a> {
     ring: &'a UltraFastRing,
     class: PriorityClass,
+    /// For how much room.
+    wanted: u64,
     waiting: Waiting,
 }
 
@@ -169,20 +191,14 @@ impl Sleeper for Sender<'_> {
     }
 
     fn glance(&mut self) -> Result<bool, SendError> {
-        let class = self.class;
-        let glance = |producer: &mut Producer<Shared>| {
-            producer.note_refused(class);
-            producer.glance()
-        };
+        let wanted = (self.class, self.wanted);
+        let glance = |it: &mut Producer<Shared>| it.wanting(wanted, Sleeper::glance);
         self.ring.lend_producer(glance).unwrap_or_else(again)
     }
 
     fn look(&mut self) -> Result<bool, SendError> {
-        let class = self.class;
-        let look = |producer: &mut Producer<Shared>| {
-            producer.note_refused(class);
-            producer.look()
-        };
+        let wanted = (self.class, self.wanted);
+        let look = |it: &mut Producer<Shared>| it.wanting(wanted, Sleeper::look);
         self.ring.lend_producer(look).unwrap_or_else(again)
     }
 

@@ -51,6 +51,10 @@ pub enum RecvError {
         "no participant entry can be borrowed for this call; take a consumer handle, which says why"
     )]
     NoEntry,
+    /// The calls on `&UltraFastRing` have no handle of a ring with lanes. Take one with
+    /// [`consumer`](crate::UltraFastRing::consumer).
+    #[error("this ring has lanes; take a handle with consumer(), and receive with that")]
+    HasLanes,
     /// The ring is closed and everything in it is received: the stream has ended. A new producer
     /// handle opens the ring again. A call that does not wait may return [`Empty`](Self::Empty)
     /// several times before it returns this.

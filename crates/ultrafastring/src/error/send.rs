@@ -32,8 +32,8 @@ pub enum SendError {
     #[error("no credit is left for this priority class; try again when consumers have caught up")]
     OutOfCredit,
     /// There is no memory for the message's side buffer: messages in flight occupy what the ring
-    /// has, and other files the rest. Most often `/dev/shm` is full. A producer's calls that wait
-    /// return it only if no message in flight has memory to give. Free some, or make the ring with
+    /// has, and other files the rest. Most often `/dev/shm` is full. Calls that wait return it only
+    /// if no message in flight has memory to give. Free some, or make the ring with
     /// [`SideMemory::Preallocated`](crate::SideMemory::Preallocated).
     #[error(
         "there is no memory left for a side buffer; free some where the ring's file is, or make \
@@ -46,6 +46,10 @@ pub enum SendError {
         "no participant entry can be borrowed for this call; take a producer handle, which says why"
     )]
     NoEntry,
+    /// The calls on `&UltraFastRing` have no handle of a ring with lanes. Take one with
+    /// [`producer`](crate::UltraFastRing::producer).
+    #[error("this ring has lanes; take a handle with producer(), and send with that")]
+    HasLanes,
     /// The ring is closed: the stream has ended. A new producer handle opens it again.
     #[error("the ring is closed; a new producer handle, or reopen(), opens it for another stream")]
     Closed,

@@ -1,5 +1,6 @@
 //! What the table of groups tells people.
 
+use super::passed::passed;
 use crate::choices::Slow;
 use crate::layout::group::{Membership, State, position_of};
 use crate::layout::participant::Participant;
@@ -43,6 +44,10 @@ pub struct GroupInfo {
     pub consumer_head: u64,
     /// Its release frontier, as announced: what producers wait for.
     pub consumer_tail: u64,
+    /// How many messages it has received in all its time, those included that dead producers did
+    /// not finish, which it skipped; not those that it [missed](Self::missed). On a row that is
+    /// given to another name it begins at 0.
+    pub received: u64,
     /// How many positions it is behind the producers.
     pub lag: u64,
     /// How often producers have let go of it, since it did not keep up.
@@ -75,6 +80,7 @@ pub(crate) fn infos(segment: &Segment, producers_at: u64) -> impl Iterator<Item 
             members: segment.entries().filter(|(_, participant)| has(participant)).count(),
             consumer_head,
             consumer_tail,
+            received: passed(cursor),
             evictions: look_at(&it.evictions),
             missed: look_at(&it.missed),
             lag: if gate.is_open() { producers_at.saturating_sub(consumer_head) } else { 0 },

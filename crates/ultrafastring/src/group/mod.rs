@@ -7,6 +7,7 @@
 //! | `joining.rs` | becoming a member |
 //! | `opening.rs` | opening a group that is closed, from where it starts |
 //! | `closing.rs` | closing a group in which nobody lives |
+//! | `passed.rs` | how many messages a group has received, counted over all its openings |
 //! | `info.rs` | what the table tells people |
 //!
 //! `verification/README.md` has the protocol, step by step, and the mistakes that its model finds.
@@ -16,4 +17,5 @@ pub(crate) mod gates;
 pub(crate) mod info;
 pub(crate) mod joining;
 mod opening;
+pub(crate) mod passed;
 pub(crate) mod rows;

@@ -17,6 +17,7 @@
 //! tail, or the opener finds the window raised and begins later.
 
 use super::gates::{self, Gates};
+use super::passed;
 use crate::choices::{GroupSettings, Start, Wish};
 use crate::layout::group::{Gate, Membership, Row, State, Tag, position_of};
 use crate::limits::{MAX_PARTICIPANTS, MAX_POSITION};
@@ -94,6 +95,7 @@ fn publish(lane: &Segment, row: usize, tag: Tag, wish: Start) -> u64 {
     // Acquire: the gate was opened after it was stored.
     let start = position_of(cursor.consumer_tail.load(Ordering::Acquire));
     let start = keep(lane, row, tag, start, wish);
+    passed::begin(cursor, tag, start);
     // AcqRel: who finds it of this generation finds all of the opening done. A swap: a claim of the
     // last generation may have come since anybody looked.
     let head = cursor.consumer_head.swap(tag.at(start), Ordering::AcqRel);

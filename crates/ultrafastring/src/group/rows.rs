@@ -1,6 +1,6 @@
 //! The table of groups: finding a row by its name, giving one to a name, taking it away.
 
-use super::closing;
+use super::{closing, passed};
 use crate::choices::GroupSettings;
 use crate::error::RingError;
 use crate::layout::group::{Row, State};
@@ -103,6 +103,7 @@ fn name_row(
     // Before, in case this process is killed after the name is there. And afterwards: until then
     // a newcomer may still move counts there.
     forget_latencies();
+    segment.all_lanes().for_each(|lane| passed::forget(lane.cursor_of(row)));
     it.name_it(name, settings);
     forget_latencies();
 }

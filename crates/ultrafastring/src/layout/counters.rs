@@ -73,7 +73,11 @@ pub struct Cursor {
     /// an exclusive one it is stored as each message is released, so that a successor knows where
     /// to go on.
     pub(crate) consumer_head: CacheLineU64,
-    _gap_0: Line,
+    /// Of a group: positions that it had passed when it was opened, and the position at which it
+    /// began then. Both are stored when it is opened, and carry the generation.
+    pub(crate) passed_before: AtomicU64,
+    pub(crate) began_at: AtomicU64,
+    _gap_0: [u64; 6],
     /// Release frontier as last announced: every slot below is free for the next lap. This is
     /// the credit that producers spend. It never goes back.
     pub(crate) consumer_tail: CacheLineU64,

@@ -46,6 +46,11 @@ impl Tag {
         Self((generation as u64) << POSITION_BITS)
     }
 
+    /// The one that a cursor carries.
+    pub(crate) const fn of_cursor(cursor: u64) -> Self {
+        Self(cursor & !POSITION)
+    }
+
     /// The cursor of this generation at a position.
     #[inline(always)]
     pub(crate) const fn at(self, position: u64) -> u64 {

@@ -98,6 +98,7 @@ pub(crate) fn groups(segment: &Segment) -> impl Iterator<Item = GroupInfo> + '_ 
                 // Whatever peers have written.
                 group.consumer_head = group.consumer_head.saturating_add(other.consumer_head);
                 group.consumer_tail = group.consumer_tail.saturating_add(other.consumer_tail);
+                group.received = group.received.saturating_add(other.received);
                 group.lag = group.lag.saturating_add(other.lag);
             }
         }

@@ -62,7 +62,9 @@ pub struct RingStats {
     /// spent that it knows of, so at least once in as many messages as the credit limit. What comes
     /// and is received between two looks is not seen.
     pub most_in_flight: u64,
-    /// How often handles have slept in the kernel: producers, and consumers (by [`Side`]).
+    /// How often handles have slept in the kernel: producers, and consumers (by [`Side`]). So have
+    /// those for which a thread of an [event loop](crate::Consumer::readiness) slept. A sleep of
+    /// `wait_any` counts for each of its handles.
     ///
     /// [`Side`]: crate::Side
     pub sleeps: [u64; 2],

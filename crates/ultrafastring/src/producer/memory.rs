@@ -16,6 +16,7 @@ use super::Producer;
 use super::batch::Claimed;
 use crate::error::SendError;
 use crate::lane::view::OwnLane;
+use crate::layout::slot::SlotState;
 use crate::layout::span::MAX_SPAN;
 use crate::mode::OwnMode;
 use crate::priority::PriorityClass;
@@ -32,20 +33,26 @@ impl<S: OwnMode> Producer<S> {
         class: PriorityClass,
     ) -> Result<u64, SendError> {
         let segment = self.entry.segment();
-        self.memory_is_in_flight = false;
+        let mut in_flight = false;
         // Of a ring for groups consumed messages are still read, by tail readers.
         if !segment.is_damaged() && !segment.is_joinable() {
             if !segment.lane().names_buffers() {
                 return self.claim_and_give_back(position, size, class);
             }
             self.look_at_released(class);
-            self.memory_is_in_flight = position > self.credits().granted();
+            in_flight = position > self.credits().granted();
             if self.writer.take_side_again(size, OwnLane::of(&self.entry)) {
                 return Ok(position);
             }
         }
         self.abandon(position);
-        Err(self.no_memory())
+        Err(self.refused_memory(in_flight))
+    }
+
+    /// Why there is no memory for a message. Notes whether messages that are in flight have some.
+    fn refused_memory(&mut self, in_flight: bool) -> SendError {
+        self.short_of_memory = in_flight.then(|| self.credits().consumed());
+        self.no_memory()
     }
 
     /// Claims slots up to one whose buffer has memory, gives back that of the others and abandons
@@ -61,6 +68,7 @@ impl<S: OwnMode> Producer<S> {
         self.abandon(position);
         // Each slot at most once, however many others claim and release meanwhile.
         let (mut left, mut more) = (self.capacity() as u64, 1);
+        let mut in_flight = false;
         let first_abandoned = position;
         while left != 0 {
             let free = self.free_slots(class);
@@ -68,7 +76,7 @@ impl<S: OwnMode> Producer<S> {
             let lane = self.entry.segment().lane();
             let Some(distance) = lane.first_with_memory(next, free) else {
                 // What was abandoned has none.
-                self.memory_is_in_flight = self.credits().granted() < first_abandoned;
+                in_flight = self.is_message_before(first_abandoned);
                 break;
             };
             let wanted = (distance + more).min(MAX_SPAN).min(left);
@@ -88,7 +96,15 @@ impl<S: OwnMode> Producer<S> {
                 more *= 2;
             }
         }
-        Err(self.no_memory())
+        Err(self.refused_memory(in_flight))
+    }
+
+    /// Whether there is a message before `end` that is not released, as far as the handle knows, and
+    /// not only slots that were abandoned.
+    fn is_message_before(&self, end: u64) -> bool {
+        let segment = self.entry.segment();
+        (self.credits().granted()..end)
+            .any(|at| segment.slot(at).look_at(at) != SlotState::Abandoned)
     }
 
     /// How many slots are free from the next position on, after a look how far consumers have come.

@@ -124,9 +124,9 @@ pub struct Producer<S: Mode = AnyMode> {
     /// How much credit a wait waits for.
     #[cfg(any(feature = "std", loom))]
     wanted: u64,
-    /// Whether messages were in flight, which have memory, when there was none for another.
+    /// Where the handle was when it found no memory for a message, and others in flight had some.
     #[cfg_attr(not(any(feature = "std", loom)), allow(dead_code))]
-    memory_is_in_flight: bool,
+    short_of_memory: Option<u64>,
     #[cfg(any(feature = "std", loom))]
     pub(crate) waiting: Waiting,
     /// The bytes of a reservation of up to 40. They are here so that a guard is only a few words,
@@ -235,7 +235,7 @@ impl<S: OwnMode> Producer<S> {
             refused_class: PriorityClass::Normal,
             #[cfg(any(feature = "std", loom))]
             wanted: 1,
-            memory_is_in_flight: false,
+            short_of_memory: None,
             #[cfg(any(feature = "std", loom))]
             waiting: Waiting::default(),
             inline: Unsent::default(),

@@ -104,40 +104,76 @@ impl<S: Mode> Producer<S> {
         mut attempt: impl FnMut(&mut Self) -> Result<T, SendError>,
     ) -> Result<T, SendError> {
         // The first attempt does not read the clock, which costs more than a send.
-        let mut refused = match attempt(self) {
-            Err(error) if self.may_wait(error) => error,
+        match attempt(self) {
+            Err(error) if self.may_wait(error) => {}
             done => return done,
-        };
+        }
         let deadline = until.deadline();
         loop {
-            // Until one more is released, which may have the memory that is missing.
-            let more = u64::from(refused == SendError::NoSpace);
-            self.wanted = more * self.credits().available_as(class) + 1;
-            let waited = self.wait(class, deadline);
-            self.wanted = 1;
-            waited?;
-            refused = match attempt(self) {
+            self.wait(class, deadline)?;
+            match attempt(self) {
                 // A wait that finds room does not read the clock. But other producers, or garbage
                 // in the segment, may take the room each time.
                 Err(error) if self.may_wait(error) => {
                     if sleep::remaining(deadline).is_none() {
                         return Err(SendError::TimedOut);
                     }
-                    error
                 }
                 done => return done,
-            };
+            }
         }
     }
 
-    /// Whether a call that waits goes on after this error: consumers can change it.
-    fn may_wait(&self, error: SendError) -> bool {
-        error.is_full() || error == SendError::NoSpace && self.memory_is_in_flight
+    /// Whether waiting may help after this handle's last call was refused for this reason: there
+    /// was no room, or no memory, which consumers can change. After [`SendError::NoSpace`] it is
+    /// `true` if messages in flight have memory that another can use once they are released.
+    ///
+    /// ```
+    /// # #[cfg(feature = "alloc")] {
+    /// use ultrafastring::{PriorityClass, SendError, UltraFastRing};
+    ///
+    /// let ring = UltraFastRing::new(1);
+    /// let mut producer = ring.producer()?;
+    /// producer.try_send("one", PriorityClass::Normal)?;
+    /// let refused = producer.try_send("two", PriorityClass::Normal).unwrap_err();
+    /// assert!(producer.may_wait(refused.reason));
+    /// assert!(!producer.may_wait(SendError::Closed));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn may_wait(&self, refused: SendError) -> bool {
+        refused.is_full() || refused == SendError::NoSpace && self.memory_is_in_flight()
+    }
+
+    /// Whether messages in flight have memory that the last one would have needed. Not after
+    /// another has been sent.
+    fn memory_is_in_flight(&self) -> bool {
+        self.short_of_memory == Some(self.credits().consumed())
+    }
+
+    /// For how much room to wait after this handle was refused: for one message; if memory is
+    /// missing, for one more than there is room for. That one's memory may be enough.
+    pub(crate) fn wanted_as(&self, class: PriorityClass) -> u64 {
+        u64::from(self.memory_is_in_flight()) * self.credits().available_as(class) + 1
+    }
+
+    /// Does `work`, whose looks ask for so much room for messages of `class`.
+    pub(crate) fn wanting<T>(
+        &mut self,
+        (class, wanted): (PriorityClass, u64),
+        work: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        self.note_refused(class);
+        self.wanted = wanted;
+        let done = work(self);
+        self.wanted = 1;
+        done
     }
 
     /// Waits until there is room for a message of `class`, and sends nothing. Use it before a call
     /// that does not wait. With `None` as `deadline` it waits without end. On a shared side another
-    /// producer may take the room first. One sleep lasts at most
+    /// producer may take the room first. Directly after [`SendError::NoSpace`] it waits until one
+    /// more message is released, if its memory may be enough ([`may_wait`](Self::may_wait)). One sleep lasts at most
     /// [`LONGEST_PARK`](crate::LONGEST_PARK), 100 milliseconds; then it looks and sleeps again.
     ///
     /// # Errors
@@ -152,8 +188,9 @@ impl<S: Mode> Producer<S> {
         class: PriorityClass,
         deadline: Option<Instant>,
     ) -> Result<(), SendError> {
-        self.note_refused(class);
-        sleep::wait(self, deadline)
+        // The lane of the class knows whether memory is missing.
+        self.turn_to(class);
+        self.wanting((class, self.wanted_as(class)), |this| sleep::wait(this, deadline))
     }
 
     /// Makes the next looks ask for room for a message of `class`.
@@ -180,15 +217,15 @@ impl<S: Mode> Producer<S> {
 
     /// Makes `readiness` become readable when there is room for a message of `class`. It must
     /// belong to this ring's producers. Returns `true` if there is room already; then nothing was
-    /// done.
+    /// done. After [`SendError::NoSpace`] it does as [`wait`](Self::wait).
     ///
     /// # Errors
     ///
     /// As [`wait`](Self::wait).
     #[cfg(feature = "std")]
     pub fn arm(&mut self, class: PriorityClass, readiness: &Readiness) -> Result<bool, SendError> {
-        self.note_refused(class);
-        readiness.arm(self)
+        self.turn_to(class);
+        self.wanting((class, self.wanted_as(class)), |this| readiness.arm(this))
     }
 
     /// How often this handle slept for [`LONGEST_PARK`](crate::LONGEST_PARK), 100 milliseconds, and

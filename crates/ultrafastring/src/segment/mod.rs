@@ -60,6 +60,8 @@ pub(crate) mod named;
 mod side_memory;
 #[cfg(feature = "std")]
 mod system;
+#[cfg(feature = "std")]
+pub(crate) mod taken;
 #[cfg(feature = "alloc")]
 pub(crate) mod watch;
 
@@ -308,11 +310,19 @@ impl Segment {
         };
     }
 
-    /// Where all side buffers are, and how many bytes they take; `None` if there are none.
+    /// Where the side buffers of all lanes are, and how many bytes they take; `None` if there are
+    /// none.
     #[cfg(feature = "std")]
     pub(crate) fn side_buffers(&self) -> Option<(NonNull<u8>, usize)> {
-        let bytes = (self.mask as usize + 1) * self.side_stride;
-        (self.side_size() != 0).then(|| (self.sides.cast(), bytes))
+        let geometry = self.geometry();
+        let all = geometry.all_sides()?;
+        // SAFETY: this one was made from the memory at `base`, by the same geometry, which says
+        // that the side buffers lie in that memory.
+        let start = unsafe {
+            let base: NonNull<u8> = self.control.cast().sub(geometry.part(self.index).control);
+            base.add(all.start)
+        };
+        Some((start, all.len()))
     }
 
     /// Notes that the program vouches for all peers.

@@ -84,8 +84,8 @@ impl<S: Mode> AsyncProducer<S> {
     ///
     /// # Errors
     ///
-    /// Nothing of the message was sent: [`SendError::TooLarge`], [`SendError::NoSpace`],
-    /// [`SendError::Closed`], [`SendError::Damaged`]. With
+    /// Nothing of the message was sent: [`SendError::TooLarge`], [`SendError::NoSpace`] if no
+    /// message in flight has memory to give, [`SendError::Closed`], [`SendError::Damaged`]. With
     /// [`end_when_deserted`](Producer::end_when_deserted), also [`SendError::Deserted`].
     pub async fn send(&mut self, data: &[u8], class: PriorityClass) -> Result<(), SendError> {
         poll_fn(|cx| self.poll_send(cx, data, class)).await
@@ -178,7 +178,7 @@ impl<S: Mode> AsyncProducer<S> {
     ) -> Poll<Result<T, SendError>> {
         for _ in 0..TRIES {
             match attempt(&mut self.producer) {
-                Err(error) if error.is_full() => {}
+                Err(error) if self.producer.may_wait(error) => {}
                 done => return Poll::Ready(done),
             }
             if !self.readiness.get_ref().is_armed::<Producer<S>>() {
@@ -230,7 +230,7 @@ impl<S: Mode, M: AsRef<[u8]>> Sink<M> for AsyncProducer<S> {
         let this = self.get_mut();
         let data = message.as_ref();
         match this.producer.send_fast(data, this.class) {
-            Err(error) if error.is_full() => {
+            Err(error) if this.producer.may_wait(error) => {
                 this.pending = Some(data.to_vec());
                 Ok(())
             }

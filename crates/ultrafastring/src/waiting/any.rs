@@ -1,5 +1,6 @@
 //! Waiting for several handles, of any rings, at once.
 
+use core::sync::atomic::Ordering;
 use std::time::Instant;
 use std::vec::Vec;
 
@@ -36,6 +37,8 @@ mod sealed {
         fn looks_again_in(&self) -> Option<Duration>;
         /// The word of its bell on which it sleeps.
         fn word(&self) -> &AtomicU32;
+        /// Counts a sleep, which a peer has ended or not.
+        fn count_sleep(&self, woken: bool);
         /// Ends a wait for which its bell was armed.
         fn leave(&mut self, ready: bool);
     }
@@ -80,6 +83,10 @@ mod sealed {
 
         fn word(&self) -> &AtomicU32 {
             &self.bell().wakes
+        }
+
+        fn count_sleep(&self, woken: bool) {
+            self.segment().control().count_sleep(S::SIDE, woken);
         }
 
         fn leave(&mut self, ready: bool) {
@@ -209,6 +216,10 @@ fn sleep(handles: &mut [&mut dyn Wait], from: usize, deadline: Option<Instant>) 
             let words: Vec<_> = handles.iter().map(|handle| handle.word()).zip(tickets).collect();
             let soon = handles.iter().filter_map(|handle| handle.looks_again_in()).min();
             kernel::park_any(&words, soon.map_or(most, |soon| most.min(soon)));
+            for (handle, (word, ticket)) in handles.iter().zip(&words) {
+                // Relaxed: it is only counted.
+                handle.count_sleep(word.load(Ordering::Relaxed) != *ticket);
+            }
             ready = first_ready(handles, from, |it| it.is_ready());
         }
         for (place, handle) in handles.iter_mut().enumerate() {
@@ -250,6 +261,43 @@ mod tests {
         }
         assert!(turns[1] == 0 && turns[0] >= 150 && turns[2] >= 150, "{turns:?}");
         assert!(turns_of_two.iter().all(|&turns| turns >= 150), "{turns_of_two:?}");
+    }
+
+    #[test]
+    fn a_sleep_counts_for_each_ring_and_a_wake_up_for_the_one_that_woke() {
+        let rings = [(); 2].map(|()| UltraFastRing::new(8));
+        let mut consumers = rings.each_ref().map(|ring| ring.consumer().unwrap());
+        let counted = || {
+            let stats = rings.each_ref().map(|ring| ring.stats());
+            (stats.map(|it| it.sleeps[1]), stats.map(|it| it.wakes[1]))
+        };
+        for consumer in &mut consumers {
+            consumer.set_wait_strategy(WaitStrategy::Park);
+        }
+        let [first, second] = &mut consumers;
+        let soon = Instant::now() + Duration::from_millis(5);
+        assert_eq!(wait_any(&mut [first, second], Some(soon)), None);
+        let (sleeps, wakes) = counted();
+        assert!(sleeps[0] > 0 && sleeps[0] == sleeps[1], "{sleeps:?}");
+        assert_eq!(wakes, [0, 0]);
+        // The machine may be late, and the message there before somebody sleeps.
+        for _ in 0..100 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !rings[1].is_asleep(Side::Consumer) {
+                        std::thread::yield_now();
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                    rings[1].send_fast(b"wake up", PriorityClass::Normal).unwrap();
+                });
+                assert_eq!(wait_any(&mut [first, second], None), Some(1));
+            });
+            second.try_recv().unwrap();
+            if counted().1 == [0, 1] {
+                return;
+            }
+        }
+        panic!("sleeps and wake-ups are {:?}", counted());
     }
 
     /// A handle in which a look fails.

@@ -204,6 +204,7 @@ impl Orders {
     fn sleep(&self, order: u64) {
         let bell = self.segment.sleeping_bell(self.side);
         let slept_out = kernel::park(bell, (order >> 32) as u32, most_of(order));
+        self.segment.control().count_sleep(self.side, !slept_out);
         match self.finish(order) {
             Ok(_) => {
                 if !slept_out {
@@ -290,6 +291,27 @@ mod tests {
         // The machine may be late, and the sleeper may be woken first, but not every time.
         assert!((0..8).any(|_| pass_by_a_loop_that_turns_away(false) > soon), "nothing to hand on");
         assert!((0..8).filter(|_| pass_by_a_loop_that_turns_away(true) < soon).count() >= 6);
+    }
+
+    #[test]
+    fn a_sleep_in_the_place_of_a_handle_counts_as_its() {
+        let ring = UltraFastRing::new(4);
+        let mut consumer = ring.consumer().unwrap();
+        let readiness = consumer.readiness().unwrap();
+        // The machine may be late, and the time up before the message comes.
+        for _ in 0..100 {
+            assert_eq!(consumer.arm(&readiness), Ok(false));
+            ring.try_send("one", PriorityClass::Normal).unwrap();
+            poll(&mut [PollFd::new(&readiness, PollFlags::IN)], None).unwrap();
+            readiness.clear();
+            consumer.try_recv().unwrap();
+            let stats = ring.stats();
+            assert!(stats.sleeps[1] > 0 && stats.sleeps[0] == 0, "{:?}", stats.sleeps);
+            if stats.wakes[1] > 0 {
+                return;
+            }
+        }
+        panic!("no wake-up is counted");
     }
 
     #[test]

@@ -156,8 +156,11 @@ fn typed_handles_of_a_ring_with_lanes_are_refused() {
         assert!(matches!(ring.shared_producer().unwrap_err(), RingError::HasLanes));
         assert!(matches!(ring.shared_consumer().unwrap_err(), RingError::HasLanes));
         assert!(matches!(ring.exclusive_consumer().unwrap_err(), RingError::HasLanes));
-        assert_eq!(ring.send_fast(b"x", PriorityClass::Normal), Err(SendError::NoEntry));
-        assert_eq!(ring.try_recv().unwrap_err(), RecvError::NoEntry);
+        // As are the calls without a handle, which say so.
+        assert_eq!(ring.send_fast(b"x", PriorityClass::Normal), Err(SendError::HasLanes));
+        assert_eq!(ring.send(b"x", PriorityClass::Normal), Err(SendError::HasLanes));
+        assert_eq!(ring.try_recv().unwrap_err(), RecvError::HasLanes);
+        assert_eq!(ring.recv().unwrap_err(), RecvError::HasLanes);
     }
 }
 

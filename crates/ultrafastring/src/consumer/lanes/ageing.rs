@@ -22,7 +22,9 @@ impl Consumer {
         };
     }
 
-    /// From the most urgent lane that has something, or from the lanes in turn.
+    /// From the most urgent lane that has something, or from the lanes in turn. Out of line: what
+    /// receives in another order stays as it is without it.
+    #[inline(never)]
     pub(super) fn most_urgent_or_aged<T>(
         &mut self,
         work: &mut impl FnMut(&mut Self, Own) -> Result<T, RecvError>,

@@ -42,7 +42,8 @@ fn main() -> ExitCode {
                 | trace(name, lanes::class::wrong())
                 | trace(name, lanes::group::wrong())
                 | trace(name, lanes::owner::wrong())
-                | trace(name, lanes::close::wrong());
+                | trace(name, lanes::close::wrong())
+                | trace(name, lanes::time::wrong());
             if !found {
                 eprintln!("no mistake is named {name}");
             }
@@ -67,6 +68,7 @@ fn check_lanes(size: Size) -> bool {
         & check_mistakes(lanes::group::wrong())
         & check_mistakes(lanes::owner::wrong())
         & check_mistakes(lanes::close::wrong())
+        & check_mistakes(lanes::time::wrong())
 }
 
 /// The first part of that.
@@ -76,6 +78,7 @@ fn check_lane_cases(size: Size, text: &str) -> bool {
         & check_cases(lanes::group::all(), size, text)
         & check_cases(lanes::owner::all(), size, text)
         & check_cases(lanes::close::all(), size, text)
+        & check_cases(lanes::time::all(), size, text)
 }
 
 /// Checks the unbroken protocol where its words have a text; whether it holds everywhere.

@@ -37,4 +37,5 @@ fn every_promise_of_several_lanes_is_kept_and_everything_can_finish() {
     all_hold(lanes::group::all());
     all_hold(lanes::owner::all());
     all_hold(lanes::close::all());
+    all_hold(lanes::time::all());
 }

@@ -10,7 +10,9 @@ use std::hash::Hash;
 use stateright::{Checker, Model as _, Property};
 use verification::explore::{Model, Outcome, Step, explore};
 use verification::groups::{self, Groups, PASSING};
-use verification::lanes::{class::Class, close::Close, group::Group, owner::Owner, sleep::Sleep};
+use verification::lanes::{
+    class::Class, close::Close, group::Group, owner::Owner, sleep::Sleep, time::Time,
+};
 use verification::protocol::{Mutation, Protocol};
 use verification::suite::{Mistake, mistakes};
 
@@ -108,9 +110,11 @@ fn both_searches_find_the_same_states() {
     finds_the_same_states(Group::new(1).open().deaths(1, 0));
     finds_the_same_states(Owner::new(1, 2).deaths(1, 1));
     finds_the_same_states(Close::new(2, 1).deaths(1));
+    finds_the_same_states(Time::new(1, 1).deaths(1));
 }
 
 #[test]
+#[ignore = "takes a minute: `.ci/run models` runs it"]
 fn both_searches_find_the_same_shortest_ways() {
     // In configurations of many states the fingerprints take their time.
     let large = [Mutation::MovedHold, Mutation::VacatedUnasked];

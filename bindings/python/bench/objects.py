@@ -7,10 +7,9 @@ gets one. All queues have a size, so that none grows while its receivers are slo
 from __future__ import annotations
 
 import pickle
-import tempfile
 from typing import Any
 
-from transports import BATCH, Side, Transport
+from transports import BATCH, FasterFifo, Side, Transport, Zmq
 
 
 def sample(item: str, size: int) -> Any:
@@ -87,50 +86,24 @@ class Torch(Multiprocessing):
         self.queue = torch.multiprocessing.get_context("fork").Queue(places(size))
 
 
-class FasterFifo(Transport):
-    name = "faster-fifo"
-    crowds = True
-    batches = True
+class FasterFifoPickle(FasterFifo):
+    """Here it pickles."""
 
     def make(self, size: int, senders: int, receivers: int) -> None:
         import faster_fifo
 
         self.queue = faster_fifo.Queue(max_size_bytes=places(size) * (size + 256))
 
-    def sender(self) -> Side:
-        put, put_many = self.queue.put, self.queue.put_many
-        return Side(lambda it: put(it, timeout=60), lambda items: put_many(items, timeout=60))
 
-    def receiver(self) -> Side:
-        get, get_many = self.queue.get, self.queue.get_many
-        return Side(
-            lambda: get(timeout=60),
-            lambda: len(get_many(timeout=60, max_messages_to_get=BATCH)),
-        )
-
-
-class Zmq(Transport):
+class ZmqPickle(Zmq):
     name = "pyzmq, pickle"
-    crowds = True
 
     def make(self, size: int, senders: int, receivers: int) -> None:
-        import zmq
+        super().make(size, senders, receivers)
+        self.copy = size < 1 << 16
 
-        self.zmq = zmq
-        self.receivers = receivers
-        self.size = size
-        self.folder = tempfile.TemporaryDirectory()
-        self.address = f"ipc://{self.folder.name}/socket"
-
-    def _socket(self, kind: int, binds: bool) -> Any:
-        socket = self.zmq.Context().socket(kind)
-        socket.bind(self.address) if binds else socket.connect(self.address)
-        return socket
-
-    # The side of which there is one has the address.
     def sender(self) -> Side:
-        socket = self._socket(self.zmq.PUSH, self.receivers > 1)
-        copy = self.size < 1 << 16
+        socket, copy = self.sending(), self.copy
 
         def one(item: Any) -> None:
             socket.send(pickle.dumps(item, 5), copy=copy)
@@ -138,18 +111,10 @@ class Zmq(Transport):
         return Side(one)
 
     def receiver(self) -> Side:
-        import time
-
-        socket = self._socket(self.zmq.PULL, self.receivers == 1)
-        if self.receivers > 1:
-            # Until all are connected: a sender deals its messages out to those it knows.
-            time.sleep(0.3)
-        if self.size < 1 << 16:
+        socket = self.receiving()
+        if self.copy:
             return Side(lambda: pickle.loads(socket.recv()))
         return Side(lambda: pickle.loads(socket.recv(copy=False).buffer))
-
-    def done(self) -> None:
-        self.folder.cleanup()
 
 
 OBJECTS: list[type[Transport]] = [
@@ -157,7 +122,7 @@ OBJECTS: list[type[Transport]] = [
     NoSize,
     Multiprocessing,
     MultiprocessingSimple,
-    FasterFifo,
-    Zmq,
+    FasterFifoPickle,
+    ZmqPickle,
     Torch,
 ]

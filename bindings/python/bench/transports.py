@@ -174,18 +174,24 @@ class Zmq(Transport):
         return socket
 
     # The side of which there is one has the address.
-    def sender(self) -> Side:
-        socket = self._socket(self.zmq.PUSH, self.receivers > 1)
-        return Side(lambda data: socket.send(data))
+    def sending(self) -> Any:
+        return self._socket(self.zmq.PUSH, self.receivers > 1)
 
-    def receiver(self) -> Side:
+    def receiving(self) -> Any:
         import time
 
         socket = self._socket(self.zmq.PULL, self.receivers == 1)
         if self.receivers > 1:
             # Until all are connected: a sender deals its messages out to those it knows.
             time.sleep(0.3)
-        return Side(socket.recv)
+        return socket
+
+    def sender(self) -> Side:
+        socket = self.sending()
+        return Side(lambda data: socket.send(data))
+
+    def receiver(self) -> Side:
+        return Side(self.receiving().recv)
 
     def done(self) -> None:
         self.folder.cleanup()

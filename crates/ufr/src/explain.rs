@@ -66,6 +66,9 @@ fn of_ring(error: &RingError) -> String {
             "the ring has room for {most} groups, and all are taken; remove one with `ufr group \
              rm`, or make the ring with --joinable, or more --group"
         ),
+        RingError::NoFreeLane { .. } => {
+            error.to_string().replace("(Lanes::ByProducer)", "(--lanes by-producer:N)")
+        }
         other => other.to_string(),
     }
 }

@@ -1,7 +1,7 @@
 //! Writes messages of a ring to standard output.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use ultrafastring::{BorrowedBatch, Builder, Consumer, Lanes, MAX_BATCH, Mode, RecvError, Sharing};
@@ -57,6 +57,17 @@ pub(crate) struct Recv {
     /// End after this many messages.
     #[arg(short = 'n', long, value_name = "MESSAGES")]
     count: Option<u64>,
+    /// Receive from lanes by producer in the order in which messages were sent, and wait so long,
+    /// for example 10ms, for lanes that have none.
+    ///
+    /// The ring must have lanes by producer, and a timestamp in each message. How many messages
+    /// came later than that, after a younger one was written, is reported on standard error.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    in_time_order: Option<Duration>,
+    /// Take from lanes by class in turn once in so many receives, so that each class gets its
+    /// share. With --unbuffered a receive is one message.
+    #[arg(long, value_name = "RECEIVES")]
+    ageing: Option<u32>,
     #[command(flatten)]
     membership: Membership,
 }
@@ -81,6 +92,11 @@ impl Recv {
         }
     }
 
+    /// Until when `--drain` waits: not at all, but for what is to come in order.
+    fn end_of_drain(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.in_time_order.unwrap_or_default())
+    }
+
     fn receive<S: Mode>(
         &self,
         mut consumer: Consumer<S>,
@@ -88,6 +104,9 @@ impl Recv {
         stop: &Stop,
     ) -> anyhow::Result<ExitCode> {
         let outcome = self.drain(&mut consumer, output, stop);
+        if consumer.late() != 0 {
+            complain(format_args!("{} messages came late", consumer.late()));
+        }
         if outcome.is_err() {
             // What could not be written is held still: as if killed, so that the next to receive
             // gets it.
@@ -102,6 +121,12 @@ impl Recv {
         mut output: Output,
         stop: &Stop,
     ) -> anyhow::Result<ExitCode> {
+        if let Some(wait) = self.in_time_order {
+            consumer.in_time_order(wait)?;
+        }
+        if let Some(one_in) = self.ageing {
+            consumer.ageing(one_in)?;
+        }
         // What an earlier run has closed is not the end of this one.
         consumer.await_next_stream();
         consumer.end_when_deserted(!self.follow);
@@ -132,7 +157,7 @@ impl Recv {
                 Some(error) => return Err(error.into()),
             }
             // Also one that is over by now looks at everything, what the dead left too.
-            match consumer.wait(if self.drain { Some(Instant::now()) } else { a_while() }) {
+            match consumer.wait(if self.drain { self.end_of_drain() } else { a_while() }) {
                 Ok(()) => {}
                 Err(RecvError::TimedOut) if self.drain => break,
                 Err(RecvError::TimedOut) => {}

@@ -174,6 +174,9 @@ fn as_text(name: &str, ring: &Observer) -> Result<String, std::fmt::Error> {
         stats.abandoned, stats.redelivered, stats.discarded
     )?;
     writeln!(out, "recoveries     {}", stats.recoveries)?;
+    if stats.late != 0 {
+        writeln!(out, "late           {}", stats.late)?;
+    }
     classes_as_text(out, &stats, ring)?;
     if settings.lanes != Lanes::One {
         each_lane_as_text(out, ring)?;

@@ -3,6 +3,8 @@
 #[allow(dead_code)]
 mod common;
 
+use std::process::Stdio;
+
 use common::*;
 
 fn send(place: &Place, arguments: &[&str], line: &str) {
@@ -30,7 +32,7 @@ fn an_urgent_line_overtakes_and_each_lane_is_shown() {
     send(&place, &["--class", "real-time"], "cancel\n");
     let stat = place.stat("r");
     assert_eq!(stat["topology"], "by-class");
-    let lanes = stat["each_lane"].as_array().unwrap();
+    let lanes = stat["lanes"].as_array().unwrap();
     let of = |key: &str| lanes.iter().map(|lane| lane[key].to_string()).collect::<Vec<_>>();
     assert_eq!(of("class"), ["\"real-time\"", "\"high\"", "\"normal\"", "\"low\"", "\"bulk\""]);
     assert_eq!(of("capacity"), ["256", "256", "256", "256", "4096"]);
@@ -61,7 +63,7 @@ fn a_lane_of_a_producer_has_an_owner() {
         (&"by-producer:2".into(), &"exclusive".into())
     );
     // The second went on in the lane that the first had left.
-    let lanes = stat["each_lane"].as_array().unwrap();
+    let lanes = stat["lanes"].as_array().unwrap();
     assert_eq!((&lanes[0]["in_flight"], &lanes[1]["in_flight"]), (&2.into(), &0.into()));
     assert_eq!(place.say(&["recv", "r"]), "one\ntwo\n");
     let differs = place.run(&["create", "r", "--lanes", "by-class"]);
@@ -74,4 +76,19 @@ fn a_lane_of_a_producer_has_an_owner() {
         assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     }
     assert_eq!(place.run(&["create", "s", "--capacity-of", "bulk=8"]).status.code(), Some(2));
+}
+
+#[test]
+fn who_finds_no_free_lane_is_told_the_option() {
+    let place = Place::new();
+    place.say(&["create", "r", "--lanes", "by-producer:1"]);
+    let mut owner = place.ufr(&["send", "r"]).stdin(Stdio::piped()).spawn().unwrap();
+    until("the lane has its owner", || !place.stat("r")["lanes"][0]["owner"].is_null());
+    let refused = place.send_bytes(&["r"], b"x\n");
+    let error = error_of(&refused);
+    assert!(error.contains(&format!("process {} (ufr)", owner.id())), "{error}");
+    assert!(error.contains("(--lanes by-producer:N)"), "{error}");
+    drop(owner.stdin.take());
+    owner.wait().unwrap();
+    send(&place, &[], "x\n");
 }

@@ -308,7 +308,7 @@ impl Snapshot {
     }
 
     fn deaths(&self, out: &mut Text) {
-        let counters: [(_, _, Number<Seen>); 4] = [
+        let counters: [(_, _, Number<Seen>); 5] = [
             (
                 "ufr_abandoned_messages",
                 "Messages that a producer had begun when it died. Consumers skip them.",
@@ -323,6 +323,11 @@ impl Snapshot {
                 "ufr_discarded_messages",
                 "Messages dropped, since the consumer that held them died.",
                 |it| it.stats.discarded,
+            ),
+            (
+                "ufr_late_messages",
+                "Messages received after younger ones, by consumers that receive in time order.",
+                |it| it.stats.late,
             ),
             ("ufr_recoveries", "Dead handles whose work others have finished.", |it| {
                 it.stats.recoveries

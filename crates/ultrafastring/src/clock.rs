@@ -146,6 +146,15 @@ pub(crate) fn known_rate() -> u64 {
     told_rate().unwrap_or(ASSUMED_RATE)
 }
 
+/// Ticks a second, measured if it is not known otherwise and there is a clock to measure it by.
+#[cfg(feature = "alloc")]
+pub(crate) fn best_rate() -> u64 {
+    #[cfg(feature = "std")]
+    return Clock::calibrated().ticks_per_second as u64;
+    #[cfg(not(feature = "std"))]
+    known_rate()
+}
+
 #[cfg(feature = "std")]
 fn measure_ticks_per_second() -> f64 {
     use std::time::{Duration, Instant};

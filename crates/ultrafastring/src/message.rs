@@ -21,6 +21,9 @@ pub struct Received {
     /// Whether it may have been delivered before, since a consumer that held it or was about to
     /// claim it died ([`Consumer::try_borrow`](crate::Consumer::try_borrow)).
     pub redelivered: bool,
+    /// Whether it was sent before one that this handle has received earlier. Only of a handle that
+    /// receives [in time order](crate::Consumer::in_time_order).
+    pub late: bool,
     /// When it was sent, in ticks; 0 if it carried no timestamp.
     pub(crate) timestamp: u64,
     pub(crate) position: u64,
@@ -71,6 +74,7 @@ impl Message {
             class: PriorityClass::Normal,
             latency: 0,
             redelivered: false,
+            late: false,
             timestamp: 0,
             position: 0,
         },
@@ -79,6 +83,12 @@ impl Message {
     #[inline(always)]
     pub(crate) fn new(payload: Payload, about: Received) -> Self {
         Self { payload, about }
+    }
+
+    /// Marks it as one that has come late.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn mark_late(&mut self) {
+        self.about.late = true;
     }
 
     /// What its slot says.
@@ -111,6 +121,12 @@ impl Message {
     /// claim it died ([`Consumer::try_borrow`](crate::Consumer::try_borrow)).
     pub fn is_redelivered(&self) -> bool {
         self.about.redelivered
+    }
+
+    /// Whether it was sent before one that the handle had received earlier. Only of a handle that
+    /// receives [in time order](crate::Consumer::in_time_order).
+    pub fn is_late(&self) -> bool {
+        self.about.late
     }
 
     /// What is known about it besides its bytes.

@@ -109,9 +109,10 @@ macro_rules! in_own_mode {
 }
 pub(crate) use in_own_mode;
 
-/// As [`in_own_mode`], of a consumer, which may be a member of a group.
-macro_rules! in_readers_mode {
-    ($handle:expr, $it:ident => $work:expr) => {
+/// As [`in_own_mode`], of a consumer, which may be a member of a group, or have lanes: then it does
+/// `$in_lanes`.
+macro_rules! in_mode_or_lanes {
+    ($handle:expr, $it:ident => $work:expr, $in_lanes:expr) => {
         match $handle.own() {
             $crate::own::Own::Exclusive => {
                 let $it = $handle.in_mode::<$crate::mode::Exclusive>();
@@ -124,9 +125,7 @@ macro_rules! in_readers_mode {
             $crate::own::Own::Member | $crate::own::Own::Lanes => $crate::mode::apart(|| {
                 #[cfg(feature = "alloc")]
                 if $handle.has_lanes() {
-                    // The handle of the first lane.
-                    let own = $handle.own_in_lanes();
-                    return $crate::mode::in_lane_mode!($handle, own, $it => $work);
+                    return $in_lanes;
                 }
                 let $it = $handle.in_mode::<$crate::mode::Member>();
                 $work
@@ -134,33 +133,29 @@ macro_rules! in_readers_mode {
         }
     };
 }
+pub(crate) use in_mode_or_lanes;
+
+/// Does `$work` as [`in_mode_or_lanes`], of several lanes in the handle of the first.
+macro_rules! in_readers_mode {
+    ($handle:expr, $it:ident => $work:expr) => {
+        $crate::mode::in_mode_or_lanes!($handle, $it => $work, {
+            let own = $handle.own_in_lanes();
+            $crate::mode::in_lane_mode!($handle, own, $it => $work)
+        })
+    };
+}
 pub(crate) use in_readers_mode;
 
-/// As [`in_readers_mode`], of a consumer that may have lanes: then `$work` is done in one that has
-/// something, perhaps in several until one gives something.
+/// Does `$work` as [`in_mode_or_lanes`], of several lanes in one that has something, perhaps in
+/// several until one gives something.
 macro_rules! in_any_lane {
     ($handle:expr, $it:ident => $work:expr) => {
-        match $handle.own() {
-            $crate::own::Own::Exclusive => {
-                let $it = $handle.in_mode::<$crate::mode::Exclusive>();
-                $work
-            }
-            $crate::own::Own::Shared => {
-                let $it = $handle.in_mode::<$crate::mode::Shared>();
-                $work
-            }
-            $crate::own::Own::Member | $crate::own::Own::Lanes => $crate::mode::apart(|| {
-                #[cfg(feature = "alloc")]
-                if $handle.has_lanes() {
-                    let several = $handle.in_mode::<$crate::mode::AnyMode>();
-                    return several.receive_from_any(|lane, own| {
-                        $crate::mode::in_lane_mode!(lane, own, $it => $work)
-                    });
-                }
-                let $it = $handle.in_mode::<$crate::mode::Member>();
-                $work
-            }),
-        }
+        $crate::mode::in_mode_or_lanes!($handle, $it => $work, {
+            let several = $handle.in_mode::<$crate::mode::AnyMode>();
+            several.receive_from_any(|lane, own| {
+                $crate::mode::in_lane_mode!(lane, own, $it => $work)
+            })
+        })
     };
 }
 pub(crate) use in_any_lane;

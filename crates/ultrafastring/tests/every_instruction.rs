@@ -8,9 +8,11 @@
 //! nothing else. So two deaths are the same to those who are left if no instruction between them
 //! changed the file or was a system call. The tests compare the file after each instruction and
 //! kill a child after each one that changed it, and after each system call: at every instruction
-//! that others can tell from the one before. On rings with groups a debug build leaves out some of
-//! the later ones, see `next`. `UFR_EVERY_INSTRUCTION=1` has them kill at every instruction,
-//! whatever it does.
+//! that others can tell from the one before. `UFR_EVERY_INSTRUCTION=1` has them kill at every
+//! instruction, whatever it does.
+//!
+//! Children that do the same go the same way, so only the first of them is led there instruction by
+//! instruction; the others run to a breakpoint, see `Route`.
 
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
 
@@ -18,6 +20,7 @@ mod common;
 #[path = "common/shapes.rs"]
 mod shapes;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -25,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::child::{Child, Led};
+use common::child::{Child, Led, at};
 use common::memory::with_little_memory;
 use common::{patiently, stage};
 use shapes::{Shape, on_each_shape};
@@ -50,12 +53,69 @@ enum End {
 }
 
 /// When a life under observation ends.
-#[derive(Clone)]
-enum Moment {
+enum Moment<'a> {
     /// After so many instructions.
     Instruction(u64),
-    /// After so many instructions that changed this file or were system calls.
-    Change(u64, PathBuf),
+    /// After so many instructions that changed a file or were system calls.
+    Change(usize, &'a RefCell<Route>),
+}
+
+/// The way that children go through one piece of work, as far as it was looked at instruction by
+/// instruction. Those that come later run to its end at full speed: each does the same.
+struct Route {
+    path: PathBuf,
+    /// Where each instruction was that changed the file or was a system call, and how many times
+    /// that instruction had been done by then, this time included.
+    changes: Vec<(u64, u64)>,
+    /// How many times each instruction was done, up to the last of these.
+    times: HashMap<u64, u64>,
+    calls: SystemCalls,
+    /// The last child went another way. The next is led from the beginning.
+    strayed: bool,
+}
+
+impl Route {
+    fn new(path: PathBuf) -> Self {
+        let (changes, times, calls) = Default::default();
+        Self { path, changes, times, calls, strayed: false }
+    }
+
+    /// Leads `child` to where `number` instructions were changes.
+    fn lead(&mut self, child: &Child, number: usize) -> Led {
+        let mut watched = Watched::new(&self.path);
+        if let Some(last) = number.min(self.changes.len()).checked_sub(1) {
+            let (address, time) = self.changes[last];
+            if child.run_to(address, time) == Led::Finished {
+                self.strayed = true;
+                return Led::Finished;
+            }
+            watched.has_changed();
+            match self.step(child, &mut watched) {
+                Some((_, true)) => {}
+                Some((_, false)) => self.strayed = true,
+                None => return Led::Finished,
+            }
+        }
+        while !self.strayed && self.changes.len() < number {
+            let Some((address, changed)) = self.step(child, &mut watched) else {
+                return Led::Finished;
+            };
+            let time = self.times.entry(address).or_default();
+            *time += 1;
+            if changed {
+                self.changes.push((address, *time));
+            }
+        }
+        Led::Stopped
+    }
+
+    /// Leads `child` on by one instruction: where that was and whether it is a change, or nothing if
+    /// the child has come to its end.
+    fn step(&mut self, child: &Child, watched: &mut Watched) -> Option<(u64, bool)> {
+        let address = at(&child.registers());
+        let calls = self.calls.is_at(address, child);
+        (child.step() == Led::Stopped).then(|| (address, watched.has_changed() || calls))
+    }
 }
 
 /// The contents of a file, to be compared with what they are later.
@@ -89,15 +149,10 @@ struct SystemCalls {
 }
 
 impl SystemCalls {
-    /// Whether the next instruction of `child`, which is stopped, is one.
-    fn is_next(&mut self, child: &Child) -> bool {
-        let registers = child.registers();
-        #[cfg(target_arch = "x86_64")]
-        let at = registers.rip;
-        #[cfg(target_arch = "aarch64")]
-        let at = registers.pc;
-        *self.known.entry(at).or_insert_with(|| {
-            let word = child.word(at);
+    /// Whether the instruction at `address` of `child`, which is stopped, is one.
+    fn is_at(&mut self, address: u64, child: &Child) -> bool {
+        *self.known.entry(address).or_insert_with(|| {
+            let word = child.word(address);
             if cfg!(target_arch = "x86_64") {
                 word & 0xffff == 0x050f // syscall
             } else {
@@ -109,36 +164,28 @@ impl SystemCalls {
 
 /// Forks a child that does `prepare` at full speed and then `work` until `moment`, when it is
 /// killed.
-fn live<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T), moment: &Moment) -> End {
-    live_and_count(prepare, work, moment).1
+fn live<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T), moment: &Moment<'_>) -> End {
+    let child = Child::lead(prepare, work);
+    let led = match moment {
+        Moment::Instruction(last) => (0..*last)
+            .map(|_| child.step())
+            .find(|led| *led == Led::Finished)
+            .unwrap_or(Led::Stopped),
+        Moment::Change(number, route) => route.borrow_mut().lead(&child, *number),
+    };
+    match led {
+        Led::Finished => End::Finished,
+        Led::Stopped => {
+            child.kill();
+            End::Killed
+        }
+    }
 }
 
-/// As [`live`]; says how many instructions it lived for.
-fn live_and_count<T>(
-    prepare: impl FnOnce() -> T,
-    work: impl FnOnce(&mut T),
-    moment: &Moment,
-) -> (u64, End) {
+/// How many instructions a child does for `work`.
+fn count<T>(prepare: impl FnOnce() -> T, work: impl FnOnce(&mut T)) -> u64 {
     let child = Child::lead(prepare, work);
-    let (mut steps, mut changes) = (0, 0);
-    let mut calls = SystemCalls::default();
-    let mut watched = match moment {
-        Moment::Instruction(_) => None,
-        Moment::Change(_, path) => Some(Watched::new(path)),
-    };
-    while match moment {
-        Moment::Instruction(last) => steps < *last,
-        Moment::Change(last, _) => changes < *last,
-    } {
-        let calling = watched.is_some() && calls.is_next(&child);
-        if child.step() == Led::Finished {
-            return (steps, End::Finished);
-        }
-        steps += 1;
-        changes += u64::from(watched.as_mut().is_some_and(|it| it.has_changed()) || calling);
-    }
-    child.kill();
-    (steps, End::Killed)
+    (0..).find(|_| child.step() == Led::Finished).unwrap()
 }
 
 /// Has this thread and its children run on one core: a step is a switch from one to the other, and
@@ -155,43 +202,40 @@ fn stay_on_one_core() {
 }
 
 /// Calls `trial` with longer and longer lives, until one comes to its end.
-fn at_every<S: Shape>(directory: &TempDir, mut trial: impl FnMut(&Moment) -> End) {
+fn at_every(directory: &TempDir, mut trial: impl FnMut(&Moment<'_>) -> End) {
     stay_on_one_core();
     let begun = std::time::Instant::now();
     let everywhere = std::env::var_os("UFR_EVERY_INSTRUCTION").is_some_and(|it| it != "0");
     let path = Builder::new().directory(directory.path()).path(NAME).unwrap();
-    let moment = |number| match everywhere {
-        true => Moment::Instruction(number),
-        false => Moment::Change(number, path.clone()),
-    };
+    let mut strayed = 0;
+    let route = RefCell::new(Route::new(path.clone()));
     let mut number = 0;
-    while trial(&moment(number)) == End::Killed {
-        number = if everywhere { number + 1 } else { next::<S>(number) };
+    loop {
+        let moment = match everywhere {
+            true => Moment::Instruction(number),
+            false => Moment::Change(number as usize, &route),
+        };
+        let end = trial(&moment);
+        if route.borrow().strayed {
+            // Not where it was to be killed, if it was at all: once more, step by step.
+            route.replace(Route::new(path.clone()));
+            strayed += 1;
+        } else if end == End::Finished {
+            break;
+        } else {
+            number += 1;
+        }
     }
     let what = if everywhere { "instructions" } else { "changes and system calls" };
-    println!("killed within {number} {what}, in {:?}", begun.elapsed());
+    println!("killed within {number} {what}, in {:?}; {strayed} strayed", begun.elapsed());
     assert!(number > if everywhere { 30 } else { 1 }, "the work was only {number} {what}");
 }
 
-/// After which change to kill next. On rings with groups, where a debug build would take two
-/// minutes of a processor, it is one in four after the first twelve.
-fn next<S: Shape>(number: u64) -> u64 {
-    let leaves_out = cfg!(debug_assertions) && !S::groups().is_empty();
-    number + if leaves_out && number >= 12 { 4 } else { 1 }
-}
-
-/// As [`at_every`], with and without a repair after the death and before anybody uses the ring:
-/// both at each moment in an optimised build, and in turn in a debug build.
-fn at_every_and_repaired<S: Shape>(
-    directory: &TempDir,
-    mut trial: impl FnMut(&Moment, bool) -> End,
-) {
-    let both = !cfg!(debug_assertions);
-    let mut repairs = true;
-    at_every::<S>(directory, |moment| {
-        repairs = both || !repairs;
-        let end = trial(moment, repairs);
-        if both && end == End::Killed { trial(moment, false) } else { end }
+/// As [`at_every`], with and without a repair after the death and before anybody uses the ring.
+fn at_every_and_repaired(directory: &TempDir, mut trial: impl FnMut(&Moment<'_>, bool) -> End) {
+    at_every(directory, |moment| {
+        let end = trial(moment, true);
+        if end == End::Killed { trial(moment, false) } else { end }
     });
 }
 
@@ -257,7 +301,7 @@ fn kill_a_producer<S: Shape>(
 ) {
     let directory = stage();
     let builder = two_slots::<S>(&directory).max_message(max_message);
-    at_every_and_repaired::<S>(&directory, |moment, repairs| {
+    at_every_and_repaired(&directory, |moment, repairs| {
         let ring = fresh(&builder);
         let end = live(|| S::producer(&builder.open(NAME).unwrap()), work, moment);
         if repairs {
@@ -292,7 +336,7 @@ fn kill_a_consumer<S: Shape>(
 ) {
     let directory = stage();
     let builder = two_slots::<S>(&directory).max_message(max_message);
-    at_every_and_repaired::<S>(&directory, |moment, repairs| {
+    at_every_and_repaired(&directory, |moment, repairs| {
         let ring = fresh(&builder);
         let messages: [&[u8]; 2] = match ring.max_message() {
             INLINE_SIZE => [b"one", b"two"],
@@ -377,7 +421,7 @@ fn a_producer_killed_while_it_uses_side_buffers_again_leaves_what_is_in_flight<S
     let send = |producer: &mut Producer<S::Producers>, number: u8| {
         producer.send_fast(&[number; LARGE], NORMAL)
     };
-    at_every_and_repaired::<S>(&directory, |moment, repairs| {
+    at_every_and_repaired(&directory, |moment, repairs| {
         let ring = fresh(&builder);
         let mut first = S::producer(&ring);
         (1..=3).for_each(|number| send(&mut first, number).unwrap());
@@ -419,7 +463,7 @@ fn a_producer_killed_while_it_gives_memory_back_leaves_it_to_others<S: Shape>() 
     with_little_memory(directory.path(), 48 * 4_096, || {
         let builder = two_slots::<S>(&directory).capacity(8).max_message(PAGES);
         let builder = builder.side_memory(SideMemory::Overcommitted);
-        at_every_and_repaired::<S>(&directory, |moment, repairs| {
+        at_every_and_repaired(&directory, |moment, repairs| {
             let _ = std::fs::remove_file(directory.path().join("filler"));
             let ring = fresh(&builder);
             let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
@@ -469,7 +513,7 @@ on_each_shape!(a_producer_killed_while_it_gives_memory_back_leaves_it_to_others,
 fn a_producer_killed_between_its_commit_and_waking_a_consumer<S: Shape>() {
     let directory = stage();
     let builder = two_slots::<S>(&directory);
-    at_every::<S>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let mut consumer = S::consumer(&ring);
         consumer.set_wait_strategy(WaitStrategy::Park);
@@ -569,7 +613,7 @@ fn a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing<S:
     let directory = stage();
     // As many entries as there are handles, so that the newcomer must take the dead one's.
     let builder = two_slots::<S>(&directory).participants(2);
-    at_every::<S>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         S::producer(&ring).send_batch(&[b"one", b"two"], NORMAL).unwrap();
         let holding = || {
@@ -609,7 +653,7 @@ fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_h
 >() {
     let directory = stage();
     let builder = two_slots::<S>(&directory);
-    at_every::<S>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         S::producer(&ring).send_batch(&[b"one", b"two"], NORMAL).unwrap();
         let hold = |ring: &mut UltraFastRing| {
@@ -642,7 +686,7 @@ on_each_shape!(
 
 fn a_producer_killed_while_it_flushes_and_leaves<S: Shape>() {
     let directory = stage();
-    at_every::<S>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&two_slots::<S>(&directory));
         let end = live(
             || {
@@ -664,7 +708,7 @@ on_each_shape!(a_producer_killed_while_it_flushes_and_leaves, needs(one_group));
 
 fn a_consumer_killed_while_it_leaves_with_a_message_held<S: Shape>() {
     let directory = stage();
-    at_every::<S>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&two_slots::<S>(&directory));
         S::producer(&ring).send_batch(&[b"one", b"two"], NORMAL).unwrap();
         let end = live(
@@ -692,7 +736,7 @@ on_each_shape!(a_consumer_killed_while_it_leaves_with_a_message_held);
 fn an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing<S: Shape>() {
     let directory = stage();
     let builder = two_slots::<S>(&directory);
-    at_every::<S>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let send = |ring: &mut UltraFastRing| {
             let mut producer = S::producer(ring);
@@ -742,7 +786,7 @@ fn hold_one<S: Mode>(consumer: &mut Consumer<S>) {
 fn a_survivor_killed_while_it_abandons_and_skips_a_dead_producers_slot_loses_nothing<S: Shape>() {
     let directory = stage();
     let builder = two_slots::<S>(&directory);
-    at_every::<S>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let prepare = || {
             let consumer = S::consumer(&builder.open(NAME).unwrap());
@@ -766,7 +810,7 @@ on_each_shape!(
 fn a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing<S: Shape>() {
     let directory = stage();
     let builder = two_slots::<S>(&directory);
-    at_every::<S>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         claim_and_die::<S>(&builder);
         ring.repair().unwrap();
@@ -796,7 +840,7 @@ fn hold_and_die<S: Shape>(builder: &Builder, producer: &mut Producer<S::Producer
 fn a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing<S: Shape>() {
     let directory = stage();
     let builder = two_slots::<S>(&directory);
-    at_every::<S>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let prepare = || {
             let mut consumer = S::consumer(&builder.open(NAME).unwrap());
@@ -825,7 +869,7 @@ fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_th
 >() {
     let directory = stage();
     let builder = two_slots::<S>(&directory).redelivery(ultrafastring::Redelivery::Discard);
-    at_every::<S>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let end = live(
             || {
@@ -857,7 +901,6 @@ on_each_shape!(
 // ---- groups that others join, leave, open, evict and close ------------------------------------
 
 /// What the trials below are about is not told apart by the shape of a ring.
-type AnyShape = shapes::OneGroup<shapes::Shared, shapes::Shared>;
 
 fn for_groups(directory: &TempDir) -> Builder {
     Builder::new().directory(directory.path()).capacity(2).participants(6).joinable()
@@ -920,7 +963,7 @@ fn goes_on_without_the_dead(ring: &UltraFastRing, group: &str) {
 fn a_newcomer_killed_while_it_makes_and_opens_a_group_holds_nobody_up() {
     let directory = stage();
     let builder = for_groups(&directory);
-    at_every::<AnyShape>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let open = || builder.open(NAME).unwrap();
         let end =
@@ -936,7 +979,7 @@ fn a_newcomer_killed_while_it_joins_an_open_group_takes_nothing_with_it() {
     for lives in [false, true] {
         let directory = stage();
         let builder = for_groups(&directory);
-        at_every::<AnyShape>(&directory, |moment| {
+        at_every(&directory, |moment| {
             let ring = fresh(&builder);
             let join = ring.join("group");
             let join = if lives { join } else { join.durable() };
@@ -961,7 +1004,7 @@ fn a_newcomer_killed_while_it_joins_an_open_group_takes_nothing_with_it() {
 fn the_last_member_killed_while_it_leaves_a_passing_group_holds_nobody_up() {
     let directory = stage();
     let builder = for_groups(&directory);
-    at_every::<AnyShape>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let join = || {
             let ring = builder.open(NAME).unwrap();
@@ -984,7 +1027,7 @@ fn evictable<'r>(ring: &'r UltraFastRing) -> ultrafastring::Join<'r> {
 fn a_member_killed_while_it_opens_its_evicted_group_again_holds_nobody_up() {
     let directory = stage();
     let builder = for_groups(&directory);
-    at_every::<AnyShape>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let evicted = || {
             let ring = builder.open(NAME).unwrap();
@@ -1016,7 +1059,7 @@ fn a_member_killed_while_it_opens_its_evicted_group_again_holds_nobody_up() {
 fn a_producer_killed_while_it_evicts_a_group_falsifies_no_count() {
     let directory = stage();
     let builder = for_groups(&directory).exclusive_producer();
-    at_every::<AnyShape>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let mut account = Account::of(evictable(&ring).consumer().unwrap(), 0);
         let fill = || {
@@ -1040,7 +1083,7 @@ fn a_producer_killed_while_it_evicts_a_group_falsifies_no_count() {
 fn a_producer_killed_while_it_closes_a_group_of_the_dead_leaves_that_to_the_next() {
     let directory = stage();
     let builder = for_groups(&directory);
-    at_every::<AnyShape>(&directory, |moment| {
+    at_every(&directory, |moment| {
         let ring = fresh(&builder);
         let held_back = || {
             let ring = builder.open(NAME).unwrap();
@@ -1061,9 +1104,7 @@ fn a_producer_killed_while_it_closes_a_group_of_the_dead_leaves_that_to_the_next
 /// The fewest instructions that `work` takes after one preparation or another: now and then a
 /// message is one to announce.
 fn fewest_instructions<T>(prepare: impl Fn(u64) -> T, work: fn(&mut T)) -> u64 {
-    let count = |nth, work: fn(&mut T)| {
-        live_and_count(|| prepare(nth), work, &Moment::Instruction(u64::MAX)).0
-    };
+    let count = |nth, work: fn(&mut T)| count(|| prepare(nth), work);
     (0..12).map(|nth| count(nth, work).saturating_sub(count(nth, |_| {}))).min().unwrap()
 }
 

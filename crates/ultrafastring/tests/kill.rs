@@ -14,7 +14,7 @@
 //! are, tell whether the kill hit between claim and commit, or between claim and release. A trial
 //! goes on until there were enough of both: a fifth of its kills each, where its sides have such
 //! moments. `UFR_KILLS` says how many kills each trial makes at least, of which there are eight on
-//! each shape of ring: 300 by default, and 50 in a debug build. With groups it is half as many.
+//! each shape of ring: 300 by default, and 20 in a debug build. With groups it is half as many.
 //! A second group is read by a thread that nobody kills, and must have got everything.
 
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
@@ -423,7 +423,7 @@ struct Trial {
 impl Trial {
     fn run<S: Shape>(&self) {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let most_often = if cfg!(debug_assertions) { 50 } else { 300 };
+        let most_often = if cfg!(debug_assertions) { 20 } else { 300 };
         // What groups add to a plain ring is met in fewer.
         let most_often = if S::groups().is_empty() { most_often } else { most_often / 2 };
         let kills: u64 =

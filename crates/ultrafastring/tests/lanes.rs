@@ -6,8 +6,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use ultrafastring::{
-    Consumer, Lanes, PriorityClass, Producer, RecvError, SendError, UltraFastRing, WaitStrategy,
-    wait_any,
+    Consumer, Lanes, PriorityClass, Producer, RecvError, RingError, SendError, UltraFastRing,
+    WaitStrategy, wait_any,
 };
 
 const CLASSES: [PriorityClass; 5] = PriorityClass::ALL;
@@ -395,4 +395,68 @@ fn handles_of_one_lane_cannot_be_had() {
     assert_eq!(number(&consumer.recv().unwrap()), 1);
     drop(consumer);
     ring.consumer().unwrap();
+}
+
+/// How many receives pass between two of each class, if each always has a message.
+fn longest_waits(one_in: u32, receive: Way) -> [u32; 5] {
+    let ring = by_class(64);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    consumer.ageing(one_in).unwrap();
+    let (mut waited, mut longest, mut next) = ([0; 5], [0; 5], [0; 5]);
+    for class in CLASSES {
+        send(&mut producer, (class as u64) << 32, class);
+    }
+    for _ in 0..400 {
+        let number = number(&receive(&mut consumer).unwrap());
+        let class = (number >> 32) as usize;
+        assert_eq!(number & 0xffff_ffff, next[class], "out of order within its class");
+        next[class] += 1;
+        send(&mut producer, (class as u64) << 32 | next[class], CLASSES[class]);
+        for other in 0..5 {
+            waited[other] = if other == class { 0 } else { waited[other] + 1 };
+            longest[other] = longest[other].max(waited[other]);
+        }
+    }
+    longest
+}
+
+#[test]
+fn each_class_gets_its_share_of_the_receives_if_lanes_age() {
+    for (way, receive) in ways() {
+        for one_in in [1, 2, 3, 10] {
+            let longest = longest_waits(one_in, receive);
+            assert!(longest[1..].iter().all(|&it| it < 5 * one_in), "{way} {one_in} {longest:?}");
+            // What is urgent waits for one other at a time, unless all have their turn each time.
+            let most = if one_in == 1 { 4 } else { 1 };
+            assert!(longest[0] <= most, "{way} {one_in} {longest:?}");
+        }
+        assert_eq!(longest_waits(0, receive), [0, 400, 400, 400, 400], "{way}");
+    }
+}
+
+#[test]
+fn ageing_passes_over_classes_that_have_nothing_and_counts_what_is_received() {
+    let ring = by_class(64);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    consumer.ageing(3).unwrap();
+    for _ in 0..10 {
+        assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+    }
+    for number in 0..8 {
+        send(&mut producer, number, PriorityClass::High);
+    }
+    for number in 0..2 {
+        send(&mut producer, 100 + number, PriorityClass::Low);
+    }
+    let received: Vec<_> = consumer.try_iter().map(|message| number(&message)).collect();
+    assert_eq!(received, [0, 1, 100, 2, 3, 4, 5, 6, 101, 7]);
+}
+
+#[test]
+fn lanes_that_are_not_by_class_do_not_age() {
+    let plain = UltraFastRing::new(4);
+    for (ring, lanes) in [(plain, Lanes::One), (by_producer(3, 8), Lanes::ByProducer(3))] {
+        let refused = ring.consumer().unwrap().ageing(4).unwrap_err();
+        assert!(matches!(refused, RingError::NoClassLanes { lanes: of } if of == lanes));
+    }
 }

@@ -17,8 +17,8 @@ use std::sync::atomic::Ordering;
 use anyhow::Context as _;
 use rustix::pipe::{IoSliceRaw, SpliceFlags, fcntl_getpipe_size, vmsplice};
 use ultrafastring::{
-    Builder, CacheLineU64, Consumer, Exclusive, Mode, PriorityClass, Producer, Shared, Sharing,
-    Trusted,
+    Builder, CacheLineU64, Consumer, Exclusive, Mode, PriorityClass, Producer, RingError, Shared,
+    Sharing, Trusted, UltraFastRing,
 };
 
 use crate::case::{Case, Context, Pattern, Reading, Runner, Whose};
@@ -70,10 +70,10 @@ fn one_in_flight<const N: usize>(messages: u64) -> Vec<Case> {
     };
     vec![
         case("one, ring, copied", processes::<Copied<Alone<EVERY>>, N>()),
-        case("one, ring, in place", processes::<Lent<EveryWord>, N>()),
+        case("one, ring, in place", processes::<Lent<EveryWord, Exclusive>, N>()),
         // Each slot has a side buffer of its own where others could send, too.
         case("one, shared producers, copied", processes::<Copied<ForMany>, N>()),
-        case("one, shared producers, in place", processes::<LentForMany<EveryWord>, N>()),
+        case("one, shared producers, in place", processes::<Lent<EveryWord, Shared>, N>()),
         #[cfg(feature = "processes")]
         case("one, iceoryx2, in place", processes::<loaned::Loaned<EveryWord>, N>()),
     ]
@@ -100,10 +100,10 @@ fn of_size<const N: usize>(messages: u64) -> Vec<Case> {
         through("memcpy, one core", Runner::within(memcpy::<N>)),
         through("raw exchange", threads::<Copied<Bare>, N>()),
         through("ring, copied", processes::<Copied<Alone<EVERY>>, N>()),
-        through("ring, in place", processes::<Lent<EveryWord>, N>()),
-        over("ring, handed over", processes::<Lent<EndWords>, N>()),
+        through("ring, in place", processes::<Lent<EveryWord, Exclusive>, N>()),
+        over("ring, handed over", processes::<Lent<EndWords, Exclusive>, N>()),
         // Two lines move instead of three, the slot's and that of the first word.
-        over("ring, handed over, first", processes::<Lent<FirstWord>, N>()),
+        over("ring, handed over, first", processes::<Lent<FirstWord, Exclusive>, N>()),
         case("ring, 40 bytes", Pattern::Stream, HANDED_OVER, 200_000, small),
         through("pipe", processes::<Copied<Pipe>, N>()),
         through("pipe, vmsplice", processes::<Spliced, N>()),
@@ -274,6 +274,64 @@ impl<H: Receiver<N>, const N: usize> Receiver<N> for Buffer<H, N> {
     }
 }
 
+// ---- one or many that send ---------------------------------------------------------------
+
+/// A producer side, of one or of many.
+trait Sends: Mode + Sized {
+    /// Of a ring for one consumer.
+    fn builder<const N: usize>(capacity: usize) -> Builder;
+
+    fn producer(ring: &UltraFastRing) -> Result<Producer<Self>, RingError>;
+}
+
+impl Sends for Exclusive {
+    fn builder<const N: usize>(capacity: usize) -> Builder {
+        alone::<N>(capacity)
+    }
+
+    fn producer(ring: &UltraFastRing) -> Result<Producer<Self>, RingError> {
+        ring.exclusive_producer()
+    }
+}
+
+impl Sends for Shared {
+    fn builder<const N: usize>(capacity: usize) -> Builder {
+        alone::<N>(capacity).producer_side(Sharing::Shared)
+    }
+
+    fn producer(ring: &UltraFastRing) -> Result<Producer<Self>, RingError> {
+        ring.shared_producer()
+    }
+}
+
+/// A ring into which many may send.
+struct ForMany(Named);
+
+impl<const N: usize> Queue<N> for ForMany {
+    type Sender<'q> = Producer<Shared>;
+    type Receiver<'q> = Consumer<Exclusive>;
+
+    fn create(name: &str, capacity: usize) -> anyhow::Result<Self> {
+        Ok(Self(Named::create(&Shared::builder::<N>(capacity), name)?))
+    }
+
+    fn open(address: &str, _: usize) -> anyhow::Result<Self> {
+        Ok(Self(Named::open(&Builder::new(), address)?))
+    }
+
+    fn memory(&self) -> Option<u64> {
+        self.0.memory()
+    }
+
+    fn sender(&self) -> anyhow::Result<Self::Sender<'_>> {
+        Ok(Shared::producer(&self.0.ring)?)
+    }
+
+    fn receiver(&self) -> anyhow::Result<Self::Receiver<'_>> {
+        Ok(self.0.ring.exclusive_consumer()?)
+    }
+}
+
 // ---- limits ------------------------------------------------------------------------------
 
 /// From buffer to buffer on one core, and checked.
@@ -372,8 +430,8 @@ impl<const N: usize> Receiver<N> for End<'_> {
 
 // ---- in place ----------------------------------------------------------------------------
 
-/// Messages that are written and read where they lie in the ring, as `T` says.
-struct Lent<T>(Named, PhantomData<T>);
+/// Messages that are written and read where they lie in the ring, as `T` says. Who sends, `S` says.
+struct Lent<T, S>(Named, PhantomData<(T, S)>);
 
 /// The sending, or receiving, end of what is not copied.
 struct InPlace<H, T>(H, PhantomData<T>);
@@ -385,18 +443,18 @@ fn vouched(builder: Builder) -> Builder {
     unsafe { builder.trust_peers() }
 }
 
-impl<T: Touch, const N: usize> Queue<N> for Lent<T> {
+impl<T: Touch, S: Sends, const N: usize> Queue<N> for Lent<T, S> {
     type Sender<'q>
-        = InPlace<Trusted<Producer<Exclusive>>, T>
+        = InPlace<Trusted<Producer<S>>, T>
     where
-        T: 'q;
+        Self: 'q;
     type Receiver<'q>
         = InPlace<Trusted<Consumer<Exclusive>>, T>
     where
-        T: 'q;
+        Self: 'q;
 
     fn create(name: &str, capacity: usize) -> anyhow::Result<Self> {
-        Ok(Self(Named::create(&vouched(alone::<N>(capacity)), name)?, PhantomData))
+        Ok(Self(Named::create(&vouched(S::builder::<N>(capacity)), name)?, PhantomData))
     }
 
     fn open(address: &str, _: usize) -> anyhow::Result<Self> {
@@ -408,76 +466,7 @@ impl<T: Touch, const N: usize> Queue<N> for Lent<T> {
     }
 
     fn sender(&self) -> anyhow::Result<Self::Sender<'_>> {
-        Ok(InPlace(self.0.ring.exclusive_producer()?.trusted()?, PhantomData))
-    }
-
-    fn receiver(&self) -> anyhow::Result<Self::Receiver<'_>> {
-        Ok(InPlace(self.0.ring.exclusive_consumer()?.trusted()?, PhantomData))
-    }
-}
-
-// ---- the same where several may send -------------------------------------------------------
-
-/// For many producers and one consumer.
-fn for_many<const N: usize>(capacity: usize) -> Builder {
-    alone::<N>(capacity).producer_side(Sharing::Shared)
-}
-
-/// Messages that are copied.
-struct ForMany(Named);
-
-impl<const N: usize> Queue<N> for ForMany {
-    type Sender<'q> = Producer<Shared>;
-    type Receiver<'q> = Consumer<Exclusive>;
-
-    fn create(name: &str, capacity: usize) -> anyhow::Result<Self> {
-        Ok(Self(Named::create(&for_many::<N>(capacity), name)?))
-    }
-
-    fn open(address: &str, _: usize) -> anyhow::Result<Self> {
-        Ok(Self(Named::open(&Builder::new(), address)?))
-    }
-
-    fn memory(&self) -> Option<u64> {
-        self.0.memory()
-    }
-
-    fn sender(&self) -> anyhow::Result<Self::Sender<'_>> {
-        Ok(self.0.ring.shared_producer()?)
-    }
-
-    fn receiver(&self) -> anyhow::Result<Self::Receiver<'_>> {
-        Ok(self.0.ring.exclusive_consumer()?)
-    }
-}
-
-/// Messages that are written and read where they lie in the ring, as `T` says.
-struct LentForMany<T>(Named, PhantomData<T>);
-
-impl<T: Touch, const N: usize> Queue<N> for LentForMany<T> {
-    type Sender<'q>
-        = InPlace<Trusted<Producer<Shared>>, T>
-    where
-        T: 'q;
-    type Receiver<'q>
-        = InPlace<Trusted<Consumer<Exclusive>>, T>
-    where
-        T: 'q;
-
-    fn create(name: &str, capacity: usize) -> anyhow::Result<Self> {
-        Ok(Self(Named::create(&vouched(for_many::<N>(capacity)), name)?, PhantomData))
-    }
-
-    fn open(address: &str, _: usize) -> anyhow::Result<Self> {
-        Ok(Self(Named::open(&vouched(Builder::new()), address)?, PhantomData))
-    }
-
-    fn memory(&self) -> Option<u64> {
-        self.0.memory()
-    }
-
-    fn sender(&self) -> anyhow::Result<Self::Sender<'_>> {
-        Ok(InPlace(self.0.ring.shared_producer()?.trusted()?, PhantomData))
+        Ok(InPlace(S::producer(&self.0.ring)?.trusted()?, PhantomData))
     }
 
     fn receiver(&self) -> anyhow::Result<Self::Receiver<'_>> {

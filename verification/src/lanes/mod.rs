@@ -10,6 +10,7 @@
 //! | [`group`] | groups with a cursor in each lane and one gate: opening, joining, closing, eviction |
 //! | [`owner`] | lanes by producer: owners that die with a reservation, and their successors |
 //! | [`close`] | the end of a stream, and desertion, where each lane has its own |
+//! | [`time`] | lanes by producer in time order: what is taken, and what is slept for |
 //!
 //! README.md says what they leave out.
 
@@ -18,6 +19,7 @@ pub mod close;
 pub mod group;
 pub mod owner;
 pub mod sleep;
+pub mod time;
 
 use std::fmt;
 

@@ -231,24 +231,10 @@ unsafe fn write_container<O: Output>(
                 // There is one empty tuple, which may be met often.
                 return write_length(output, TUPLE, 0);
             }
-            if !seen.enter(object) {
-                return Err(Unwritten::NotPlain);
-            }
-            write_length(output, TUPLE, length)?;
-            for n in 0..length {
-                write_value(ffi::PyTuple_GetItem(object, n as isize), output, seen)?;
-            }
-            seen.depth -= 1;
+            write_items(object, TUPLE, length, ffi::PyTuple_GetItem, output, seen)?;
         } else if mutable && is(&raw mut ffi::PyList_Type) {
             let length = ffi::PyList_Size(object) as usize;
-            if !seen.enter(object) {
-                return Err(Unwritten::NotPlain);
-            }
-            write_length(output, LIST, length)?;
-            for n in 0..length {
-                write_value(ffi::PyList_GetItem(object, n as isize), output, seen)?;
-            }
-            seen.depth -= 1;
+            write_items(object, LIST, length, ffi::PyList_GetItem, output, seen)?;
         } else if mutable && is(&raw mut ffi::PyDict_Type) {
             if !seen.enter(object) {
                 return Err(Unwritten::NotPlain);
@@ -264,6 +250,32 @@ unsafe fn write_container<O: Output>(
             return Err(Unwritten::NotPlain);
         }
     }
+    Ok(())
+}
+
+/// Writes a tuple or a list, of which `item` gives each item.
+///
+/// # Safety
+///
+/// As of `write_value`; `item` is for the type of the object.
+#[inline(always)]
+unsafe fn write_items<O: Output>(
+    object: *mut ffi::PyObject,
+    tag: u8,
+    length: usize,
+    item: unsafe extern "C" fn(*mut ffi::PyObject, isize) -> *mut ffi::PyObject,
+    output: &mut O,
+    seen: &mut Seen,
+) -> Result<(), Unwritten> {
+    if !seen.enter(object) {
+        return Err(Unwritten::NotPlain);
+    }
+    write_length(output, tag, length)?;
+    for n in 0..length {
+        // SAFETY: as the caller says; the object has so many items.
+        unsafe { write_value(item(object, n as isize), output, seen) }?;
+    }
+    seen.depth -= 1;
     Ok(())
 }
 
@@ -364,21 +376,18 @@ fn read_container<'py>(
     // takes over; if reading fails, the rest stays null, which such a container may have.
     unsafe {
         match tag {
-            TUPLE | 12 => {
-                let tuple = made(py, ffi::PyTuple_New(count as isize))?;
+            TUPLE..DICT => {
+                let (items, set): (_, unsafe extern "C" fn(_, _, _) -> _) = if tag < LIST {
+                    (ffi::PyTuple_New(count as isize), ffi::PyTuple_SetItem)
+                } else {
+                    (ffi::PyList_New(count as isize), ffi::PyList_SetItem)
+                };
+                let items = made(py, items)?;
                 for n in 0..count {
                     let value = read_value(py, input, depth + 1)?;
-                    ffi::PyTuple_SetItem(tuple.as_ptr(), n as isize, value.into_ptr());
+                    set(items.as_ptr(), n as isize, value.into_ptr());
                 }
-                Ok(tuple)
-            }
-            LIST | 14 => {
-                let list = made(py, ffi::PyList_New(count as isize))?;
-                for n in 0..count {
-                    let value = read_value(py, input, depth + 1)?;
-                    ffi::PyList_SetItem(list.as_ptr(), n as isize, value.into_ptr());
-                }
-                Ok(list)
+                Ok(items)
             }
             _ => {
                 let dict = made(py, ffi::PyDict_New())?;

@@ -51,6 +51,7 @@ pub(super) fn of(name: &str, ring: &Observer) -> Value {
         "abandoned": stats.abandoned,
         "redelivered": stats.redelivered,
         "discarded": stats.discarded,
+        "late": stats.late,
         "recoveries": stats.recoveries,
         "topology": settings.lanes.to_string(),
         "lanes": ring.lanes().map(|it| lane(&it)).collect::<Vec<_>>(),

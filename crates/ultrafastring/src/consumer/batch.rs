@@ -92,6 +92,9 @@ impl<S: Mode> Consumer<S> {
                 return Ok(0);
             }
             let several = self.in_mode::<AnyMode>();
+            if several.is_in_time_order() {
+                return several.receive_each_in_time(buffers, room);
+            }
             return several.receive_many_from_any(
                 |lane, own| in_lane_mode!(lane, own, it => it.receive_batch(buffers, room)),
             );

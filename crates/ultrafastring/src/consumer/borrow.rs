@@ -120,6 +120,7 @@ impl<S: OwnReader> Consumer<S> {
                 if self.borrow_adopted()? {
                     return Ok(());
                 }
+                self.detour()?;
             } else if let Some(span) = self.claim(1)? {
                 self.show_claimed(span.first);
                 return Ok(());

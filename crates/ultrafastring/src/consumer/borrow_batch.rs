@@ -36,15 +36,26 @@ pub struct BorrowedBatch<'a, S: Mode = AnyMode> {
     /// The next position for `append_next`.
     #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
     next: u64,
-    /// Whether this is a dead consumer's message, which comes alone and which the handle shows.
-    alone: bool,
+    kind: Kind,
+}
+
+/// What kind of messages a guard over several has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Ordinary ones.
+    Ordinary,
+    /// A dead consumer's, which comes alone and which the handle shows.
+    Alone,
+    /// Ones that have come late, in time order.
+    #[cfg(feature = "alloc")]
+    Late,
 }
 
 /// What was taken for a guard over several.
 #[derive(Clone, Copy)]
 pub(crate) struct Several {
     held: Span,
-    alone: bool,
+    kind: Kind,
 }
 
 impl<S: Mode> Consumer<S> {
@@ -102,6 +113,10 @@ impl<S: Mode> Consumer<S> {
     /// Takes messages for a guard over several.
     pub(crate) fn take_several(&mut self, most: usize) -> Result<Several, RecvError> {
         let most = (most as u64).clamp(1, MAX_SPAN);
+        #[cfg(feature = "alloc")]
+        if self.has_lanes() {
+            return self.in_mode::<AnyMode>().take_several_from_any(most);
+        }
         in_any_lane!(self, it => it.take_several_own(most))
     }
 
@@ -116,6 +131,8 @@ impl<S: Mode> Consumer<S> {
             latency: if timestamp == 0 { 0 } else { taken_at.saturating_sub(timestamp) },
             // A redelivered message comes alone.
             redelivered: false,
+            // The guard marks it.
+            late: false,
             timestamp,
             position,
         };
@@ -132,8 +149,24 @@ impl<S: Mode> Consumer<S> {
     }
 }
 
+/// In time order.
+#[cfg(feature = "alloc")]
+impl Several {
+    /// The positions that are held.
+    pub(super) fn held(&self) -> Span {
+        self.held
+    }
+
+    /// Marks them as late, but for one that comes alone and that the handle shows.
+    pub(super) fn mark_late(&mut self) {
+        if self.kind == Kind::Ordinary {
+            self.kind = Kind::Late;
+        }
+    }
+}
+
 impl<S: OwnReader> Consumer<S> {
-    fn take_several_own(&mut self, most: u64) -> Result<Several, RecvError> {
+    pub(super) fn take_several_own(&mut self, most: u64) -> Result<Several, RecvError> {
         if S::copies_first(OwnLane::of(&self.entry)) {
             return Err(RecvError::NotInPlace);
         }
@@ -141,7 +174,7 @@ impl<S: OwnReader> Consumer<S> {
         let Some(held) = claimed else {
             self.borrow_special()?;
             let held = Span::new(self.shown.message().position(), 1);
-            return Ok(Several { held, alone: true });
+            return Ok(Several { held, kind: Kind::Alone });
         };
         let mut now = 0;
         for position in held.first..held.end() {
@@ -155,14 +188,14 @@ impl<S: OwnReader> Consumer<S> {
             self.tally.count_latency(&about);
         }
         self.shown.set_taken_at(now);
-        Ok(Several { held, alone: false })
+        Ok(Several { held, kind: Kind::Ordinary })
     }
 }
 
 impl<'a, S: Mode> BorrowedBatch<'a, S> {
     pub(crate) fn of(consumer: &'a mut Consumer<S>, several: Several) -> Self {
-        let Several { held, alone } = several;
-        Self { consumer: consumer.lender(), held, next: held.first, alone }
+        let Several { held, kind } = several;
+        Self { consumer: consumer.lender(), held, next: held.first, kind }
     }
 }
 
@@ -193,11 +226,25 @@ impl<S: Mode> BorrowedBatch<'_, S> {
     }
 
     fn look_at(&self, position: u64) -> HeldMessage<'_> {
-        if self.alone {
+        if self.kind != Kind::Ordinary {
+            return self.look_at_marked(position);
+        }
+        self.consumer.look_at_held(position)
+    }
+
+    /// As [`look_at`](Self::look_at), if they are marked.
+    #[cold]
+    #[inline(never)]
+    fn look_at_marked(&self, position: u64) -> HeldMessage<'_> {
+        if self.kind == Kind::Alone {
             let shown = self.consumer.look_at_shown();
             return HeldMessage { message: *shown.message, place: shown.place };
         }
-        self.consumer.look_at_held(position)
+        #[allow(unused_mut)]
+        let mut held = self.consumer.look_at_held(position);
+        #[cfg(feature = "alloc")]
+        held.message.mark_late();
+        held
     }
 
     /// Appends the bytes of the next message to `buffer` and describes the message; `None` after

@@ -6,6 +6,9 @@
 //!  by producer   the lane that it is at, up to 16 messages ── then it looks at some others
 //! ```
 //!
+//! On request, by class each lane gets its share ([`ageing`]), and by producer messages come in
+//! time order ([`in_time`]).
+//!
 //! A look at a lane is a load and a comparison ([`Watch`]). What else a consumer does now and then
 //! (grants that are late, dead peers, the end of a stream) it does for one lane in some calls that
 //! receive, and for all lanes in some calls that find nothing. So a dead producer in an urgent lane
@@ -17,7 +20,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Consumer;
-use super::several::AllLanes;
+use super::several::{AllLanes, Order};
+use super::taken::Taken;
 use crate::closing;
 use crate::error::{RecvError, RingError};
 use crate::group::joining;
@@ -64,6 +68,9 @@ macro_rules! in_lane {
     }};
 }
 
+mod ageing;
+mod in_time;
+
 impl Consumer {
     /// The consumer of a ring with lanes.
     #[cold]
@@ -82,10 +89,13 @@ impl Consumer {
         let Some(mut first) = all.next() else { unreachable!("a ring has a lane") };
         let mut others: Box<[Self]> = all.collect();
         let watches = core::iter::once(&mut first).chain(&mut *others).map(Self::watch).collect();
-        let by_class = first.entry.segment().settings().lanes == Lanes::ByClass;
+        let order = match first.entry.segment().settings().lanes {
+            Lanes::ByClass => Order::Urgency,
+            Lanes::One | Lanes::ByProducer(_) => Order::Turns,
+        };
         let all = AllLanes {
             own,
-            by_class,
+            order,
             others,
             watches,
             at: 0,
@@ -174,19 +184,16 @@ impl Consumer {
 
     /// Receives by `work` from one lane, which takes what is there and does not wait.
     #[inline]
-    pub(super) fn receive_from_any<T>(
+    pub(super) fn receive_from_any<T: Taken>(
         &mut self,
         mut work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {
-        self.release_forgotten();
-        let all = self.all();
-        all.calls = all.calls.wrapping_add(1);
-        if all.calls.is_multiple_of(CALLS_PER_ROUND) {
-            self.look_after_one();
-        }
-        let found = match self.all().by_class {
-            true => self.most_urgent(&mut work),
-            false => self.in_turn(&mut work),
+        self.begin_call();
+        let found = match self.all().order {
+            Order::Urgency => self.most_urgent(&mut work),
+            Order::UrgencyAndAge(_) => self.most_urgent_or_aged(&mut work),
+            Order::Turns => self.in_turn(&mut work),
+            Order::Time(_) => return self.receive_in_time(|lane, own, _| work(lane, own)),
         };
         match found {
             Some(done) => done,
@@ -194,8 +201,19 @@ impl Consumer {
         }
     }
 
+    /// What each call does first that receives from one lane.
+    #[inline(always)]
+    fn begin_call(&mut self) {
+        self.release_forgotten();
+        let all = self.all();
+        all.calls = all.calls.wrapping_add(1);
+        if all.calls.is_multiple_of(CALLS_PER_ROUND) {
+            self.look_after_one();
+        }
+    }
+
     /// As [`receive_from_any`](Self::receive_from_any), several messages: another lane is next.
-    pub(super) fn receive_many_from_any<T>(
+    pub(super) fn receive_many_from_any<T: Taken>(
         &mut self,
         work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {
@@ -469,6 +487,9 @@ impl<S: OwnReader> Consumer<S> {
 impl Consumer {
     /// As `glance_own`, at all lanes.
     pub(super) fn glance_at_all(&mut self) -> Result<bool, RecvError> {
+        if self.is_in_time_order() {
+            return self.has_next_in_time();
+        }
         for lane in 0..self.all().watches.len() {
             if !self.sees_something(lane) {
                 continue;
@@ -506,16 +527,21 @@ impl Consumer {
 
     fn look_at_each(&mut self) -> Result<bool, RecvError> {
         let limit = self.waiting.limit;
+        let in_time = self.is_in_time_order();
         let mut closed = false;
         for lane in 0..self.all().watches.len() {
             self.lane(lane).waiting.limit = limit;
             let seen = in_lane!(self, lane, it => it.look_own());
             self.note_position(lane);
             match seen {
-                Ok(false) => {}
+                Ok(true) if !in_time => return Ok(true),
+                Ok(_) => {}
                 Err(RecvError::Closed) => closed = true,
-                done => return done,
+                Err(error) => return Err(error),
             }
+        }
+        if in_time && self.has_next_in_time()? {
+            return Ok(true);
         }
         if closed && self.has_ended() { Err(RecvError::Closed) } else { Ok(false) }
     }

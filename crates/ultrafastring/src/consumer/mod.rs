@@ -14,12 +14,17 @@ pub(crate) mod iter;
 #[cfg(feature = "alloc")]
 mod lanes;
 pub(crate) mod look;
+mod order;
 mod patience;
 pub(crate) mod receive;
 mod redeliver;
 #[cfg(feature = "alloc")]
 mod several;
 mod shown;
+#[cfg(feature = "alloc")]
+mod taken;
+#[cfg(feature = "alloc")]
+mod time_order;
 #[cfg(any(feature = "std", loom))]
 mod wait;
 

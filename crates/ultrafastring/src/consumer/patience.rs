@@ -49,6 +49,8 @@ pub(super) struct Patience {
     detours_since: u64,
     /// The most detours allowed.
     most_detours: u64,
+    /// Whether none is allowed now.
+    stays: bool,
 }
 
 impl Patience {
@@ -66,6 +68,7 @@ impl Patience {
             detours: 0,
             detours_since: 0,
             most_detours: MOST_DETOURS + 2 * capacity as u64,
+            stays: false,
         }
     }
 
@@ -165,11 +168,18 @@ impl Patience {
     /// Whether there were too many detours. If so, the count starts again.
     #[inline]
     pub(super) fn is_exhausted(&mut self) -> bool {
-        let exhausted = self.detours > self.most_detours;
+        let exhausted = self.detours > self.most_detours || self.stays;
         if exhausted {
             self.detours = 0;
         }
         exhausted
+    }
+
+    /// Whether calls end at their first detour from now on: what a call takes is at the position
+    /// where it begins.
+    #[cfg(feature = "alloc")]
+    pub(super) fn stay(&mut self, stays: bool) {
+        self.stays = stays;
     }
 }
 
@@ -229,5 +239,8 @@ mod tests {
         patience.note_detour(1);
         assert!(patience.is_exhausted());
         assert!(!patience.is_exhausted());
+        patience.stay(true);
+        patience.note_detour(1);
+        assert!(patience.is_exhausted(), "none is allowed");
     }
 }

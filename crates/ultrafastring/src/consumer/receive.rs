@@ -300,8 +300,9 @@ impl<S: OwnReader> Consumer<S> {
             if self.reader.has_adopted() {
                 match self.recv_adopted(buffer, room)? {
                     Some(delivery) => break delivery,
-                    None => continue,
+                    None => self.detour()?,
                 }
+                continue;
             }
             let lane = OwnLane::of(&self.entry);
             if S::copies_first(lane) {

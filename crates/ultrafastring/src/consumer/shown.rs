@@ -30,6 +30,12 @@ impl Shown {
         self.taken_at
     }
 
+    /// Marks the message as one that has come late.
+    #[cfg(feature = "alloc")]
+    pub(super) fn mark_late(&mut self) {
+        self.message.mark_late();
+    }
+
     pub(super) fn set_taken_at(&mut self, now: u64) {
         self.taken_at = now;
     }

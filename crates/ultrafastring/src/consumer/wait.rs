@@ -1,10 +1,12 @@
 //! Waiting for a message; [`waiting`](crate::waiting) says how, and [`forms`](super::forms) has the
 //! calls.
 
+#[cfg(feature = "alloc")]
+use crate::clock::rdtsc;
 use crate::closing;
 use crate::recover::presence;
 use crate::waiting::bell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Consumer;
 use crate::error::RecvError;
@@ -24,6 +26,30 @@ impl<S: Mode> Sleeper for Consumer<S> {
 
     fn segment(&self) -> &Segment {
         self.entry.segment()
+    }
+
+    fn take_ticket(&self) -> u32 {
+        #[cfg(feature = "alloc")]
+        if let Some(time) = self.lanes.as_ref().and_then(|all| all.time()) {
+            let segment = self.entry.segment();
+            return bell::arm_lanes(segment, Side::Consumer, |lane| time.waits_for(lane));
+        }
+        bell::arm(self.entry.segment(), Side::Consumer)
+    }
+
+    fn looks_again_in(&self) -> Option<Duration> {
+        #[cfg(feature = "alloc")]
+        if let Some(time) = self.lanes.as_ref().and_then(|all| all.time()) {
+            let waited_for = self.entry.segment().all_bells(Side::Consumer).enumerate();
+            let mut waited_for = waited_for.filter(|&(lane, _)| time.waits_for(lane));
+            // Others have taken what was there when the lanes were marked, or the wake-up is on
+            // its way.
+            if !waited_for.all(|(_, bell)| bell::is_armed_now(bell)) {
+                return Some(Duration::ZERO);
+            }
+            return time.due_in(rdtsc());
+        }
+        None
     }
 
     #[inline]

@@ -16,7 +16,7 @@ use crate::choices::GroupDifferences;
 use crate::name::ParticipantName;
 #[cfg(feature = "std")]
 use crate::settings::Difference;
-use crate::settings::{Invalid, Sharing, Side};
+use crate::settings::{Invalid, Lanes, Sharing, Side, Timestamps};
 
 /// Who holds an exclusive side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,23 @@ pub enum RingError {
         lanes: usize,
         /// Their owners, as far as they have said who they are.
         owners: Vec<Holder>,
+    },
+    /// A consumer was to receive in time order from a ring that has none.
+    #[error(fmt = no_time_order)]
+    NoTimeOrder {
+        /// The ring's lanes: time order is between those of producers.
+        lanes: Lanes,
+        /// Its timestamps: each message has to have one.
+        timestamps: Timestamps,
+    },
+    /// Lanes were to age that are not those of classes.
+    #[error(
+        "the lanes of this ring are {lanes}, and only lanes by class age; make a ring with \
+         Lanes::ByClass"
+    )]
+    NoClassLanes {
+        /// The ring's lanes.
+        lanes: Lanes,
     },
     /// The ring is closed, and the call does not open it again.
     #[error("the ring is closed; producer(), or reopen(), opens it for another stream")]
@@ -227,6 +244,25 @@ fn side_taken(
         None => f.write_str("another handle")?,
     }
     f.write_str("; wait until it leaves, or make the ring with that side shared")
+}
+
+fn no_time_order(
+    lanes: &Lanes,
+    timestamps: &Timestamps,
+    f: &mut fmt::Formatter<'_>,
+) -> Result<(), fmt::Error> {
+    f.write_str("messages of this ring cannot be received in time order: ")?;
+    if let Lanes::ByProducer(_) = lanes {
+        return write!(
+            f,
+            "its timestamps are {timestamps}, and each message needs one; make a ring with \
+             Timestamps::Every"
+        );
+    }
+    write!(
+        f,
+        "its lanes are {lanes}; make a ring with a lane for each producer (Lanes::ByProducer)"
+    )
 }
 
 #[cfg(feature = "alloc")]

@@ -48,8 +48,7 @@ impl HistogramRow {
     pub(crate) fn move_to(&self, group: Option<&Self>, go_on: impl Fn() -> bool) {
         for (class, counts) in self.counts.iter().enumerate() {
             for (bucket, count) in counts.iter().enumerate() {
-                // Relaxed, all: as in `count`. Who looks at the counts meanwhile sees by the
-                // entry's word that they are moved.
+                // Relaxed: as in `count`.
                 let moved = count.load(Ordering::Relaxed);
                 if moved == 0 {
                     continue;
@@ -58,7 +57,9 @@ impl HistogramRow {
                 if let Some(group) = group
                     && go_on()
                 {
-                    group.counts[class][bucket].fetch_add(moved, Ordering::Relaxed);
+                    // Release: pairs with the acquire fence of whoever looks at the group's row
+                    // first and then at this one. Who sees the sum sees that it was taken from here.
+                    group.counts[class][bucket].fetch_add(moved, Ordering::Release);
                 }
             }
         }
@@ -73,25 +74,30 @@ impl HistogramRow {
 /// For which group the row of an entry has counted: a word of the entry.
 ///
 /// ```text
-///  63 62                                     8 7                      0
-///  ┌──┬───────────────────────────────────────┬────────────────────────┐
-///  │  │ how often the group's row was named   │ row of the group + 1   │   all zeros: none
-///  └──┴───────────────────────────────────────┴────────────────────────┘
+///  63 62            40 39                                8 7                      0
+///  ┌──┬───────────────┬───────────────────────────────────┬────────────────────────┐
+///  │  │ turn          │ how often the group's row was     │ row of the group + 1   │   all zeros: none
+///  │  │               │ named, modulo 2^32                │                        │
+///  └──┴───────────────┴───────────────────────────────────┴────────────────────────┘
 /// ```
 ///
-/// Bit 63 is set while the counts are moved. The consumers of a plain ring are as the first row.
+/// Bit 63 is set while the counts are moved. The turn counts how often they were, so the word is not
+/// the same again when the entry counts for the same group again. The consumers of a plain ring are
+/// as the first row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted(u64);
 
 const MOVING: u64 = 1 << 63;
+const ONE_TURN: u64 = 1 << 40;
+const GROUP: u64 = ONE_TURN - 1;
 
 impl Counted {
     /// Nothing was counted.
     pub(crate) const NOTHING: Self = Self(0);
 
-    /// For a `row` of the table of groups that was given to a name so often.
+    /// For a `row` of the table of groups that was given to a name so often, on the first turn.
     pub(crate) const fn of(row: usize, named: u64) -> Self {
-        Self((named << 8 | (row as u64 + 1)) & !MOVING)
+        Self((named << 8 | (row as u64 + 1)) & GROUP)
     }
 
     pub(crate) const fn from_word(word: u64) -> Self {
@@ -107,9 +113,18 @@ impl Counted {
         Self(self.0 | MOVING)
     }
 
-    /// The same when they are not, or not yet.
-    pub(crate) const fn resting(self) -> Self {
-        Self(self.0 & !MOVING)
+    pub(crate) const fn is_moving(self) -> bool {
+        self.0 & MOVING != 0
+    }
+
+    /// Whether both are for the same group.
+    pub(crate) const fn is_for_same(self, other: Self) -> bool {
+        (self.0 ^ other.0) & GROUP == 0
+    }
+
+    /// For the group of `next`, when the counts of this one have been moved.
+    pub(crate) const fn followed_by(self, next: Self) -> Self {
+        Self((self.0 & !(MOVING | GROUP)).wrapping_add(ONE_TURN) & !MOVING | next.0 & GROUP)
     }
 
     /// The row of the group; any number, or none.
@@ -154,8 +169,13 @@ mod tests {
         let counted = Counted::of(7, 3);
         assert_eq!(Counted::from_word(counted.word()), counted);
         assert_eq!((counted.row(), counted.moving().row()), (Some(7), Some(7)));
-        assert!(counted.moving() != counted && counted.moving().resting() == counted);
-        assert!(Counted::of(7, 4) != counted && Counted::of(6, 3) != counted);
+        assert!(counted.moving().is_moving() && !counted.is_moving());
+        assert!(counted.moving().is_for_same(counted));
+        assert!(!Counted::of(7, 4).is_for_same(counted) && !Counted::of(6, 3).is_for_same(counted));
+        let again = counted.moving().followed_by(Counted::of(6, 3)).followed_by(counted);
+        assert!(again != counted && again.is_for_same(counted) && !again.is_moving());
+        let last = Counted::from_word(!MOVING).followed_by(counted);
+        assert_eq!(last, counted);
         assert_eq!(Counted::NOTHING.row(), None);
     }
 }

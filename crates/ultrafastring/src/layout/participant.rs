@@ -8,7 +8,7 @@
 //!        2  intent     a producer's: the positions it is about to claim          (Span)
 //!        3  hold       a consumer's: the positions it claims or has not released (Span)
 //!        4 … 8         one lane each: counters of the entry's holders, one after the other
-//!        9  events     abandoned · redelivered · discarded · skipped · given up
+//!        9  events     abandoned · redelivered · discarded · skipped · given up · late
 //!       10  stalls     credit stalls · their ticks · most messages in flight
 //!       11 … 15        room
 //! ```
@@ -87,6 +87,8 @@ pub(crate) enum Event {
     Skipped = 3,
     /// A claimed slot was marked abandoned by the producer itself.
     GivenUp = 4,
+    /// A message was received after a younger one, in time order.
+    Late = 5,
 }
 
 /// What handles have seen of a lane that was too full; a snapshot of an entry's words.
@@ -120,7 +122,7 @@ impl Participant {
     }
 
     /// The event counters in the order of [`Event`].
-    pub(crate) fn events(&self) -> [u64; 5] {
+    pub(crate) fn events(&self) -> [u64; 6] {
         core::array::from_fn(|event| self.events[event].load(Ordering::Relaxed))
     }
 

@@ -294,6 +294,13 @@ impl TimestampedSlot {
         self.words[SEQUENCE].load(Ordering::Acquire)
     }
 
+    /// When the message was sent, in ticks; valid only if the sequence says so.
+    #[inline(always)]
+    pub(crate) fn timestamp(&self) -> u64 {
+        // Relaxed: made visible by the release of the sequence, which was read before.
+        self.words[TIMESTAMP].load(Ordering::Relaxed)
+    }
+
     /// What the sequence says about `position`.
     #[inline]
     pub fn state(&self, position: u64) -> SlotState {

@@ -8,9 +8,13 @@ use crate::recover::counting;
 use crate::segment::Segment;
 use crate::sync::{Ordering, fence};
 
-/// How often counts are looked at again because some were moved meanwhile. One that died while it
-/// moved counts leaves a mark that stays until its entry is used again.
-const MOST_LOOKS: usize = 8;
+/// How often counts are looked at, at most, because consumers moved some meanwhile. So often they do
+/// not; a malicious peer may.
+const MOST_LOOKS: usize = 256;
+
+/// How often counts are looked at while one and the same consumer moves some. If it died at that, its
+/// mark stays until its entry is used again.
+const MOST_LOOKS_AT_ONE: usize = 8;
 
 /// Histograms by class, the most urgent first.
 type Histograms = [LatencyHistogram; PriorityClass::COUNT];
@@ -29,7 +33,7 @@ impl RingView {
         let is_of = |counted: Counted| {
             let row = counted.row()?;
             let now = if segment.is_joinable() { counting::of_group(segment, row) } else { None };
-            Some(now.is_none_or(|now| now == counted.resting()))
+            Some(now.is_none_or(|now| now.is_for_same(counted)))
         };
         self.collect(|counted| is_of(counted).unwrap_or(false), 0..segment.groups())
     }
@@ -52,7 +56,7 @@ impl RingView {
     /// ```
     pub fn latencies_of_group(&self, row: usize) -> Option<Histograms> {
         let now = counting::of_group(self.segment(), row)?;
-        self.collect(|counted| counted.resting() == now, row..row + 1)
+        self.collect(|counted| counted.is_for_same(now), row..row + 1)
     }
 
     /// The sum over the entries that count for those who are wanted, and over the `groups`.
@@ -92,19 +96,28 @@ fn collect_in(
     groups: &core::ops::Range<usize>,
 ) -> Histograms {
     let mut sum = [(); PriorityClass::COUNT].map(|()| empty.clone());
+    let mut looks_at_one = 0;
     for _ in 0..MOST_LOOKS {
         sum.fill(empty.clone());
         let before = marks(segment);
+        // The groups first: so what is moved meanwhile is perhaps not there, and never there twice.
+        let rows = groups.clone().filter_map(|row| segment.histogram_of_group(row));
+        rows.for_each(|row| add(&mut sum, row));
+        // Acquire: pairs with the release in `move_to`. If a sum was seen, the entry's row is seen
+        // now without what was added.
+        fence(Ordering::Acquire);
         let entries = segment.entries().filter(|(_, it)| wanted(it.counted()));
         entries
             .filter_map(|(index, _)| segment.histogram(index))
             .for_each(|row| add(&mut sum, row));
-        let rows = groups.clone().filter_map(|row| segment.histogram_of_group(row));
-        rows.for_each(|row| add(&mut sum, row));
         // Acquire: pairs with the release fence in `move_away`. If a count was seen that was
         // moved, the word that says so is seen now.
         fence(Ordering::Acquire);
-        if before.is_some() && marks(segment) == before {
+        if marks(segment) != before {
+            continue;
+        }
+        looks_at_one += 1;
+        if !before.are_moving || looks_at_one == MOST_LOOKS_AT_ONE {
             break;
         }
     }
@@ -117,13 +130,20 @@ fn add(sum: &mut Histograms, row: &HistogramRow) {
     }
 }
 
-/// A number that changes when the words of the entries do which say for whom was counted; `None`
-/// while counts are moved.
-fn marks(segment: &Segment) -> Option<u64> {
-    segment.entries().try_fold(0u64, |sum, (_, participant)| {
+/// What the entries say of their counts.
+#[derive(Clone, Copy, PartialEq)]
+struct Marks {
+    /// A number that changes when a word does that says for whom was counted.
+    sum: u64,
+    /// Whether some are being moved.
+    are_moving: bool,
+}
+
+fn marks(segment: &Segment) -> Marks {
+    segment.entries().fold(Marks { sum: 0, are_moving: false }, |marks, (_, participant)| {
         let counted = participant.counted();
         // Any odd number: so the words of two entries cannot change places unnoticed.
-        let sum = sum.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(counted.word());
-        (counted == counted.resting()).then_some(sum)
+        let sum = marks.sum.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(counted.word());
+        Marks { sum, are_moving: marks.are_moving || counted.is_moving() }
     })
 }

@@ -37,6 +37,9 @@ pub struct RingStats {
     pub redelivered: u64,
     /// Messages discarded in place of consumers that died.
     pub discarded: u64,
+    /// Messages received late, by consumers that receive
+    /// [in time order](crate::Consumer::in_time_order).
+    pub late: u64,
     /// Messages that hold credit: their positions are claimed and not released yet. On a shared
     /// consumer side this includes messages that are received and still held.
     pub credits_spent: u64,
@@ -91,6 +94,7 @@ impl RingStats {
             abandoned: self.abandoned.wrapping_add(other.abandoned),
             redelivered: self.redelivered.wrapping_add(other.redelivered),
             discarded: self.discarded.wrapping_add(other.discarded),
+            late: self.late.wrapping_add(other.late),
             credits_spent: self.credits_spent.saturating_add(other.credits_spent),
             credit_limit: self.credit_limit.saturating_add(other.credit_limit),
             under_pressure: self.under_pressure || other.under_pressure,
@@ -114,7 +118,7 @@ pub(super) fn stats(segment: &Segment) -> RingStats {
     let mut all = LaneStats::default();
     classes.iter().for_each(|class| all.add(class));
     let happened = segment.control().happened();
-    let [abandoned, redelivered, discarded, ..] = events;
+    let [abandoned, redelivered, discarded, _, _, late] = events;
     let position = producers_at(segment, consumed);
     let (empty, unread) = not_received(segment, events, consumed..position);
     RingStats {
@@ -124,6 +128,7 @@ pub(super) fn stats(segment: &Segment) -> RingStats {
         abandoned,
         redelivered,
         discarded,
+        late,
         credits_spent: credits.in_flight(),
         credit_limit: credits.limit(),
         under_pressure: credits.under_pressure(),
@@ -144,8 +149,8 @@ pub(super) fn stats(segment: &Segment) -> RingStats {
 /// Abandoned positions held none. Those in front of consumers are noticed when consumers come
 /// there. Where there are groups, each of them skips such positions, and may discard what another
 /// receives. So those count who abandoned them, and what is discarded is received.
-fn not_received(segment: &Segment, events: [u64; 5], ahead: Range<u64>) -> (u64, u64) {
-    let [abandoned, _, discarded, skipped, given_up] = events;
+fn not_received(segment: &Segment, events: [u64; 6], ahead: Range<u64>) -> (u64, u64) {
+    let [abandoned, _, discarded, skipped, given_up, _] = events;
     if !segment.is_joinable() {
         return (skipped, discarded);
     }
@@ -162,9 +167,9 @@ fn abandoned_in(segment: &Segment, positions: Range<u64>) -> u64 {
 
 /// What the participants have stored: by class, and of events and stalls. What was received is
 /// read before what was sent.
-fn stored(segment: &Segment) -> ([LaneStats; PriorityClass::COUNT], [u64; 5], Stalls) {
+fn stored(segment: &Segment) -> ([LaneStats; PriorityClass::COUNT], [u64; 6], Stalls) {
     let mut classes = [LaneStats::default(); PriorityClass::COUNT];
-    let mut events = [0u64; 5];
+    let mut events = [0u64; 6];
     let mut stalls = Stalls::default();
     for (_, participant) in segment.entries() {
         for (sum, class) in classes.iter_mut().zip(participant.lanes()) {

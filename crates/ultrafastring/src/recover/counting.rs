@@ -20,11 +20,11 @@ pub(crate) fn begin(entry: &Entry) -> Option<OwnHistogram> {
     // Before the entry says that there are counts: whoever looks at them finds memory.
     let own = segment.own_histogram(index)?;
     let (before, now) = (participant.counted(), current(segment, entry.membership())?);
-    if before.resting() != now && before != Counted::NOTHING {
+    if !before.is_for_same(now) && before != Counted::NOTHING {
         move_away(segment, index, participant, before);
     }
-    if before != now {
-        participant.note_counted(now);
+    if before.is_moving() || !before.is_for_same(now) {
+        participant.note_counted(before.followed_by(now));
     }
     Some(own)
 }
@@ -47,14 +47,16 @@ pub(crate) fn of_group(segment: &Segment, row: usize) -> Option<Counted> {
 fn move_away(segment: &Segment, index: usize, participant: &Participant, before: Counted) {
     let Some(histogram) = segment.histogram(index) else { return };
     participant.note_counted(before.moving());
-    // Release: pairs with the acquire fence of whoever looks at the counts. If any that is moved
-    // here is seen, so is the word.
+    // Release: pairs with the acquire fence of whoever looks at the counts (`collect_in`). If any
+    // that is moved here is seen, so is the word.
     fence(Ordering::Release);
     let row = before.row();
     let group = row.and_then(|row| segment.histogram_of_group(row));
     // Asked before each count, since the row may be given to another name meanwhile.
-    histogram
-        .move_to(group, || row.and_then(|row| of_group(segment, row)) == Some(before.resting()));
+    histogram.move_to(group, || {
+        let now = row.and_then(|row| of_group(segment, row));
+        now.is_some_and(|now| now.is_for_same(before))
+    });
 }
 
 #[cfg(all(test, feature = "std", not(loom)))]
@@ -125,7 +127,7 @@ mod tests {
             receive(&ring, group);
             assert_eq!(counted(&ring, 0), 2, "{group}");
         }
-        assert_eq!(entry.counted(), of_group(ring.segment(), 1).unwrap());
+        assert!(entry.counted().is_for_same(of_group(ring.segment(), 1).unwrap()));
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub struct ParticipantInfo {
     pub discarded: u64,
     /// Abandoned slots that they skipped.
     pub skipped: u64,
+    /// Messages that they received late, [in time order](crate::Consumer::in_time_order).
+    pub late: u64,
     /// How often they found no credit: see [`RingStats`](crate::RingStats).
     pub credit_stalls: u64,
     /// For how long, in ticks.
@@ -125,7 +127,7 @@ pub(crate) fn info(
     let participant = segment.participant(index);
     let role = participant.role()?;
     let Identity { process, attached, name } = participant.identity();
-    let [abandoned, redelivered, discarded, skipped, _] = participant.events();
+    let [abandoned, redelivered, discarded, skipped, _, late] = participant.events();
     let stalls = participant.stalls();
     let pair = |span: Span| (span.first, span.count);
     Some(ParticipantInfo {
@@ -148,6 +150,7 @@ pub(crate) fn info(
         redelivered,
         discarded,
         skipped,
+        late,
         credit_stalls: stalls.count,
         credit_stall_ticks: stalls.ticks,
         most_in_flight: stalls.most_in_flight,

@@ -15,6 +15,17 @@ pub(crate) struct Watch {
     pending: bool,
 }
 
+/// What a [`Watch`] sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Nothing.
+    Nothing,
+    /// A message, which was sent at this time.
+    Message(u64),
+    /// Something else, which the handle of the lane has to look at.
+    Other,
+}
+
 // SAFETY: it points to atomics, as a `Segment` does.
 unsafe impl Send for Watch {}
 // SAFETY: as above.
@@ -39,5 +50,26 @@ impl Watch {
         crate::looks::count();
         // SAFETY: within the segment, which exists as the caller promises; all words are atomics.
         self.pending || unsafe { self.slot.as_ref() }.sequence() > self.position
+    }
+
+    /// What there is at the position.
+    ///
+    /// # Safety
+    ///
+    /// As [`sees_something`](Self::sees_something).
+    #[inline(always)]
+    pub(crate) unsafe fn look(&self) -> Seen {
+        #[cfg(fuzzing)]
+        crate::looks::count();
+        if self.pending {
+            return Seen::Other;
+        }
+        // SAFETY: as in `sees_something`.
+        let slot = unsafe { self.slot.as_ref() };
+        match slot.sequence() {
+            sequence if sequence == self.position + 1 => Seen::Message(slot.timestamp()),
+            sequence if sequence <= self.position => Seen::Nothing,
+            _ => Seen::Other,
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::clock::rdtsc;
 
 mod sealed {
     use core::sync::atomic::AtomicU32;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::{Limit, Sleeper, WaitStrategy};
 
@@ -33,6 +33,8 @@ mod sealed {
         fn began(&mut self) -> &mut u64;
         /// Arms its bell, and returns the ticket.
         fn arm(&self) -> u32;
+        /// After how long it has to look again, whoever wakes it.
+        fn looks_again_in(&self) -> Option<Duration>;
         /// The word of its bell on which it sleeps.
         fn word(&self) -> &AtomicU32;
         /// Counts a sleep, which a peer has ended or not.
@@ -73,6 +75,10 @@ mod sealed {
 
         fn arm(&self) -> u32 {
             self.take_ticket()
+        }
+
+        fn looks_again_in(&self) -> Option<Duration> {
+            Sleeper::looks_again_in(self)
         }
 
         fn word(&self) -> &AtomicU32 {
@@ -208,7 +214,8 @@ fn sleep(handles: &mut [&mut dyn Wait], from: usize, deadline: Option<Instant>) 
         let most = remaining(deadline);
         if let (None, Some(most)) = (ready, most) {
             let words: Vec<_> = handles.iter().map(|handle| handle.word()).zip(tickets).collect();
-            kernel::park_any(&words, most);
+            let soon = handles.iter().filter_map(|handle| handle.looks_again_in()).min();
+            kernel::park_any(&words, soon.map_or(most, |soon| most.min(soon)));
             for (handle, (word, ticket)) in handles.iter().zip(&words) {
                 // Relaxed: it is only counted.
                 handle.count_sleep(word.load(Ordering::Relaxed) != *ticket);

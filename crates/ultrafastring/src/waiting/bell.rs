@@ -125,6 +125,13 @@ fn end_sleep(bell: &Bell, all: bool) {
 /// ticket.
 #[cfg(any(feature = "std", loom))]
 pub(crate) fn arm(segment: &Segment, side: Side) -> u32 {
+    arm_lanes(segment, side, |_| true)
+}
+
+/// As [`arm`], for a sleeper that may wait for some of all lanes only: `waits_for` says for which.
+/// What comes in another does not wake it.
+#[cfg(any(feature = "std", loom))]
+pub(crate) fn arm_lanes(segment: &Segment, side: Side, waits_for: impl Fn(usize) -> bool) -> u32 {
     if side == Side::Producer && waits_for_commits(segment) {
         // Those who commit look at this bell alone, and ring both (`Producer::attend`). AcqRel, and
         // before the fences below, as for the mark of one's own.
@@ -137,7 +144,8 @@ pub(crate) fn arm(segment: &Segment, side: Side) -> u32 {
     if segment.sleeps_by_lane(side) {
         segment.control().bell(side).state.fetch_or(Bell::ASLEEP, Ordering::AcqRel);
     } else {
-        for bell in segment.all_bells(side) {
+        let all = segment.all_bells(side).enumerate();
+        for (_, bell) in all.filter(|&(lane, _)| waits_for(lane)) {
             // Relaxed: a mark that is seen and was cleared by now was cleared by one that raises
             // the count after that, and the count was read before. So most marks are only loaded:
             // those of lanes from which nothing came since the last sleep.

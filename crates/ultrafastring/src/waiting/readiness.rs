@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -33,13 +34,26 @@ const IDLE: u64 = 0;
 const CANCELLED: u64 = 1;
 /// End.
 const STOP: u64 = 2;
-/// Sleep on the ticket in the upper half.
+/// Sleep on the ticket in the upper half, at most for so many microseconds as the bits from
+/// `MOST_SHIFT` on say.
 const ARMED: u64 = 3;
 /// With `ARMED`: the bell was not armed for it.
 const UNMARKED: u64 = 4;
+const MOST_SHIFT: u32 = 3;
+const MOST_MASK: u64 = (1 << 20) - 1;
 
-const fn armed(ticket: u32, marked: bool) -> u64 {
-    (ticket as u64) << 32 | if marked { ARMED } else { ARMED | UNMARKED }
+const _: () = assert!(LONGEST_PARK.as_micros() <= MOST_MASK as u128);
+
+fn armed(ticket: u32, marked: bool, soon: Option<Duration>) -> u64 {
+    let most = soon.map_or(LONGEST_PARK, |soon| LONGEST_PARK.min(soon));
+    // Rounded up.
+    let most = most.as_nanos().div_ceil(1_000) as u64;
+    (ticket as u64) << 32 | most << MOST_SHIFT | if marked { ARMED } else { ARMED | UNMARKED }
+}
+
+/// For how long an order says to sleep.
+const fn most_of(order: u64) -> Duration {
+    Duration::from_micros(order >> MOST_SHIFT & MOST_MASK)
 }
 
 #[derive(Debug)]
@@ -131,7 +145,8 @@ impl Readiness {
             }
         }
         // Release: pairs with the acquire in `serve`.
-        self.orders.word.swap(armed(ticket, S::ARMS), Ordering::AcqRel);
+        let order = armed(ticket, S::ARMS, handle.looks_again_in());
+        self.orders.word.swap(order, Ordering::AcqRel);
         self.thread.unpark();
         Ok(false)
     }
@@ -188,7 +203,7 @@ impl Orders {
     /// Sleeps as ordered, and signals the event loop unless the order was cancelled.
     fn sleep(&self, order: u64) {
         let bell = self.segment.sleeping_bell(self.side);
-        let slept_out = kernel::park(bell, (order >> 32) as u32, LONGEST_PARK);
+        let slept_out = kernel::park(bell, (order >> 32) as u32, most_of(order));
         self.segment.control().count_sleep(self.side, !slept_out);
         match self.finish(order) {
             Ok(_) => {

@@ -141,6 +141,12 @@ pub(crate) trait Sleeper {
         }
     }
 
+    /// After how long it can go on at the latest, or has to look again, whoever wakes it; `None` if
+    /// time alone changes nothing. It is asked after a look that has found nothing.
+    fn looks_again_in(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether to go on, by the look of a call that does not wait.
     fn glance(&mut self) -> Result<bool, Self::Stop>;
 
@@ -194,6 +200,7 @@ pub(crate) fn wait<S: Sleeper>(sleeper: &mut S, deadline: Option<Instant>) -> Re
             return leaving.ready();
         }
         let Some(most) = remaining(deadline) else { return Err(S::timed_out()) };
+        let most = leaving.sleeper.looks_again_in().map_or(most, |soon| most.min(soon));
         // The last part of the longest sleep is reserved for a waker that is just about to wake us.
         let is_longest = most == LONGEST_PARK;
         let most = if is_longest { LONGEST_PARK - ABOUT_TO_WAKE } else { most };

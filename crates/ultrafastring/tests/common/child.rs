@@ -146,6 +146,34 @@ impl Child {
         self.led()
     }
 
+    /// Has it run on at full speed to where it is about to do the instruction at `address` for the
+    /// `time`th time from here, the first being 1. Each round of an instruction that repeats itself
+    /// counts, as it does for one who leads it there by [`step`](Self::step).
+    pub(crate) fn run_to(&self, address: u64, time: u64) -> Led {
+        let there = self.word(address);
+        let mut times = u64::from(at(&self.registers()) == address);
+        while times < time {
+            if at(&self.registers()) == address {
+                if self.step() == Led::Finished {
+                    return Led::Finished;
+                }
+                times += u64::from(at(&self.registers()) == address);
+                continue;
+            }
+            self.set_word(address, (there & !BREAKPOINT_BITS) | BREAKPOINT);
+            self.trace(libc::PTRACE_CONT, 0);
+            if self.led() == Led::Finished {
+                return Led::Finished;
+            }
+            self.set_word(address, there);
+            let mut registers = self.registers();
+            set_at(&mut registers, address);
+            self.set_registers(registers);
+            times += 1;
+        }
+        Led::Stopped
+    }
+
     /// Leads it on to where a system call begins, or where that ends, in turn.
     pub(crate) fn step_to_call(&self) -> Led {
         self.trace(libc::PTRACE_SYSCALL, 0);
@@ -194,6 +222,12 @@ impl Child {
         unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, self.0, at, 0) as u64 }
     }
 
+    fn set_word(&self, at: u64, word: u64) {
+        // SAFETY: writes a word of the child's, in its own copy of the page.
+        let done = unsafe { libc::ptrace(libc::PTRACE_POKETEXT, self.0, at, word) };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    }
+
     /// A request that touches no memory of ours.
     fn trace(&self, request: Request, data: usize) {
         // SAFETY: as above, and the child is ours.
@@ -201,6 +235,26 @@ impl Child {
         assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
     }
 }
+
+/// The address of the next instruction.
+pub(crate) fn at(registers: &libc::user_regs_struct) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    return registers.rip;
+    #[cfg(target_arch = "aarch64")]
+    return registers.pc;
+}
+
+fn set_at(registers: &mut libc::user_regs_struct, address: u64) {
+    #[cfg(target_arch = "x86_64")]
+    (registers.rip = address);
+    #[cfg(target_arch = "aarch64")]
+    (registers.pc = address);
+}
+
+/// An instruction that stops who does it, and the bits of a word that it takes. On x86 the next
+/// instruction is then the one after it (`int3`), on Arm it is still the same (`brk #0`).
+const BREAKPOINT: u64 = if cfg!(target_arch = "x86_64") { 0xcc } else { 0xd420_0000 };
+const BREAKPOINT_BITS: u64 = if cfg!(target_arch = "x86_64") { 0xff } else { 0xffff_ffff };
 
 /// How requests are numbered.
 #[cfg(target_env = "musl")]

@@ -34,6 +34,12 @@ impl Adoption {
         self.adopted.is_some()
     }
 
+    /// The position of what is delivered next.
+    #[cfg(feature = "alloc")]
+    pub(super) fn next(&self) -> Option<u64> {
+        self.adopted.as_ref().map(|adopted| adopted.next)
+    }
+
     /// Whether there is something to deliver, or was when it was handed on.
     #[inline(always)]
     pub(super) fn is_pending(&self) -> bool {

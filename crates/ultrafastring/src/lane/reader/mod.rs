@@ -425,6 +425,13 @@ impl<S: ReaderMode> Reader<S> {
         self.adoption().is_some_and(|adoption| adoption.is_under_way())
     }
 
+    /// When the dead reader's message was sent that is delivered next, if there is one.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn adopted_sent(&mut self, lane: OwnLane<'_>) -> Option<u64> {
+        let next = self.adoption()?.next()?;
+        Some(lane.slot(next).timestamp())
+    }
+
     /// Whether there is a dead reader's message, or was when it was handed on.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn may_redeliver(&mut self) -> bool {

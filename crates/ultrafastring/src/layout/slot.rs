@@ -82,6 +82,12 @@ impl Meta {
         if size < INLINE_SIZE { size } else { INLINE_SIZE }
     }
 
+    /// The whole word.
+    #[cfg(not(loom))]
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
     /// The entry of the participant that sent the message; untrusted.
     #[inline(always)]
     pub const fn producer(self) -> u32 {
@@ -253,6 +259,13 @@ pub(crate) struct Stores {
 impl Stores {
     pub(crate) fn of_this_machine() -> Self {
         Self { wide: processor::has_atomic_wide_stores() }
+    }
+
+    /// Whether this machine has the one way of
+    /// [`commit_at_once`](TimestampedSlot::commit_at_once).
+    #[cfg(not(loom))]
+    pub(crate) const fn in_one_way(self) -> bool {
+        self.wide || !cfg!(target_arch = "x86_64")
     }
 }
 

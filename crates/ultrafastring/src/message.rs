@@ -9,7 +9,7 @@ use crate::priority::PriorityClass;
 use crate::settings::INLINE_SIZE;
 
 /// What is known about a received message besides its bytes. Every way of receiving returns it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Received {
     /// Bytes of the message.
@@ -21,13 +21,14 @@ pub struct Received {
     /// Whether it may have been delivered before, since a consumer that held it or was about to
     /// claim it died ([`Consumer::try_borrow`](crate::Consumer::try_borrow)).
     pub redelivered: bool,
-    /// Whether it was sent before one that this handle has received earlier. Only of a handle that
-    /// receives [in time order](crate::Consumer::in_time_order).
-    pub late: bool,
     /// When it was sent, in ticks; 0 if it carried no timestamp.
     pub(crate) timestamp: u64,
+    /// Perhaps with [`LATE`]. A field of its own would be a store in each receive.
     pub(crate) position: u64,
 }
+
+/// Of a position, which is less: the message has come late.
+const LATE: u64 = 1 << 63;
 
 impl Received {
     /// When it was sent, in ticks of the ring's [`clock`](crate::clock); `None` if it carried no
@@ -39,7 +40,33 @@ impl Received {
     /// Its place in the endless order of messages: 0 is the ring's first message ever. In a ring
     /// with lanes each lane has an order of its own.
     pub fn position(&self) -> u64 {
-        self.position
+        self.position & !LATE
+    }
+
+    /// Whether it was sent before one that the handle had received earlier. Only of a handle that
+    /// receives [in time order](crate::Consumer::in_time_order).
+    pub fn is_late(&self) -> bool {
+        self.position & LATE != 0
+    }
+
+    /// Marks it as one that has come late.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn mark_late(&mut self) {
+        self.position |= LATE;
+    }
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("size", &self.size)
+            .field("class", &self.class)
+            .field("latency", &self.latency)
+            .field("redelivered", &self.redelivered)
+            .field("late", &self.is_late())
+            .field("timestamp", &self.timestamp())
+            .field("position", &self.position())
+            .finish()
     }
 }
 
@@ -75,7 +102,6 @@ impl Message {
             class: PriorityClass::Normal,
             latency: 0,
             redelivered: false,
-            late: false,
             timestamp: 0,
             position: 0,
         },
@@ -89,7 +115,7 @@ impl Message {
     /// Marks it as one that has come late.
     #[cfg(feature = "alloc")]
     pub(crate) fn mark_late(&mut self) {
-        self.about.late = true;
+        self.about.mark_late();
     }
 
     /// What its slot says.
@@ -115,7 +141,7 @@ impl Message {
 
     /// Its place in the endless order of messages: see [`Received::position`].
     pub fn position(&self) -> u64 {
-        self.about.position
+        self.about.position()
     }
 
     /// Whether it may have been delivered before, since a consumer that held it or was about to
@@ -127,7 +153,7 @@ impl Message {
     /// Whether it was sent before one that the handle had received earlier. Only of a handle that
     /// receives [in time order](crate::Consumer::in_time_order).
     pub fn is_late(&self) -> bool {
-        self.about.late
+        self.about.is_late()
     }
 
     /// What is known about it besides its bytes.

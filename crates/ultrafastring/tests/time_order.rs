@@ -331,7 +331,7 @@ impl Run {
                 match got {
                     Ok(about) => {
                         assert_eq!(Some(bytes.len()), size);
-                        assert_eq!(Some((number_of(&bytes), about.late)), model.pop());
+                        assert_eq!(Some((number_of(&bytes), about.is_late())), model.pop());
                     }
                     Err(error) => assert!(is_end(error) && size.is_none(), "{error} {size:?}"),
                 }
@@ -361,7 +361,7 @@ impl Run {
                 match got {
                     Ok(batch) => {
                         let about = batch.iter().zip(&buffers);
-                        let got = about.map(|(about, bytes)| (number_of(bytes), about.late));
+                        let got = about.map(|(about, bytes)| (number_of(bytes), about.is_late()));
                         assert_eq!(got.collect::<Vec<_>>(), expected);
                     }
                     Err(error) => assert!(is_end(error) && expected.is_empty(), "{error}"),
@@ -378,7 +378,7 @@ impl Run {
         let mut bytes = Vec::new();
         while let Some(expected) = model.pop() {
             let about = consumer.try_recv_into(&mut bytes).unwrap();
-            assert_eq!((number_of(&bytes), about.late), expected);
+            assert_eq!((number_of(&bytes), about.is_late()), expected);
         }
         if model.number != 0 {
             assert_eq!(consumer.recv_into(&mut bytes).unwrap_err(), RecvError::Closed);
@@ -592,7 +592,7 @@ fn what_comes_after_a_younger_one_was_received_is_marked_and_counted() {
         send(first, 3);
         let mut bytes = Vec::new();
         let about = consumer.try_recv_into(&mut bytes).unwrap();
-        assert!(number_of(&bytes) == 1 && about.late && !about.redelivered, "{kind:?}");
+        assert!(number_of(&bytes) == 1 && about.is_late() && !about.redelivered, "{kind:?}");
         assert_eq!(next(&mut consumer), (3, false), "{kind:?}");
         assert_eq!((consumer.late(), ring.stats().late), (1, 1), "{kind:?}");
         let by_entry: Vec<_> =
@@ -695,7 +695,7 @@ fn consumers_that_share_take_together_in_time_order() {
                         };
                         let Ok(about) = about else { return received };
                         let sent = about.timestamp().unwrap();
-                        assert!(sent >= newest && !about.late, "{kind:?} {received}");
+                        assert!(sent >= newest && !about.is_late(), "{kind:?} {received}");
                         newest = sent;
                         received += 1;
                     }

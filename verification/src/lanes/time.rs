@@ -321,6 +321,16 @@ impl Time {
             _ if it.armed != 0 => (C::Check, 0),
             _ => (C::Ticket, 0),
         };
+        // What it does not need any more, so that there are fewer states.
+        it.now = 0;
+        match it.at {
+            C::Take => {
+                let (lane, place) = (it.lane, it.places[usize::from(it.lane)]);
+                *it = Consumer { at: C::Take, lane, ..ANEW };
+                it.places[usize::from(lane)] = place;
+            }
+            _ => it.places = [0; LANES],
+        }
     }
 
     fn consume(&self, turn: &mut Turn<'_, State>, who: usize) {

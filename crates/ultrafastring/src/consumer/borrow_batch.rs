@@ -131,8 +131,6 @@ impl<S: Mode> Consumer<S> {
             latency: if timestamp == 0 { 0 } else { taken_at.saturating_sub(timestamp) },
             // A redelivered message comes alone.
             redelivered: false,
-            // The guard marks it.
-            late: false,
             timestamp,
             position,
         };

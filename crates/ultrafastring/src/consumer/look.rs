@@ -155,7 +155,7 @@ macro_rules! reads_in_place {
             /// Whether it was sent before one that the handle had received earlier. Only of a
             /// handle that receives [in time order](Consumer::in_time_order).
             pub fn is_late(&self) -> bool {
-                self.about().late
+                self.about().is_late()
             }
 
             /// What is known about it besides its bytes.

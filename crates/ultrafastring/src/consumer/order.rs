@@ -26,7 +26,7 @@ impl<S: Mode> Consumer<S> {
     /// is received in order. The timestamp is taken when the message is sent, before its bytes are
     /// copied, and once for a batch. A producer may be stopped in between for any time, so a
     /// message may come later. If this handle has received a younger one by then, it is marked
-    /// ([`Received::late`](crate::Received::late)) and counted ([`late`](Self::late),
+    /// ([`Received::is_late`](crate::Received::is_late)) and counted ([`late`](Self::late),
     /// [`RingStats::late`](crate::RingStats::late)). With a `wait` of zero there is no waiting: it
     /// is the oldest of what is there.
     ///

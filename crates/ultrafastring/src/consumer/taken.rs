@@ -29,7 +29,7 @@ impl Taken for Message {
 
 impl Taken for Received {
     fn mark_late(&mut self, _: &mut Consumer) {
-        self.late = true;
+        Received::mark_late(self);
     }
 }
 

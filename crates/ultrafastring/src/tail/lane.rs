@@ -104,8 +104,8 @@ impl LaneTail {
             return Ok(None);
         }
         let latency = if timestamp == 0 { 0 } else { rdtsc().saturating_sub(timestamp) };
-        let (class, redelivered, late) = (meta.class(), false, false);
-        Ok(Some(Received { size, class, latency, redelivered, late, timestamp, position }))
+        let (class, redelivered) = (meta.class(), false);
+        Ok(Some(Received { size, class, latency, redelivered, timestamp, position }))
     }
 
     /// Whether what was read at the reader's position was of it: the look after a copy.

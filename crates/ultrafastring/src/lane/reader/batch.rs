@@ -139,7 +139,6 @@ impl<S: ReaderMode> Reader<S> {
                 class: run.class(),
                 latency: run.record(timestamp, *now),
                 redelivered: false,
-                late: false,
                 timestamp,
                 position,
             });

@@ -123,7 +123,6 @@ impl Tally {
             class: self.run.class(),
             latency: self.run.record(delivery.timestamp, now),
             redelivered: delivery.redelivered,
-            late: false,
             timestamp: delivery.timestamp,
             position: delivery.position,
         };

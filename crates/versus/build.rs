@@ -28,7 +28,9 @@ fn own_from_c() {
         println!("cargo:warning=the feature `c` needs UFR_C_PREFIX: see `crates/versus/run`");
         std::process::exit(1);
     };
-    println!("cargo:rerun-if-changed={prefix}/include/ultrafastring.h");
+    for header in ["ultrafastring.h", "ultrafastring_inline.h"] {
+        println!("cargo:rerun-if-changed={prefix}/include/{header}");
+    }
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(3).include(format!("{prefix}/include"));
     build.file("native/own_c.cpp").compile("versus_own_c");

@@ -23,7 +23,8 @@
 // - A handle belongs to the process that took it. A child that was forked takes its own.
 //
 // ultrafastring_more.h has the rest: batches, messages in place, statistics, event loops, rings
-// without a name. This file is generated from the library's sources.
+// without a name. ultrafastring_inline.h sends and receives without a call, on exclusive sides.
+// This file is generated from the library's sources.
 
 #ifndef ULTRAFASTRING_H
 #define ULTRAFASTRING_H

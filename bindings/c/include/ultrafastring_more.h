@@ -2,9 +2,9 @@
 // functions.
 //
 // Several messages in one call; messages that are written and read where they lie; groups of consumers;
-// readers for whom nobody waits; rings in other directories, on the heap, or without a name; statistics;
-// looking at a ring without taking part; how handles wait, in event loops and several at once too, and
-// when they stop. This file is generated from the library's sources.
+// readers for whom nobody waits; rings in other directories, on the heap, or without a name; statistics
+// and latencies; looking at a ring without taking part; how handles wait, in event loops and several at
+// once too, and when they stop. This file is generated from the library's sources.
 
 #ifndef ULTRAFASTRING_MORE_H
 #define ULTRAFASTRING_MORE_H
@@ -194,6 +194,35 @@ typedef struct ufr_stats {
     // By class. Handles store them once in up to 64 messages.
     struct ufr_class_stats classes[5];
 } ufr_stats;
+
+// How long messages took from send to receive: those that carried a timestamp. Times are in
+// nanoseconds, at most a sixteenth off, and 0 if no message is counted.
+typedef struct ufr_latency {
+    // How many messages are counted; one that was received again counts again.
+    uint64_t count;
+    // Their mean.
+    double mean_ns;
+    // What half of them did not exceed.
+    double p50_ns;
+    // What 90 % of them did not exceed.
+    double p90_ns;
+    // What 99 % of them did not exceed.
+    double p99_ns;
+    // What 99.9 % of them did not exceed.
+    double p999_ns;
+    // What none of them exceeded.
+    double max_ns;
+} ufr_latency;
+
+// Latencies of what was received. Prepare it with `ufr_latencies_init`.
+typedef struct ufr_latencies {
+    // Size of this structure in the caller's header; `ufr_latencies_init` fills it in.
+    size_t size;
+    // Of all classes.
+    struct ufr_latency all;
+    // By class.
+    struct ufr_latency classes[5];
+} ufr_latencies;
 
 #ifdef __cplusplus
 extern "C" {
@@ -518,6 +547,26 @@ ptrdiff_t ufr_observer_groups(const struct ufr_observer *observer,
 //
 // Returns 1 or 0, or `UFR_ERR_NULL`. Thread-safe. Does not wait.
 int32_t ufr_observer_is_damaged(const struct ufr_observer *observer);
+
+// Fills in `*latencies`: its size, and nothing counted.
+//
+// Returns `UFR_OK`, or `UFR_ERR_NULL`. Thread-safe. Does not wait.
+int32_t ufr_latencies_init(struct ufr_latencies *latencies);
+
+// Fills `*latencies` with those of the group called `group`, or of all groups if it is NULL, as in
+// a ring without groups.
+//
+// Returns `UFR_OK`; `UFR_ERR_INVALID_ARGUMENT` if the ring was made without histograms (`ufr create
+// --histograms`), or the structure was not prepared; `UFR_ERR_NO_SUCH_GROUP`, or `UFR_ERR_NULL`.
+// Thread-safe. Does not wait.
+int32_t ufr_ring_latencies(const ufr_ring *ring,
+                           const char *group,
+                           struct ufr_latencies *latencies);
+
+// As `ufr_ring_latencies`.
+int32_t ufr_observer_latencies(const struct ufr_observer *observer,
+                               const char *group,
+                               struct ufr_latencies *latencies);
 
 // How this producer waits from now on: `UFR_WAIT_...`.
 //

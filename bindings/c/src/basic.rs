@@ -2,11 +2,10 @@
 
 use std::ffi::{c_char, c_void};
 
-use ultrafastring::{BorrowedBatch, Consumer, Producer, Readiness, Reservation, UltraFastRing};
+use ultrafastring::UltraFastRing;
 
 use crate::failure;
-use crate::handle::{self, guarded, not_null};
-use crate::held::Copies;
+use crate::handle::{self, Receiving, Sending, guarded, not_null};
 use crate::make;
 use crate::settings::{NOTHING_CHOSEN, text};
 
@@ -149,19 +148,12 @@ pub struct ufr_ring {
 
 /// A handle that sends. One thread at a time may use it; it may go from thread to thread.
 pub struct ufr_producer {
-    pub(crate) producer: Producer,
-    // It has the producer while it is there: see `handle::producer`.
-    pub(crate) reserved: Option<Reservation<'static>>,
-    pub(crate) readiness: Option<Readiness>,
+    pub(crate) own: Sending,
 }
 
 /// A handle that receives. One thread at a time may use it; it may go from thread to thread.
 pub struct ufr_consumer {
-    pub(crate) consumer: Consumer,
-    // It has the consumer while it is there: see `handle::consumer`.
-    pub(crate) borrowed: Option<BorrowedBatch<'static>>,
-    pub(crate) copies: Copies,
-    pub(crate) readiness: Option<Readiness>,
+    pub(crate) own: Receiving,
 }
 
 /// How a ring is to be. Fill it with `ufr_settings_init`, then change what you choose. 0 and NULL
@@ -380,7 +372,7 @@ pub unsafe extern "C" fn ufr_consumer_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ufr_producer_free(producer: *mut ufr_producer) {
     // SAFETY: as the header asks of the caller.
-    unsafe { make::freed(producer, |it| drop((*it).reserved.take())) }
+    unsafe { make::freed(producer, |it| (*it).own.end()) }
 }
 
 /// Frees a consumer. NULL is fine. What it has not received stays for others.
@@ -389,7 +381,7 @@ pub unsafe extern "C" fn ufr_producer_free(producer: *mut ufr_producer) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ufr_consumer_free(consumer: *mut ufr_consumer) {
     // SAFETY: as the header asks of the caller.
-    unsafe { make::freed(consumer, |it| drop((*it).borrowed.take())) }
+    unsafe { make::freed(consumer, |it| (*it).own.end()) }
 }
 
 /// Sends the `size` bytes at `data`; waits while there is no room. `data` may be NULL if `size` is
@@ -416,7 +408,7 @@ pub unsafe extern "C" fn ufr_send(
 ///
 /// As [`ufr_send`].
 #[inline(never)]
-unsafe extern "C" fn send(
+pub(crate) unsafe extern "C" fn send(
     producer: *mut ufr_producer,
     data: *const c_void,
     size: usize,
@@ -447,7 +439,7 @@ pub unsafe extern "C" fn ufr_try_send(
 ///
 /// As [`ufr_try_send`].
 #[inline(never)]
-unsafe extern "C" fn try_send(
+pub(crate) unsafe extern "C" fn try_send(
     producer: *mut ufr_producer,
     data: *const c_void,
     size: usize,

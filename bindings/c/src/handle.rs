@@ -7,12 +7,67 @@ use std::slice;
 use std::time::Duration;
 
 use ultrafastring::{
-    AtOnce, Consumer, INLINE_SIZE, PriorityClass, Producer, Received, RecvError, SendError,
+    AtOnce, BorrowedBatch, Consumer, INLINE_SIZE, PriorityClass, Producer, Readiness, Received,
+    RecvError, RecvStretch, Reservation, SendError, SendStretch,
 };
 
 use crate::basic as code;
 use crate::basic::{ufr_consumer, ufr_producer, ufr_received, ufr_ring};
 use crate::failure;
+use crate::held::Copies;
+
+/// What a producer of C's is. `ultrafastring_inline.h` finds the stretch at its beginning.
+#[repr(C)]
+pub(crate) struct Sending {
+    /// What the producer has lent to inline code: see [`producer`].
+    pub(crate) stretch: SendStretch,
+    pub(crate) producer: Producer,
+    /// It has the producer while it is there: see [`producer`].
+    pub(crate) reserved: Option<Reservation<'static>>,
+    pub(crate) readiness: Option<Readiness>,
+}
+
+/// The same of a consumer.
+#[repr(C)]
+pub(crate) struct Receiving {
+    pub(crate) stretch: RecvStretch,
+    pub(crate) consumer: Consumer,
+    /// It has the consumer while it is there: see [`consumer`].
+    pub(crate) borrowed: Option<BorrowedBatch<'static>>,
+    pub(crate) copies: Copies,
+    pub(crate) readiness: Option<Readiness>,
+}
+
+// They are all that is behind a pointer of C's.
+const _: () = {
+    assert!(std::mem::offset_of!(ufr_producer, own) == 0);
+    assert!(std::mem::offset_of!(ufr_consumer, own) == 0);
+};
+
+impl Sending {
+    pub(crate) fn new(producer: Producer) -> Self {
+        Self { stretch: SendStretch::NOTHING, producer, reserved: None, readiness: None }
+    }
+
+    /// Gives up what it has, before it is dropped.
+    pub(crate) fn end(&mut self) {
+        self.reserved = None;
+        self.producer.settle_stretch(&mut self.stretch);
+    }
+}
+
+impl Receiving {
+    pub(crate) fn new(consumer: Consumer) -> Self {
+        let (stretch, copies) = (RecvStretch::NOTHING, Copies::default());
+        Self { stretch, consumer, borrowed: None, copies, readiness: None }
+    }
+
+    /// Gives up what it has, before it is dropped.
+    pub(crate) fn end(&mut self) {
+        self.borrowed = None;
+        self.consumer.settle_stretch(&mut self.stretch);
+    }
+}
 
 /// What a function returns to C: a code, or what is not negative if all went well.
 pub(crate) trait Returned {
@@ -69,7 +124,7 @@ pub(crate) unsafe fn ring<'a>(ring: *const ufr_ring) -> Result<&'a ufr_ring, i32
     Ok(unsafe { &*ring })
 }
 
-/// The producer behind a pointer, for a call that sends.
+/// The producer behind a pointer, for any call. It takes back what was lent to inline code.
 ///
 /// # Safety
 ///
@@ -77,13 +132,15 @@ pub(crate) unsafe fn ring<'a>(ring: *const ufr_ring) -> Result<&'a ufr_ring, i32
 #[inline(always)]
 pub(crate) unsafe fn producer<'a>(handle: *mut ufr_producer) -> Result<&'a mut Producer, i32> {
     not_null(handle, "producer")?;
-    // SAFETY: as the caller promises. The two fields are borrowed apart: while a place is reserved,
-    // its guard has the producer.
+    // SAFETY: as the caller promises. The fields are borrowed apart: while a place is reserved, its
+    // guard has the producer.
     unsafe {
-        if (*handle).reserved.is_some() {
+        if (*handle).own.reserved.is_some() {
             return Err(reserved());
         }
-        Ok(&mut (*handle).producer)
+        let producer = &mut (*handle).own.producer;
+        producer.settle_stretch(&mut (*handle).own.stretch);
+        Ok(producer)
     }
 }
 
@@ -96,7 +153,7 @@ fn reserved() -> i32 {
     )
 }
 
-/// The consumer behind a pointer, for a call that receives.
+/// The consumer behind a pointer, for any call. It takes back what was lent to inline code.
 ///
 /// # Safety
 ///
@@ -106,10 +163,12 @@ pub(crate) unsafe fn consumer<'a>(handle: *mut ufr_consumer) -> Result<&'a mut C
     not_null(handle, "consumer")?;
     // SAFETY: as in `producer`: while messages are borrowed, their guard has the consumer.
     unsafe {
-        if (*handle).borrowed.is_some() {
+        if (*handle).own.borrowed.is_some() {
             return Err(borrowed());
         }
-        Ok(&mut (*handle).consumer)
+        let consumer = &mut (*handle).own.consumer;
+        consumer.settle_stretch(&mut (*handle).own.stretch);
+        Ok(consumer)
     }
 }
 
@@ -240,12 +299,13 @@ pub(crate) unsafe fn send_at_once(
     send: unsafe extern "C" fn(*mut ufr_producer, *const c_void, usize, i32) -> i32,
 ) -> i32 {
     if !handle.is_null() && !data.is_null() && size <= INLINE_SIZE {
-        // SAFETY: as the caller promises; a guard that has the producer is looked for first.
+        // SAFETY: as the caller promises; a guard that has the producer is looked for first, and
+        // whether inline code has sent something that the producer does not know.
         let (producer, data) = unsafe {
-            if (*handle).reserved.is_some() {
+            if (*handle).own.reserved.is_some() || (*handle).own.stretch.is_lent() {
                 return send(handle, data, size, number);
             }
-            (&mut (*handle).producer, slice::from_raw_parts(data.cast(), size))
+            (&mut (*handle).own.producer, slice::from_raw_parts(data.cast(), size))
         };
         if let Ok(class) = class_of(number) {
             match producer.send_at_once(data, class) {
@@ -270,7 +330,7 @@ pub(crate) unsafe fn send_at_once(
 unsafe extern "C" fn announce(handle: *mut ufr_producer, timestamp: u64) -> i32 {
     guarded(|| {
         // SAFETY: as the caller promises.
-        unsafe { (*handle).producer.announce_now(timestamp) };
+        unsafe { (*handle).own.producer.announce_now(timestamp) };
         Ok(code::UFR_OK)
     })
 }

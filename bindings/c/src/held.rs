@@ -42,7 +42,7 @@ pub(crate) unsafe fn reserve(
         // SAFETY: as the caller promises; the producer is another field.
         unsafe {
             data.write(bytes.cast());
-            (*handle).reserved = Some(place);
+            (*handle).own.reserved = Some(place);
         }
         Ok(code::UFR_OK)
     })
@@ -60,7 +60,7 @@ pub(crate) unsafe fn end_reservation(
     guarded(|| {
         not_null(handle, "producer")?;
         // SAFETY: as the caller promises; the producer is another field.
-        let reserved = unsafe { &mut (*handle).reserved };
+        let reserved = unsafe { &mut (*handle).own.reserved };
         let Some(place) = reserved.take() else {
             return Err(failure::invalid(&"no place is reserved by this producer"));
         };
@@ -95,7 +95,7 @@ pub(crate) unsafe fn borrow(
         let consumer = unsafe { handle::consumer(handle)? };
         let batch = work(consumer, most.min(MAX_BATCH)).map_err(|error| failure::recv(error).0)?;
         // SAFETY: as the caller promises; the consumer is another field.
-        let copies = unsafe { &mut (*handle).copies };
+        let copies = unsafe { &mut (*handle).own.copies };
         let copies = copies.get_or_insert_with(|| Box::new([[0; INLINE_SIZE]; MAX_BATCH]));
         for (at, (message, copy)) in batch.iter().zip(copies.iter_mut()).enumerate() {
             let about = message.about();
@@ -114,7 +114,7 @@ pub(crate) unsafe fn borrow(
         }
         let count = batch.len();
         // SAFETY: as the caller promises.
-        unsafe { (*handle).borrowed = Some(batch) };
+        unsafe { (*handle).own.borrowed = Some(batch) };
         Ok(count as isize)
     })
 }
@@ -128,7 +128,7 @@ pub(crate) unsafe fn release(handle: *mut ufr_consumer, count: usize) -> i32 {
     guarded(|| {
         not_null(handle, "consumer")?;
         // SAFETY: as the caller promises; the consumer is another field.
-        let borrowed = unsafe { &mut (*handle).borrowed };
+        let borrowed = unsafe { &mut (*handle).own.borrowed };
         match borrowed {
             None => return Err(failure::invalid(&"no message is borrowed by this consumer")),
             Some(batch) if count < batch.len() => batch.release_first(count),

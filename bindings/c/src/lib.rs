@@ -7,6 +7,7 @@
 //!  handle.rs    what is behind the pointers: checks, and how a call gets in and out
 //!  make.rs      rings and handles that are made for C
 //!  held.rs      messages and places that stay with a handle between calls
+//!  inline.rs    ultrafastring_inline.h: what its code calls, now and then
 //!  failure.rs   from Rust's errors to codes, and the text of the last one
 //! ```
 //!
@@ -24,6 +25,7 @@ pub mod basic;
 mod failure;
 mod handle;
 mod held;
+pub mod inline;
 mod make;
 pub mod more;
 mod settings;

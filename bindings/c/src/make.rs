@@ -7,8 +7,7 @@ use ultrafastring::{Builder, Consumer, Producer, RingError, UltraFastRing};
 
 use crate::basic::{UFR_OK, ufr_consumer, ufr_producer, ufr_ring, ufr_settings};
 use crate::failure;
-use crate::handle::{self, guarded, not_null};
-use crate::held::Copies;
+use crate::handle::{self, Receiving, Sending, guarded, not_null};
 use crate::settings::{builder, text};
 
 /// Has `work` make something, and writes where it is to `to`: null if it fails.
@@ -99,7 +98,7 @@ pub(crate) unsafe fn producer(
         made(to, "producer", || {
             let ring = &handle::ring(ring)?.ring;
             let producer = work(ring).map_err(|error| failure::ring(&error))?;
-            Ok(ufr_producer { producer, reserved: None, readiness: None })
+            Ok(ufr_producer { own: Sending::new(producer) })
         })
     }
 }
@@ -119,8 +118,7 @@ pub(crate) unsafe fn consumer(
         made(to, "consumer", || {
             let ring = &handle::ring(ring)?.ring;
             let consumer = work(ring)?.map_err(|error| failure::ring(&error))?;
-            let (borrowed, copies, readiness) = (None, Copies::default(), None);
-            Ok(ufr_consumer { consumer, borrowed, copies, readiness })
+            Ok(ufr_consumer { own: Receiving::new(consumer) })
         })
     }
 }

@@ -29,8 +29,8 @@ impl LatencyHistogram {
         self.0.count()
     }
 
-    /// The latency that this part of all messages did not exceed: 0.5 gives the median. `None` if no
-    /// message is counted. At most a sixteenth off.
+    /// The latency that this part of all messages did not exceed: 0.5 gives the median. `None` if
+    /// no message is counted. At most a sixteenth off.
     fn quantile_ns(&self, part: f64) -> Option<f64> {
         self.0.quantile(part)
     }

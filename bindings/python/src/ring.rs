@@ -368,9 +368,9 @@ impl Ring {
         values::stats(py, &**self.opened()?)
     }
 
-    /// How long messages took from send to receive, by class, as a dictionary of `LatencyHistogram`:
-    /// of the group of this name, or of all. `None` if the ring was made without
-    /// `latency_histograms=True`.
+    /// How long messages took from send to receive, by class, as a dictionary of
+    /// `LatencyHistogram`: of the group of this name, or of all. `None` if the ring was made
+    /// without `latency_histograms=True`.
     #[pyo3(signature = (group=None))]
     fn latencies<'py>(
         &self,

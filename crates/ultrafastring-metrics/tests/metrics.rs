@@ -70,6 +70,7 @@ fn a_ring_is_told_by_class_with_what_it_holds_and_who_is_there() {
             "ufr_redelivered_messages_total{ring=\"orders\"} 0",
             "ufr_abandoned_messages_total{ring=\"orders\"} 0",
             "ufr_discarded_messages_total{ring=\"orders\"} 0",
+            "ufr_late_messages_total{ring=\"orders\"} 0",
             "ufr_participants{ring=\"orders\",side=\"producer\",state=\"alive\"} 1",
             "ufr_participants{ring=\"orders\",side=\"consumer\",state=\"alive\"} 1",
             "ufr_participants{ring=\"orders\",side=\"consumer\",state=\"dead\"} 0",

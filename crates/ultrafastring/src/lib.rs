@@ -78,6 +78,9 @@ pub use consumer::iter::TryIter;
 #[cfg(any(feature = "std", loom))]
 pub use consumer::iter::{IntoIter, Iter};
 pub use consumer::receive::ReceiveBuffer;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub use consumer::stretch::RecvStretch;
 pub use credit::CreditController;
 #[cfg(feature = "alloc")]
 pub use doctor::{Finding, Repair};
@@ -104,6 +107,9 @@ pub use producer::Producer;
 pub use producer::reserve::Reservation;
 #[doc(hidden)]
 pub use producer::send::AtOnce;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub use producer::stretch::SendStretch;
 pub use recover::info::{Evidence, ParticipantInfo};
 pub use ring::UltraFastRing;
 #[cfg(feature = "std")]

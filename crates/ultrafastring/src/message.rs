@@ -37,7 +37,8 @@ impl Received {
         (self.timestamp != 0).then_some(self.timestamp)
     }
 
-    /// Its place in the endless order of messages: 0 is the ring's first message ever.
+    /// Its place in the endless order of messages: 0 is the ring's first message ever. In a ring
+    /// with lanes each lane has an order of its own.
     pub fn position(&self) -> u64 {
         self.position & !LATE
     }
@@ -138,7 +139,7 @@ impl Message {
         self.about.timestamp()
     }
 
-    /// Its place in the endless order of messages.
+    /// Its place in the endless order of messages: see [`Received::position`].
     pub fn position(&self) -> u64 {
         self.about.position()
     }

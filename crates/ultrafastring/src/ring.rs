@@ -42,14 +42,14 @@ type Held<H> = ThreadHandles<H>;
 /// [lanes](crate::Builder::lanes) they come in that order within a class, or within a producer.
 ///
 /// The calls on `&UltraFastRing` can be used by any number of threads and need no handle, if the
-/// side is shared and the ring has no lanes. Those that begin with `try_`, and [`send_fast`](Self::send_fast),
-/// [`recv_fast`](Self::recv_fast), [`send_batch`](Self::send_batch) and
-/// [`recv_batch`](Self::recv_batch), never wait. Those with the plain names (`send`, `recv`,
-/// `recv_into`, `send_many`, `recv_many`) wait without end. Those with `_timeout` wait for a
-/// duration, and those with `_deadline` until a moment. A handle ([`producer`](Self::producer),
-/// [`exclusive_producer`](Self::exclusive_producer), and the same for consumers) is faster, and an
-/// exclusive one faster still. Handles keep the memory alive by themselves: the ring may be dropped
-/// before them.
+/// side is shared and the ring has no lanes. Those that begin with `try_`, and
+/// [`send_fast`](Self::send_fast), [`recv_fast`](Self::recv_fast),
+/// [`send_batch`](Self::send_batch) and [`recv_batch`](Self::recv_batch), never wait. Those with
+/// the plain names (`send`, `recv`, `recv_into`, `send_many`, `recv_many`) wait without end. Those
+/// with `_timeout` wait for a duration, and those with `_deadline` until a moment. A handle
+/// ([`producer`](Self::producer), [`exclusive_producer`](Self::exclusive_producer), and the same
+/// for consumers) is faster, and an exclusive one faster still. Handles keep the memory alive by
+/// themselves: the ring may be dropped before them.
 ///
 /// It dereferences to [`RingView`], whose calls show its settings, positions and participants.
 pub struct UltraFastRing {

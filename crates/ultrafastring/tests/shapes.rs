@@ -13,7 +13,7 @@ use std::path::Path;
 use shapes::{NAMES, lacks};
 
 /// Suites that are about no shape of ring, and why.
-const ABOUT_NONE: [(&str, &str); 23] = [
+const ABOUT_NONE: [(&str, &str); 25] = [
     ("evict", "is about groups alone, and makes its own"),
     ("founding", "runs the snippets of one document as they are"),
     ("front", "runs the programs of the front pages as they are"),
@@ -25,6 +25,7 @@ const ABOUT_NONE: [(&str, &str); 23] = [
     ("groups_edges_evict", "as groups"),
     ("groups_waiting", "as groups"),
     ("hostile_groups", "as groups, among peers that write garbage"),
+    ("hostile_lanes", "as lanes, among peers that write garbage"),
     ("histograms", "counts what handles of each kind have counted alike"),
     ("in_c", "has a producer and a consumer in C that know one kind of ring"),
     ("lanes", "is about rings of several lanes, and makes its own"),
@@ -37,6 +38,7 @@ const ABOUT_NONE: [(&str, &str); 23] = [
     ("opening", "opens rings with settings that are compared, of which the shape is two"),
     ("overruns", "is about readers that producers do not wait for"),
     ("tail", "is about readers that take no entry"),
+    ("time_order", "as lanes, whose consumers choose an order"),
 ];
 
 /// What a test needs of its shape.

@@ -12,7 +12,12 @@ use crate::partner::Hands;
 use crate::peer::Peer;
 
 pub(crate) fn peers() -> Vec<Peer> {
-    let peers = [peer::<EVERY>("exclusive from C"), peer::<OFF>("exclusive from C, no timestamps")];
+    let peers = [
+        peer::<EVERY, false>("exclusive from C"),
+        peer::<OFF, false>("exclusive from C, no timestamps"),
+        peer::<EVERY, true>("exclusive inline from C"),
+        peer::<OFF, true>("exclusive inline from C, no timestamps"),
+    ];
     peers.into_iter().map(|peer| peer.of(Whose::Own)).collect()
 }
 
@@ -20,8 +25,10 @@ pub(crate) fn peers() -> Vec<Peer> {
 const EVERY: i32 = 1;
 const OFF: i32 = -1;
 
-fn peer<const TIMESTAMPS: i32>(name: &'static str) -> Peer {
-    let runner = Runner { across: Across::Processes, run: run::<TIMESTAMPS>, serve: Some(serve) };
+/// By calls, or by the inline header.
+fn peer<const TIMESTAMPS: i32, const INLINE: bool>(name: &'static str) -> Peer {
+    let run = run::<TIMESTAMPS, INLINE>;
+    let runner = Runner { across: Across::Processes, run, serve: Some(serve::<INLINE>) };
     Peer::new(name, runner, runner, 400_000).stream(&[256, 4096])
 }
 
@@ -35,6 +42,8 @@ unsafe extern "C" {
     fn versus_c_free_handles(producer: *mut c_void, consumer: *mut c_void);
     fn versus_c_send_stream(producer: *mut c_void, n: u64);
     fn versus_c_receive_stream(consumer: *mut c_void, n: u64) -> u64;
+    fn versus_c_send_stream_inline(producer: *mut c_void, n: u64);
+    fn versus_c_receive_stream_inline(consumer: *mut c_void, n: u64) -> u64;
 }
 
 /// A ring of C's.
@@ -62,7 +71,10 @@ impl Drop for Handles {
     }
 }
 
-fn run<const TIMESTAMPS: i32>(context: &mut Context, case: &Case) -> anyhow::Result<Reading> {
+fn run<const TIMESTAMPS: i32, const INLINE: bool>(
+    context: &mut Context,
+    case: &Case,
+) -> anyhow::Result<Reading> {
     let n = case.messages;
     let partner = context.partner()?;
     let name = format!("versus-{}-c", std::process::id());
@@ -78,7 +90,13 @@ fn run<const TIMESTAMPS: i32>(context: &mut Context, case: &Case) -> anyhow::Res
     partner.is_ready()?;
     partner.go()?;
     // SAFETY: the consumer lives, and only this thread uses it.
-    let ticks = unsafe { versus_c_receive_stream(consumer.1, n) };
+    let ticks = unsafe {
+        if INLINE {
+            versus_c_receive_stream_inline(consumer.1, n)
+        } else {
+            versus_c_receive_stream(consumer.1, n)
+        }
+    };
     ensure!(ticks != 0, "a message came changed or out of order");
     partner.go()?;
     partner.is_done()?;
@@ -86,7 +104,11 @@ fn run<const TIMESTAMPS: i32>(context: &mut Context, case: &Case) -> anyhow::Res
 }
 
 /// The partner's part of [`run`].
-fn serve(case: &Case, [name, _]: &[String; 2], hands: &mut Hands) -> anyhow::Result<()> {
+fn serve<const INLINE: bool>(
+    case: &Case,
+    [name, _]: &[String; 2],
+    hands: &mut Hands,
+) -> anyhow::Result<()> {
     let name = CString::new(name.as_str())?;
     // SAFETY: the name lives.
     let ring = Ring { ring: unsafe { versus_c_open(name.as_ptr()) }, name: None };
@@ -97,7 +119,13 @@ fn serve(case: &Case, [name, _]: &[String; 2], hands: &mut Hands) -> anyhow::Res
     hands.ready()?;
     hands.wait_for_go()?;
     // SAFETY: the producer lives, and only this thread uses it.
-    unsafe { versus_c_send_stream(producer.0, case.messages) };
+    unsafe {
+        if INLINE {
+            versus_c_send_stream_inline(producer.0, case.messages);
+        } else {
+            versus_c_send_stream(producer.0, case.messages);
+        }
+    }
     // When all is consumed the handle may go.
     hands.wait_for_go()
 }

@@ -175,7 +175,7 @@ pub unsafe extern "C" fn ufr_consumer_await_next_stream(consumer: *mut ufr_consu
 pub unsafe extern "C" fn ufr_consumer_fd(consumer: *mut ufr_consumer) -> i32 {
     guarded(|| {
         // SAFETY: as the header asks of the caller; the consumer is another field.
-        let (it, kept) = unsafe { (handle::consumer(consumer)?, &mut (*consumer).readiness) };
+        let (it, kept) = unsafe { (handle::consumer(consumer)?, &mut (*consumer).own.readiness) };
         if kept.is_none() {
             *kept = Some(it.readiness().map_err(|error| failure::fail(UFR_ERR_SYSTEM, &error))?);
         }
@@ -193,7 +193,7 @@ pub unsafe extern "C" fn ufr_consumer_fd(consumer: *mut ufr_consumer) -> i32 {
 pub unsafe extern "C" fn ufr_consumer_arm(consumer: *mut ufr_consumer) -> i32 {
     guarded(|| {
         // SAFETY: as the header asks of the caller; the consumer is another field.
-        let (it, kept) = unsafe { (handle::consumer(consumer)?, &(*consumer).readiness) };
+        let (it, kept) = unsafe { (handle::consumer(consumer)?, &(*consumer).own.readiness) };
         let readiness = kept.as_ref().ok_or_else(no_descriptor)?;
         // First: what becomes ready after this look is told by the next event.
         readiness.clear();
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn ufr_consumer_arm(consumer: *mut ufr_consumer) -> i32 {
 pub unsafe extern "C" fn ufr_consumer_disarm(consumer: *mut ufr_consumer) -> i32 {
     guarded(|| {
         // SAFETY: as the header asks of the caller; the consumer is another field.
-        let (it, kept) = unsafe { (handle::consumer(consumer)?, &(*consumer).readiness) };
+        let (it, kept) = unsafe { (handle::consumer(consumer)?, &(*consumer).own.readiness) };
         it.disarm(kept.as_ref().ok_or_else(no_descriptor)?);
         Ok(UFR_OK)
     })
@@ -227,7 +227,7 @@ fn no_descriptor() -> i32 {
 pub unsafe extern "C" fn ufr_producer_fd(producer: *mut ufr_producer) -> i32 {
     guarded(|| {
         // SAFETY: as the header asks of the caller; the producer is another field.
-        let (it, kept) = unsafe { (handle::producer(producer)?, &mut (*producer).readiness) };
+        let (it, kept) = unsafe { (handle::producer(producer)?, &mut (*producer).own.readiness) };
         if kept.is_none() {
             *kept = Some(it.readiness().map_err(|error| failure::fail(UFR_ERR_SYSTEM, &error))?);
         }
@@ -240,7 +240,7 @@ pub unsafe extern "C" fn ufr_producer_fd(producer: *mut ufr_producer) -> i32 {
 pub unsafe extern "C" fn ufr_producer_arm(producer: *mut ufr_producer, priority_class: i32) -> i32 {
     guarded(|| {
         // SAFETY: as the header asks of the caller; the producer is another field.
-        let (it, kept) = unsafe { (handle::producer(producer)?, &(*producer).readiness) };
+        let (it, kept) = unsafe { (handle::producer(producer)?, &(*producer).own.readiness) };
         let readiness = kept.as_ref().ok_or_else(no_descriptor)?;
         readiness.clear();
         let class = handle::class(priority_class)?;

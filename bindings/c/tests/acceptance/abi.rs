@@ -19,14 +19,16 @@ fn exported() -> BTreeSet<String> {
 
 /// The functions that the headers declare.
 fn declared() -> BTreeSet<String> {
-    ["ultrafastring.h", "ultrafastring_more.h"]
+    ["ultrafastring.h", "ultrafastring_more.h", "ultrafastring_inline.h"]
         .iter()
         .flat_map(|header| {
             let text = fs::read_to_string(PREFIX.join("include").join(header)).unwrap();
             let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             let named = |line: &str| {
                 let name = line.split('(').next()?.rsplit([' ', '*']).next()?;
-                (line.contains('(') && name.starts_with("ufr_")).then(|| name.to_string())
+                // Those that are defined in the header itself are not the library's.
+                let is_called = name.starts_with("ufr_") && !name.starts_with("ufr_inline_");
+                (line.contains('(') && is_called).then(|| name.to_string())
             };
             lines.filter_map(named).collect::<Vec<_>>()
         })

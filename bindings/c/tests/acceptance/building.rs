@@ -140,9 +140,13 @@ fn each_header_stands_by_itself_in_each_language() {
         command.args(pkg_config(&["--cflags", "ultrafastring"]));
         done(command.args(["-fsyntax-only", "-x", language]).arg(source));
     };
-    for header in ["ultrafastring.h", "ultrafastring_more.h"] {
+    for header in ["ultrafastring.h", "ultrafastring_more.h", "ultrafastring_inline.h"] {
         C.iter().chain(&CPP).for_each(|compiler| check(*compiler, header, &[]));
     }
+    // Code in a header is compiled with the warnings of whoever includes it.
+    let more = ["-Wcast-qual", "-Wcast-align", "-Wsign-conversion", "-Wundef"];
+    C.iter().chain(&CPP).for_each(|compiler| check(*compiler, "ultrafastring_inline.h", &more));
+    CPP.iter().for_each(|it| check(*it, "ultrafastring_inline.h", &["-Wold-style-cast"]));
     let parts = fs::read_dir(PREFIX.join("include/ultrafastring")).unwrap();
     let parts: Vec<_> =
         parts.map(|part| part.unwrap().file_name().into_string().unwrap()).collect();
@@ -199,9 +203,22 @@ fn the_page_has_the_programs_that_are_built_here() {
     for name in ["examples/sender.c", "examples/receiver.c"] {
         assert!(page.contains(&read(name)), "docs/c-and-cpp.md has another {name}");
     }
-    let (_, cpp) = page.split_once("```cpp\n").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let source = folder.path().join("page.cpp");
-    fs::write(&source, cpp.split_once("```").unwrap().0).unwrap();
-    CPP[0].compile(&source, &[]);
+    // What follows `mark` up to the end of its block, as a file.
+    let part = |mark: &str, before: &str, name: &str, after: &str| {
+        let (_, text) = page.split_once(mark).unwrap();
+        let source = folder.path().join(name);
+        let text = text.split_once("```").unwrap().0;
+        fs::write(&source, format!("{before}{text}{after}")).unwrap();
+        source
+    };
+    CPP[0].compile(&part("```cpp\n", "", "page.cpp", ""), &[]);
+    let include = "#include <ultrafastring_inline.h>\n";
+    let inline = part(
+        &format!("```c\n{include}"),
+        include,
+        "page.c",
+        "int main(void) { return publish(NULL, NULL) == 0 && next(NULL, NULL) == 0; }\n",
+    );
+    C.iter().for_each(|compiler| drop(done(&mut program(compiler.compile(&inline, &[])))));
 }

@@ -32,10 +32,17 @@ impl Peer {
 
 const PYTHON: &str = "Python";
 
+/// C that sends and receives without calls, where it can.
+pub(crate) const INLINE: &str = "inline C";
+
+/// Has a program in C or C++ do so.
+pub(crate) const INLINED: [&str; 2] =
+    ["-include", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/inlined.h")];
+
 /// The peers, by language.
 pub(crate) static PEERS: LazyLock<Vec<Peer>> = LazyLock::new(|| {
-    let compiled = |compiler: Compiler, name: &str| {
-        compiler.compile(&Path::new(HERE).join("tests/peers").join(name), &[])
+    let compiled = |compiler: Compiler, name: &str, flags: &[&str]| {
+        compiler.compile(&Path::new(HERE).join("tests/peers").join(name), flags)
     };
     // Cargo has built the example before the tests, beside them.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
@@ -43,8 +50,9 @@ pub(crate) static PEERS: LazyLock<Vec<Peer>> = LazyLock::new(|| {
     let alone = |language, program| Peer { language, program, script: None };
     let mut peers = vec![
         alone("Rust", target.join(profile).join("examples/peer")),
-        alone("C", compiled(C[0], "peer.c")),
-        alone("C++", compiled(CPP[3], "peer.cpp")),
+        alone("C", compiled(C[0], "peer.c", &[])),
+        alone("C++", compiled(CPP[3], "peer.cpp", &[])),
+        alone(INLINE, compiled(C[1], "peer.c", &INLINED)),
     ];
     if let Some(python) = std::env::var_os("UFR_PYTHON") {
         let script = Some(Path::new(HERE).join("tests/peers/peer.py"));

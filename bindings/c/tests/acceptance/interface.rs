@@ -15,7 +15,7 @@ fn stage() -> tempfile::TempDir {
     stage
 }
 
-fn source(name: &str) -> PathBuf {
+pub(crate) fn source(name: &str) -> PathBuf {
     Path::new(HERE).join("tests/programs").join(name)
 }
 

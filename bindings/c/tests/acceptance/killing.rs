@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use ultrafastring::{Builder, Finding};
+use ultrafastring::{Builder, Finding, UltraFastRing};
 
-use crate::exchanging::{PEERS, with_python};
+use crate::exchanging::{INLINE, PEERS, with_python};
 use crate::installed::stage;
 
 /// As in `exchange.h`.
@@ -106,29 +106,89 @@ impl Drop for Workers {
 }
 
 impl Stage {
+    fn new(large: bool) -> Self {
+        let directory = stage();
+        let log = Log::new(directory.path(), large);
+        Self { directory, log }
+    }
+
+    fn ring(&self, builder: Builder) -> UltraFastRing {
+        let builder = builder.directory(self.directory.path()).participants(16);
+        builder.max_message(2_000).create(NAME).unwrap()
+    }
+
     /// Starts worker `at`: a producer and a consumer of each language.
     fn start(&self, at: usize) -> Child {
         let what = if at.is_multiple_of(2) { "produce" } else { "consume" };
-        let mut worker = PEERS[at / 2].command(what, self.directory.path(), NAME);
+        self.start_to(what, at / 2)
+    }
+
+    /// Starts a worker of a language to do `what`.
+    fn start_to(&self, what: &str, language: usize) -> Child {
+        let mut worker = PEERS[language].command(what, self.directory.path(), NAME);
         worker.arg(&self.log.path).spawn().unwrap()
+    }
+
+    /// Ends the workers, takes what is left, and checks that of what was sent at most `lost` are
+    /// missing, and nothing came twice unmarked.
+    fn end(&self, ring: &UltraFastRing, workers: &mut Workers, kills: u64, lost: usize) {
+        self.log.write(8, 1);
+        for worker in &mut workers.0 {
+            assert!(worker.wait().unwrap().success());
+        }
+        // What is left, and what the dead have left.
+        let mut consumer = ring.consumer().unwrap();
+        let began = Instant::now();
+        while !(ring.is_empty() && self.log.missing() <= lost) {
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "{} are missing",
+                self.log.missing()
+            );
+            if let Ok(message) = consumer.borrow_timeout(Duration::from_millis(200)) {
+                self.log.note(&message.to_vec(), message.is_redelivered());
+            }
+        }
+        drop(consumer);
+        let findings = ring.examine().unwrap();
+        assert!(!findings.iter().any(Finding::is_damage), "{findings:?}");
+        let marks = self.log.marks();
+        for (number, (sent, received)) in marks.iter().enumerate() {
+            assert!(received & 15 <= 1, "message {number} came {} times unmarked", received & 15);
+            assert!(*sent > 0 || *received == 0, "message {number} was never sent");
+        }
+        let stats = ring.stats();
+        println!(
+            "{kills} kills in {} messages; {} slots were abandoned, {} messages redelivered, {} lost",
+            marks.len(),
+            stats.abandoned,
+            stats.redelivered,
+            self.log.missing()
+        );
+        assert!(marks.len() as u64 > kills, "they did little: {} messages", marks.len());
     }
 }
 
+fn kills() -> u64 {
+    std::env::var("UFR_KILLS").map_or(300, |text| text.parse().unwrap())
+}
+
+/// For how many microseconds at most a worker lives.
+fn longest() -> u64 {
+    // An interpreter takes its time before it does anything that is worth a kill.
+    if with_python() { 60_000 } else { 8_000 }
+}
+
 fn run(large: bool, seed: u64) {
-    let kills: u64 = std::env::var("UFR_KILLS").map_or(300, |text| text.parse().unwrap());
-    let directory = stage();
-    let log = Log::new(directory.path(), large);
-    let builder = Builder::new().directory(directory.path()).capacity(16).participants(16);
-    let ring = builder.max_message(2_000).create(NAME).unwrap();
-    let stage = Stage { directory, log };
+    let kills = kills();
+    let stage = Stage::new(large);
+    let ring = stage.ring(Builder::new().capacity(16));
     let count = 2 * PEERS.len();
     let mut workers = Workers((0..count).map(|at| stage.start(at)).collect());
     let mut state = seed;
-    // An interpreter takes its time before it does anything that is worth a kill.
-    let longest = if with_python() { 60_000 } else { 8_000 };
     let mut killed_at_work = vec![0; count];
     for _ in 0..kills {
-        std::thread::sleep(Duration::from_micros(random(&mut state, longest)));
+        std::thread::sleep(Duration::from_micros(random(&mut state, longest())));
         let at = random(&mut state, count as u64) as usize;
         let worker = &mut workers.0[at];
         let pid = worker.id();
@@ -139,38 +199,47 @@ fn run(large: bool, seed: u64) {
         worker.wait().unwrap();
         *worker = stage.start(at);
     }
-    stage.log.write(8, 1);
-    for worker in &mut workers.0 {
-        assert!(worker.wait().unwrap().success());
-    }
-
-    // What is left, and what the dead have left.
-    let mut consumer = ring.consumer().unwrap();
-    let began = Instant::now();
-    while !(ring.is_empty() && stage.log.missing() == 0) {
-        assert!(began.elapsed() < Duration::from_secs(30), "{} are missing", stage.log.missing());
-        if let Ok(message) = consumer.borrow_timeout(Duration::from_millis(200)) {
-            stage.log.note(&message.to_vec(), message.is_redelivered());
-        }
-    }
-    drop(consumer);
-    let findings = ring.examine().unwrap();
-    assert!(!findings.iter().any(Finding::is_damage), "{findings:?}");
-    let marks = stage.log.marks();
-    for (number, (sent, received)) in marks.iter().enumerate() {
-        assert!(received & 15 <= 1, "message {number} came {} times unmarked", received & 15);
-        assert!(*sent > 0 || *received == 0, "message {number} was never sent");
-    }
-    let stats = ring.stats();
     println!("of the workers, producer and consumer by language, {killed_at_work:?} had a handle");
     assert!(kills < 100 || killed_at_work.iter().all(|&kills| kills > 0));
-    println!(
-        "{kills} kills in {} messages; {} slots were abandoned and {} messages redelivered",
-        marks.len(),
-        stats.abandoned,
-        stats.redelivered
-    );
-    assert!(marks.len() as u64 > kills, "they did little: {} messages", marks.len());
+    stage.end(&ring, &mut workers, kills, 0);
+}
+
+/// Between exclusive sides: a producer and a consumer at a time. One of the two is killed, and the
+/// next is of the next language.
+fn run_on_exclusive_sides(seed: u64) {
+    let kills = kills();
+    let stage = Stage::new(false);
+    let sides = Builder::new().exclusive_producer().exclusive_consumer();
+    let ring = stage.ring(sides.capacity(64));
+    let (mut state, mut lost) = (seed, 0);
+    let mut copies = false;
+    let mut killed_at_work = vec![[0; 2]; PEERS.len()];
+    let mut languages = [0, 0];
+    let workers = vec![stage.start_to("produce", 0), stage.start_to("consume", 0)];
+    let mut workers = Workers(workers);
+    for _ in 0..kills {
+        std::thread::sleep(Duration::from_micros(1_000 + random(&mut state, longest())));
+        let side = random(&mut state, 2) as usize;
+        let (worker, language) = (&mut workers.0[side], &mut languages[side]);
+        let pid = worker.id();
+        killed_at_work[*language][side] += usize::from(ring.participants().any(|it| it.pid == pid));
+        assert_eq!(worker.try_wait().unwrap(), None, "a worker in {}", PEERS[*language].language);
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        *language = (*language + 1) % PEERS.len();
+        let what = if side == 0 {
+            "produce"
+        } else {
+            // A consumer that copies loses a message if it is killed while it has that one.
+            lost += usize::from(copies);
+            copies = PEERS[*language].language == INLINE;
+            if copies { "copy" } else { "consume" }
+        };
+        *worker = stage.start_to(what, *language);
+    }
+    println!("by language, {killed_at_work:?} producers and consumers had a handle");
+    assert!(kills < 100 || killed_at_work.as_flattened().iter().all(|&kills| kills > 0));
+    stage.end(&ring, &mut workers, kills, lost);
 }
 
 #[test]
@@ -181,4 +250,9 @@ fn nothing_is_lost_whoever_of_the_languages_is_killed() {
 #[test]
 fn nothing_is_lost_of_large_messages_whoever_of_the_languages_is_killed() {
     run(true, 2);
+}
+
+#[test]
+fn nothing_is_lost_on_exclusive_sides_whoever_of_the_languages_is_killed() {
+    run_on_exclusive_sides(3);
 }

@@ -26,9 +26,18 @@ struct exchange_log {
     uint8_t received[MOST];
 };
 
+// Small messages have one size and class for this many, one after the other: inline code sends such
+// ones by itself.
+enum { ALIKE = 16 };
+
 static inline size_t exchange_size(uint64_t number, int large) {
-    return large ? 41 + (size_t)(number * 37 % (LARGEST - 40)) : 8 + (size_t)(number % 33);
+    return large ? 41 + (size_t)(number * 37 % (LARGEST - 40)) : 8 + (size_t)(number / ALIKE % 33);
 }
+
+static inline int32_t exchange_class(uint64_t number) { return (int32_t)(number / ALIKE % 5); }
+
+// How a worker sends it: in turn one by one, written in place, and in batches.
+static inline uint64_t exchange_way(uint64_t number) { return number / ALIKE % 3; }
 
 // Writes message `number`, and says how long it is.
 static inline size_t exchange_fill(unsigned char *to, uint64_t number, int large) {

@@ -33,7 +33,7 @@ static void send_all(ufr_producer *producer, uint64_t count, int large) {
     check("end_when_deserted", ufr_producer_end_when_deserted(producer, 1));
     for (uint64_t number = 0; number < count; number++) {
         const size_t size = exchange_fill(message, number, large);
-        check("send", ufr_send(producer, message, size, (int32_t)(number % 5)));
+        check("send", ufr_send(producer, message, size, exchange_class(number)));
     }
     check("close", ufr_producer_close(producer));
 }
@@ -51,7 +51,7 @@ static void receive_all(ufr_consumer *consumer, uint64_t count, int large) {
             die("recv", (int)size);
         }
         if (!exchange_is(message, (size_t)size, number, large) || about.size != (size_t)size ||
-            about.priority_class != (int32_t)(number % 5) || about.position != number) {
+            about.priority_class != exchange_class(number) || about.position != number) {
             fprintf(stderr, "peer.c: message %llu is another one\n", (unsigned long long)number);
             exit(1);
         }
@@ -85,11 +85,10 @@ static int went(const char *what, int code) {
 static void produce(ufr_producer *producer, struct exchange_log *log) {
     static unsigned char bytes[3][LARGEST];
     while (!exchange_stopped(log)) {
-        // In turn one message, one written in place, and a batch.
-        const uint64_t way = __atomic_load_n(&log->next, __ATOMIC_SEQ_CST) % 3;
+        const uint64_t way = exchange_way(__atomic_load_n(&log->next, __ATOMIC_SEQ_CST));
         const uint64_t count = way == 2 ? 3 : 1;
         const uint64_t first = exchange_next(log, count);
-        const int32_t class_of = (int32_t)(first % 5);
+        const int32_t class_of = exchange_class(first);
         ufr_bytes messages[3];
         size_t done = 0;
         if (first + count > MOST) {
@@ -145,6 +144,25 @@ static void consume(ufr_consumer *consumer, struct exchange_log *log) {
     }
 }
 
+// As `consume`, and loses a message if it is killed while it has that one.
+static void consume_copies(ufr_consumer *consumer, struct exchange_log *log) {
+    static unsigned char message[LARGEST];
+    while (!exchange_stopped(log)) {
+        ufr_received about;
+        const ptrdiff_t size = ufr_recv_timeout(consumer, message, sizeof message, &about, SOON);
+        if (size == UFR_ERR_TIMED_OUT) {
+            continue;
+        }
+        if (size < 0) {
+            die("recv", (int)size);
+        }
+        if (!exchange_received(log, message, (size_t)size, about.redelivered)) {
+            fprintf(stderr, "peer.c: a message is not one that was sent\n");
+            exit(1);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc < 5) {
         return 2;
@@ -173,6 +191,8 @@ int main(int argc, char **argv) {
         }
     } else if (producer != NULL) {
         produce(producer, map_log(argv[4]));
+    } else if (strcmp(what, "copy") == 0) {
+        consume_copies(consumer, map_log(argv[4]));
     } else {
         consume(consumer, map_log(argv[4]));
     }

@@ -30,7 +30,9 @@ const unsigned char *plain(const std::byte *bytes) {
 }
 unsigned char *plain(std::byte *bytes) { return reinterpret_cast<unsigned char *>(bytes); }
 
-ufr::priority class_of(std::uint64_t number) { return static_cast<ufr::priority>(number % 5); }
+ufr::priority class_of(std::uint64_t number) {
+    return static_cast<ufr::priority>(exchange_class(number));
+}
 
 void send_all(ufr::producer producer, std::uint64_t count, bool large) {
     std::vector<std::byte> message(LARGEST);
@@ -102,8 +104,7 @@ void produce(ufr::producer producer, exchange_log *log) {
         one.resize(LARGEST);
     }
     while (!exchange_stopped(log)) {
-        // In turn one message, one written in place, and a batch.
-        const std::uint64_t way = __atomic_load_n(&log->next, __ATOMIC_SEQ_CST) % 3;
+        const std::uint64_t way = exchange_way(__atomic_load_n(&log->next, __ATOMIC_SEQ_CST));
         const std::uint64_t count = way == 2 ? 3 : 1;
         const std::uint64_t first = exchange_next(log, count);
         if (first + count > MOST) {

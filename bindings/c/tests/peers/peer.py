@@ -12,6 +12,7 @@ from ultrafastring import Consumer, Producer, Ring
 # As in `exchange.h`, so where the words of the log are.
 LARGEST = 2000
 MOST = 1 << 24
+ALIKE = 16
 NEXT, STOP, LARGE, SENT, RECEIVED = 0, 8, 16, 24, 24 + MOST
 
 # As compilers number the orderings.
@@ -22,7 +23,7 @@ SOON = 0.02
 
 
 def message(number: int, large: bool) -> bytes:
-    size = 41 + number * 37 % (LARGEST - 40) if large else 8 + number % 33
+    size = 41 + number * 37 % (LARGEST - 40) if large else 8 + number // ALIKE % 33
     return number.to_bytes(8, "little") + bytes([number * 31 % 256]) * (size - 8)
 
 
@@ -72,7 +73,7 @@ def send_all(producer: Producer, count: int, large: bool) -> None:
     # A receiver that finds something wrong ends.
     producer.end_when_deserted(True)
     for number in range(count):
-        producer.send(message(number, large), priority=number % 5)
+        producer.send(message(number, large), priority=number // ALIKE % 5)
     producer.close()
 
 
@@ -81,7 +82,7 @@ def receive_all(consumer: Consumer, count: int, large: bool) -> None:
     try:
         while True:
             got = consumer.recv_message()
-            same = got.data == message(number, large) and got.priority == number % 5
+            same = got.data == message(number, large) and got.priority == number // ALIKE % 5
             if not same or got.position != number:
                 sys.exit(f"peer.py: message {number} is another one")
             number += 1
@@ -103,14 +104,14 @@ def produce(producer: Producer, log: Log) -> None:
             view[:] = data
 
     while not log.stopped():
-        # In turn one message, one written in place, and a batch.
-        way = log.word(NEXT) % 3
+        # In turn one by one, written in place, and in batches.
+        way = log.word(NEXT) // ALIKE % 3
         count = 3 if way == 2 else 1
         first = log.next(count)
         if first + count > MOST:
             return
         messages = [message(number, log.is_large(number)) for number in range(first, first + count)]
-        priority = first % 5
+        priority = first // ALIKE % 5
         done = 0
         while done < count and not log.stopped():
             if way == 0:

@@ -13,6 +13,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// As in `exchange.h`, so `MOST` and the log.
 const LARGEST: u64 = 2000;
 const MOST: usize = 1 << 24;
+const ALIKE: u64 = 16;
 /// A wait after which a worker looks whether it is to stop.
 const SOON: Duration = Duration::from_millis(20);
 
@@ -59,14 +60,14 @@ impl Log {
 }
 
 fn message(number: u64, large: bool) -> Vec<u8> {
-    let size = if large { 41 + number * 37 % (LARGEST - 40) } else { 8 + number % 33 };
+    let size = if large { 41 + number * 37 % (LARGEST - 40) } else { 8 + number / ALIKE % 33 };
     let mut bytes = vec![number.wrapping_mul(31) as u8; size as usize];
     bytes[..8].copy_from_slice(&number.to_ne_bytes());
     bytes
 }
 
 fn class_of(number: u64) -> PriorityClass {
-    PriorityClass::ALL[number as usize % 5]
+    PriorityClass::ALL[(number / ALIKE) as usize % 5]
 }
 
 fn send_all(mut producer: Producer, count: u64, large: bool) -> Outcome {
@@ -106,8 +107,8 @@ fn went(sent: Result<(), SendError>) -> Result<bool, SendError> {
 
 fn produce(mut producer: Producer, log: &Log) -> Outcome {
     while !log.stopped() {
-        // In turn one message, one written in place, and a batch.
-        let way = log.next.load(SeqCst) % 3;
+        // In turn one by one, written in place, and in batches.
+        let way = log.next.load(SeqCst) / ALIKE % 3;
         let count = if way == 2 { 3 } else { 1 };
         let first = log.next.fetch_add(count, SeqCst);
         if (first + count) as usize > MOST {

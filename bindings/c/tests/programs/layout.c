@@ -1,6 +1,7 @@
 // Writes the size of each structure, and where each field of it is: see `acceptance/abi.rs`.
 
 #include <stdio.h>
+#include <ultrafastring_inline.h>
 #include <ultrafastring_more.h>
 
 #define STRUCTURE(name) printf("structure %s %zu\n", #name, sizeof(name))
@@ -80,6 +81,33 @@ int main(void) {
     FIELD(ufr_stats, credit_limit);
     FIELD(ufr_stats, under_pressure);
     FIELD(ufr_stats, classes);
+    STRUCTURE(ufr_send_stretch);
+    FIELD(ufr_send_stretch, position);
+    FIELD(ufr_send_stretch, end);
+    FIELD(ufr_send_stretch, slots);
+    FIELD(ufr_send_stretch, mask);
+    FIELD(ufr_send_stretch, meta);
+    FIELD(ufr_send_stretch, size);
+    FIELD(ufr_send_stretch, stamp_mask);
+    FIELD(ufr_send_stretch, stamp_equals);
+    FIELD(ufr_send_stretch, due_by);
+    FIELD(ufr_send_stretch, ahead_end);
+    FIELD(ufr_send_stretch, bell);
+    FIELD(ufr_send_stretch, priority_class);
+    STRUCTURE(ufr_recv_stretch);
+    FIELD(ufr_recv_stretch, position);
+    FIELD(ufr_recv_stretch, end);
+    FIELD(ufr_recv_stretch, slots);
+    FIELD(ufr_recv_stretch, mask);
+    FIELD(ufr_recv_stretch, head);
+    FIELD(ufr_recv_stretch, size);
+    FIELD(ufr_recv_stretch, ahead);
+    FIELD(ufr_recv_stretch, due_by);
+    FIELD(ufr_recv_stretch, latency_sum);
+    FIELD(ufr_recv_stretch, latency_count);
+    FIELD(ufr_recv_stretch, latency_max);
+    FIELD(ufr_recv_stretch, kind);
+    FIELD(ufr_recv_stretch, priority_class);
     STRUCTURE(ufr_latency);
     FIELD(ufr_latency, count);
     FIELD(ufr_latency, mean_ns);

@@ -189,6 +189,36 @@ impl Consumer {
         mut work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {
         self.begin_call();
+        // What most calls do, in few instructions.
+        if let Some(lane) = self.at_once()
+            && let Some(done) = self.done_with(lane, &mut work)
+        {
+            return done;
+        }
+        self.search(work)
+    }
+
+    /// The lane from which a call takes that need not look further, if it has something.
+    #[inline(always)]
+    fn at_once(&mut self) -> Option<usize> {
+        let all = self.all();
+        // SAFETY, both: the handles of the lanes keep the segment.
+        match all.order {
+            Order::Urgency => all.watches.iter().position(|it| unsafe { it.sees_something() }),
+            Order::Turns if all.in_a_row < MOST_IN_A_ROW => {
+                let it = all.watches.get(all.at)?;
+                unsafe { it.sees_something() }.then_some(all.at)
+            }
+            _ => None,
+        }
+    }
+
+    /// The rest of `receive_from_any`.
+    #[inline(never)]
+    fn search<T: Taken>(
+        &mut self,
+        mut work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
+    ) -> Result<T, RecvError> {
         let found = match self.all().order {
             Order::Urgency => self.most_urgent(&mut work),
             Order::UrgencyAndAge(_) => self.most_urgent_or_aged(&mut work),
@@ -279,9 +309,16 @@ impl Consumer {
         lane: usize,
         work: &mut impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Option<Result<T, RecvError>> {
-        if !self.sees_something(lane) {
-            return None;
-        }
+        if self.sees_something(lane) { self.done_with(lane, work) } else { None }
+    }
+
+    /// The same of a lane that was looked at.
+    #[inline(always)]
+    fn done_with<T>(
+        &mut self,
+        lane: usize,
+        work: &mut impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
+    ) -> Option<Result<T, RecvError>> {
         match self.with_lane(lane, work) {
             // The end of one lane is not that of all.
             Err(RecvError::Empty | RecvError::Closed) => None,

@@ -21,6 +21,8 @@ mod redeliver;
 #[cfg(feature = "alloc")]
 mod several;
 mod shown;
+#[cfg(not(loom))]
+pub(crate) mod stretch;
 #[cfg(feature = "alloc")]
 mod taken;
 #[cfg(feature = "alloc")]

@@ -42,6 +42,13 @@ impl Pace {
         count >= self.due_at || timestamp > self.due_by
     }
 
+    /// The count at which to announce, and the time after which to do so with the next message that
+    /// carries a timestamp.
+    #[cfg(not(loom))]
+    pub(crate) fn due(&self) -> (u64, u64) {
+        (self.due_at, self.due_by)
+    }
+
     /// How many messages are not announced yet at `count`.
     #[inline]
     pub(crate) fn pending(&self, count: u64) -> u64 {

@@ -106,6 +106,20 @@ impl ReceivedRun {
         self.kind == meta.kind()
     }
 
+    /// What [`continues`](Self::continues) compares with.
+    #[cfg(not(loom))]
+    pub(crate) fn kind(&self) -> u32 {
+        self.kind
+    }
+
+    /// Adds the latencies of some of its messages: their sum, their number, and the longest.
+    #[cfg(not(loom))]
+    pub(crate) fn add_latencies(&mut self, (sum, count, max): (u64, u64, u64)) {
+        self.latency_sum = self.latency_sum.wrapping_add(sum);
+        self.latency_count = self.latency_count.wrapping_add(count);
+        self.latency_max = self.latency_max.max(max);
+    }
+
     /// Whether a message with `meta`, in a side buffer, belongs to it.
     #[inline]
     pub(crate) fn continues_large(&self, meta: Meta) -> bool {

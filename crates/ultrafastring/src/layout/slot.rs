@@ -82,6 +82,12 @@ impl Meta {
         if size < INLINE_SIZE { size } else { INLINE_SIZE }
     }
 
+    /// The whole word.
+    #[cfg(not(loom))]
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
     /// The entry of the participant that sent the message; untrusted.
     #[inline(always)]
     pub const fn producer(self) -> u32 {
@@ -253,6 +259,13 @@ pub(crate) struct Stores {
 impl Stores {
     pub(crate) fn of_this_machine() -> Self {
         Self { wide: processor::has_atomic_wide_stores() }
+    }
+
+    /// Whether this machine has the one way of
+    /// [`commit_at_once`](TimestampedSlot::commit_at_once).
+    #[cfg(not(loom))]
+    pub(crate) const fn in_one_way(self) -> bool {
+        self.wide || !cfg!(target_arch = "x86_64")
     }
 }
 
@@ -486,13 +499,9 @@ impl TimestampedSlot {
     pub fn abandon(&self, seen: u64, position: u64) -> bool {
         // Release on success: pairs with the acquire in `sequence`. Relaxed on failure: the
         // caller looks again.
+        let abandoned = ABANDONED | (position + 1);
         self.words[SEQUENCE]
-            .compare_exchange(
-                seen,
-                ABANDONED | (position + 1),
-                Ordering::Release,
-                Ordering::Relaxed,
-            )
+            .compare_exchange(seen, abandoned, Ordering::Release, Ordering::Relaxed)
             .is_ok()
     }
 }
@@ -533,13 +542,8 @@ mod tests {
             assert_eq!(word.to_ne_bytes(), data[8 * i..][..8]);
         }
         let other = TimestampedSlot::new();
-        other.commit_by(
-            Stores::of_this_machine(),
-            4,
-            Meta::new(PriorityClass::Bulk, 40, 3),
-            77,
-            Payload::from_bytes(&data),
-        );
+        let meta = Meta::new(PriorityClass::Bulk, 40, 3);
+        other.commit_by(Stores::of_this_machine(), 4, meta, 77, Payload::from_bytes(&data));
         assert_eq!(words, core::array::from_fn(|i| other.words[i].load(Ordering::Relaxed)));
     }
 

@@ -99,8 +99,8 @@ impl<S: OwnMode> Producer<S> {
         Err(self.refused_memory(in_flight))
     }
 
-    /// Whether there is a message before `end` that is not released, as far as the handle knows, and
-    /// not only slots that were abandoned.
+    /// Whether there is a message before `end` that is not released, as far as the handle knows,
+    /// and not only slots that were abandoned.
     fn is_message_before(&self, end: u64) -> bool {
         let segment = self.entry.segment();
         (self.credits().granted()..end)

@@ -9,6 +9,7 @@
 //!  reserve.rs   a message that is written in place
 //!  lanes.rs     a handle that writes several lanes                         others.rs
 //!  wait.rs      waiting for room                                           forms.rs deserted.rs
+//!  stretch.rs   positions that inline code of another language sends by itself
 //! ```
 //!
 //! A producer never waits for a peer, and never reads a slot before it writes it: its credit says
@@ -31,6 +32,8 @@ mod refill;
 pub(crate) mod reserve;
 pub(crate) mod send;
 mod stamps;
+#[cfg(not(loom))]
+pub(crate) mod stretch;
 mod unsent;
 #[cfg(any(feature = "std", loom))]
 mod wait;

@@ -20,6 +20,12 @@ impl Stamps {
         }
     }
 
+    /// Both numbers, for code that takes the time by itself.
+    #[cfg(not(loom))]
+    pub(super) fn mask_and_equals(self) -> (u64, u64) {
+        (self.mask, self.equals)
+    }
+
     /// The time for the message at `position`, or 0 if it carries none.
     #[inline(always)]
     pub(super) fn take(self, position: u64) -> u64 {

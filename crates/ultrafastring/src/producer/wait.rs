@@ -173,8 +173,9 @@ impl<S: Mode> Producer<S> {
     /// Waits until there is room for a message of `class`, and sends nothing. Use it before a call
     /// that does not wait. With `None` as `deadline` it waits without end. On a shared side another
     /// producer may take the room first. Directly after [`SendError::NoSpace`] it waits until one
-    /// more message is released, if its memory may be enough ([`may_wait`](Self::may_wait)). One sleep lasts at most
-    /// [`LONGEST_PARK`](crate::LONGEST_PARK), 100 milliseconds; then it looks and sleeps again.
+    /// more message is released, if its memory may be enough ([`may_wait`](Self::may_wait)). One
+    /// sleep lasts at most [`LONGEST_PARK`](crate::LONGEST_PARK), 100 milliseconds; then it looks
+    /// and sleeps again.
     ///
     /// # Errors
     ///

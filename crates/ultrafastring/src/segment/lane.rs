@@ -47,6 +47,12 @@ impl<'s> Lane<'s> {
         unsafe { segment.slots.add((position & segment.mask) as usize).as_ref() }
     }
 
+    /// Where its slots are, and the mask of a position in an index of theirs.
+    #[cfg(not(loom))]
+    pub(crate) fn slots(self) -> (*const TimestampedSlot, u64) {
+        (self.segment.slots.as_ptr(), self.segment.mask)
+    }
+
     /// A side buffer by its number, which is masked; it holds nothing if the ring has none. That of
     /// a position is the position.
     #[inline]

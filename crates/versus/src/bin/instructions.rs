@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, ensure};
 use clap::Parser;
 use ultrafastring::{
-    Builder, Consumer, Exclusive, Mode, PriorityClass, Producer, Shared, Timestamps,
+    Builder, Consumer, Exclusive, Lanes, Mode, PriorityClass, Producer, Shared, Timestamps,
 };
 
 /// How often an operation is done; odd, so that there is a median.
@@ -103,6 +103,10 @@ const OPERATIONS: &[(&str, Run)] = &[
     ("joinable exclusive send_fast", || sends(joined(builder().exclusive_producer())?)),
     ("joinable shared send_fast", || sends(joined(builder())?)),
     ("joinable recv_fast", || receives(joined(builder())?)),
+    // Of rings with lanes, exclusive sides.
+    ("lanes by class send_fast", || sends(any(alone().lanes(Lanes::ByClass))?)),
+    ("lanes by class recv_fast", || receives(any(alone().lanes(Lanes::ByClass))?)),
+    ("lanes by producer recv_fast", || receives(any(alone().lanes(Lanes::ByProducer(4)))?)),
     ("exclusive recv_fast of an empty ring", empty),
     ("exclusive send_fast to a full ring", full),
 ];

@@ -481,6 +481,12 @@ impl<S: ReaderMode> Reader<S> {
         self.read_ahead.settle(fruitless, there);
     }
 
+    /// How far ahead lines are prefetched for reading; 0 if none are.
+    #[cfg(not(loom))]
+    pub(crate) fn ahead(&self) -> u64 {
+        self.read_ahead.beyond(0).unwrap_or(0)
+    }
+
     /// Prefetches nothing until the next decision, since the stream has stopped.
     pub(crate) fn stop_read_ahead(&mut self) {
         self.read_ahead.stop();

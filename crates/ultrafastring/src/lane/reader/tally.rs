@@ -136,6 +136,13 @@ impl Tally {
         self.received += count;
     }
 
+    /// Counts `count` messages of the run that were received in a stretch, with their latencies.
+    #[cfg(not(loom))]
+    pub(crate) fn add(&mut self, count: u64, latencies: (u64, u64, u64)) {
+        self.received = self.received.wrapping_add(count);
+        self.run.add_latencies(latencies);
+    }
+
     /// Stores all counts in the handle's entry.
     #[inline(always)]
     pub(crate) fn store(&mut self, participant: &Participant) {

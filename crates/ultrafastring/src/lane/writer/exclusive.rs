@@ -24,6 +24,30 @@ use crate::waiting::bell;
 /// come fast. One gives most of the gain; batches of four need six.
 const WRITE_AHEAD: u64 = 6;
 
+/// For code that writes the next positions by itself.
+#[cfg(not(loom))]
+impl Writer<Exclusive> {
+    /// The position at which the credit of `class` ends.
+    pub(crate) fn bound(&self, class: PriorityClass) -> u64 {
+        self.credits.bound(class)
+    }
+
+    /// Below it lines are prefetched for writing; 0 if none are.
+    pub(crate) fn ahead_bound(&self, class: PriorityClass) -> u64 {
+        if self.state.writes_ahead { self.bound(class) } else { 0 }
+    }
+
+    /// Whether slots are stored as [`commit_at_once`](Self::commit_at_once) does.
+    pub(crate) fn is_stored_in_one_way(&self) -> bool {
+        self.stores.in_one_way()
+    }
+
+    /// Goes on at `position`: all below it was written.
+    pub(crate) fn go_on_at(&mut self, position: u64) {
+        self.credits.advance_to(position);
+    }
+}
+
 impl WriterMode for Exclusive {
     const TIME_BEFORE_CLAIM: bool = false;
 

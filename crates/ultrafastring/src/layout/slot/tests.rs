@@ -1,5 +1,3 @@
-//! Slots: what is written and read, and how they are laid out.
-
 use super::*;
 
 #[test]

@@ -900,7 +900,6 @@ on_each_shape!(
 
 // ---- groups that others join, leave, open, evict and close ------------------------------------
 
-/// What the trials below are about is not told apart by the shape of a ring.
 
 fn for_groups(directory: &TempDir) -> Builder {
     Builder::new().directory(directory.path()).capacity(2).participants(6).joinable()

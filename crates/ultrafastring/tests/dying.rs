@@ -91,8 +91,8 @@ impl Dying {
         Self { actor, files }
     }
 
-    /// Has it die at last: soon after this, since children that other tests start meanwhile have these
-    /// files too, until they are the program that they become.
+    /// Has it die at last: soon after this, since children that other tests start meanwhile have
+    /// these files too, until they are the program that they become.
     fn end(self) {
         drop(self.files);
         self.actor.kill();

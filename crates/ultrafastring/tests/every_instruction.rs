@@ -109,8 +109,8 @@ impl Route {
         Led::Stopped
     }
 
-    /// Leads `child` on by one instruction: where that was and whether it is a change, or nothing if
-    /// the child has come to its end.
+    /// Leads `child` on by one instruction: where that was and whether it is a change, or nothing
+    /// if the child has come to its end.
     fn step(&mut self, child: &Child, watched: &mut Watched) -> Option<(u64, bool)> {
         let address = at(&child.registers());
         let calls = self.calls.is_at(address, child);

@@ -43,7 +43,8 @@ fn main() -> ExitCode {
                 | trace(name, lanes::group::wrong())
                 | trace(name, lanes::owner::wrong())
                 | trace(name, lanes::close::wrong())
-                | trace(name, lanes::time::wrong());
+                | trace(name, lanes::time::wrong())
+                | trace(name, lanes::time::wrong_at_length());
             if !found {
                 eprintln!("no mistake is named {name}");
             }
@@ -69,6 +70,7 @@ fn check_lanes(size: Size) -> bool {
         & check_mistakes(lanes::owner::wrong())
         & check_mistakes(lanes::close::wrong())
         & check_mistakes(lanes::time::wrong())
+        & check_mistakes(lanes::time::wrong_at_length())
 }
 
 /// The first part of that.

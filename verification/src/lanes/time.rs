@@ -6,7 +6,7 @@
 //!  commits               looks at each lane ── none there? is it closed? ── looks again
 //!  rings, if marked      the oldest, if each lane has one or is over, or if it is due: takes it
 //!  …                     else: ticket ── marks the lanes that it waits for ── looks again ──
-//!  closes its lane,        are they marked still? ── sleeps until it is woken, or until the
+//!  closes its lane,        waits for no others now? ── sleeps until it is woken, or until the
 //!  wakes all               oldest is due
 //! ```
 //!
@@ -43,8 +43,10 @@ pub enum Mutation {
     TakesAnother,
     /// Lanes that have something are marked, and the others are not.
     MarksWhatIsThere,
-    /// Whether the lanes are marked is not looked at before the sleep.
+    /// A consumer that waits for other lanes than it has marked sleeps.
     MarksNotChecked,
+    /// It sleeps if they are marked, whoever has marked them.
+    AnyMarkCounts,
     /// Who closes a lane wakes nobody.
     ClosedUnheard,
 }
@@ -52,7 +54,8 @@ pub enum Mutation {
 /// A configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Time {
-    messages: u8,
+    /// How many messages each producer sends.
+    messages: [u8; LANES],
     consumers: usize,
     /// How many consumers may die, or be busy for ever.
     deaths: u8,
@@ -60,6 +63,8 @@ pub struct Time {
     end: u8,
     /// For how long lanes are waited for.
     wait: u8,
+    /// Whether consumers sleep. Else they look again and again, and producers do not ring.
+    sleeps: bool,
     mutation: Option<Mutation>,
 }
 
@@ -98,7 +103,7 @@ pub enum C {
     Ticket,
     /// About to mark a lane.
     Arm,
-    /// About to look whether the lanes are marked.
+    /// About to see whether it has marked all that it waits for now.
     Check,
     /// About to sleep.
     Park,
@@ -142,6 +147,8 @@ struct Consumer {
     places: [u8; LANES],
     /// Whether it looks for the second time, with marked lanes.
     armed: u8,
+    /// Which lanes it has marked then.
+    marked: [u8; LANES],
 }
 
 /// A state of the world.
@@ -187,6 +194,7 @@ impl Fields for State {
             consumer.heads.iter_mut().for_each(|head| visit(head, 4));
             consumer.places.iter_mut().for_each(|place| visit(place, 2));
             visit(&mut consumer.armed, 1);
+            consumer.marked.iter_mut().for_each(|marked| visit(marked, 1));
         }
         visit(&mut self.now, 3);
         visit(&mut self.wakes, 4);
@@ -221,6 +229,7 @@ const ANEW: Consumer = Consumer {
     heads: [NONE; LANES],
     places: [0; LANES],
     armed: 0,
+    marked: [0; LANES],
 };
 
 impl Consumer {
@@ -238,7 +247,18 @@ impl Consumer {
 impl Time {
     /// Two producers with so many messages each, at most two, and so many consumers.
     pub fn new(messages: u8, consumers: usize) -> Self {
-        Self { messages, consumers, deaths: 0, end: 3, wait: 1, mutation: None }
+        let messages = [messages; LANES];
+        Self { messages, consumers, deaths: 0, end: 1, wait: 1, sleeps: true, mutation: None }
+    }
+
+    /// The same with another number of messages of the second producer.
+    pub fn second(self, messages: u8) -> Self {
+        Self { messages: [self.messages[0], messages], ..self }
+    }
+
+    /// The same with consumers that do not sleep.
+    pub fn awake(self) -> Self {
+        Self { sleeps: false, ..self }
     }
 
     /// The same with so many deaths of consumers.
@@ -267,7 +287,7 @@ impl Time {
                 state.producers[who].at = P::Stamped;
             }),
             P::Idle if before.lanes[who].closed == 0 => turn.step("closes its lane", |state| {
-                let unheard = self.is(Mutation::ClosedUnheard);
+                let unheard = self.is(Mutation::ClosedUnheard) || !self.sleeps;
                 state.lanes[who].closed = 1;
                 state.producers[who].at = if unheard { P::Idle } else { P::Count };
             }),
@@ -278,8 +298,9 @@ impl Time {
                 lane.times[place] = time;
                 lane.slow[place] = u8::from(state.now > time + self.wait);
                 lane.sent += 1;
-                state.producers[who] =
-                    Producer { at: P::Look, left: state.producers[who].left - 1, time: 0 };
+                let (at, left) = (P::Look, state.producers[who].left - 1);
+                let at = if self.sleeps { at } else { P::Idle };
+                state.producers[who] = Producer { at, left, time: 0 };
             }),
             P::Look if marked => goes(turn, "sees the mark", P::Clear),
             P::Look => goes(turn, "sees no mark", P::Idle),
@@ -319,7 +340,8 @@ impl Time {
             Some((lane, time)) if complete || time + self.wait <= it.now => (C::Take, lane as u8),
             None if !it.heads.contains(&AWAITED) => (C::Told, 0),
             _ if it.armed != 0 => (C::Check, 0),
-            _ => (C::Ticket, 0),
+            _ if self.sleeps => (C::Ticket, 0),
+            _ => (C::Clock, 0),
         };
         // What it does not need any more, so that there are fewer states.
         it.now = 0;
@@ -329,8 +351,15 @@ impl Time {
                 *it = Consumer { at: C::Take, lane, ..ANEW };
                 it.places[usize::from(lane)] = place;
             }
+            C::Clock => *it = ANEW,
             _ => it.places = [0; LANES],
         }
+    }
+
+    /// Whether a consumer marks a lane before it sleeps.
+    fn marks(&self, it: &Consumer, lane: usize) -> bool {
+        let wrong = self.is(Mutation::MarksWhatIsThere) && it.oldest().is_some();
+        it.waits_for(lane) != wrong
     }
 
     fn consume(&self, turn: &mut Turn<'_, State>, who: usize) {
@@ -344,8 +373,8 @@ impl Time {
         };
         match me.at {
             C::Clock => turn.step("reads the time", |state| {
-                let (now, armed, ticket) = (state.now, me.armed, me.ticket);
-                state.consumers[who] = Consumer { at: C::Slot, now, armed, ticket, ..ANEW };
+                let now = state.now;
+                (state.consumers[who].at, state.consumers[who].now) = (C::Slot, now);
             }),
             C::Slot | C::Again if lane.has() => {
                 finds(turn, "sees a message", lane.time(), lane.taken);
@@ -381,25 +410,29 @@ impl Time {
                 state.consumers[who].at = C::Arm;
             }),
             C::Arm => turn.step("marks a lane, or not", |state| {
-                let wrong = self.is(Mutation::MarksWhatIsThere) && me.oldest().is_some();
-                if me.waits_for(index) != wrong {
+                if self.marks(&me, index) {
                     state.lanes[index].mark = 1;
+                    state.consumers[who].marked[index] = 1;
                 }
                 let it = &mut state.consumers[who];
                 if index + 1 < LANES {
                     it.lane += 1;
                 } else {
-                    *it = Consumer { armed: 1, ticket: it.ticket, ..ANEW };
+                    *it = Consumer { armed: 1, ticket: it.ticket, marked: it.marked, ..ANEW };
                 }
             }),
             C::Check => {
-                let is_marked = |lane: usize| before.lanes[lane].mark != 0 || !me.waits_for(lane);
-                if (0..LANES).all(is_marked) || self.is(Mutation::MarksNotChecked) {
-                    turn.step("finds the lanes marked", |state| {
+                let is_marked = |lane: usize| match self.is(Mutation::AnyMarkCounts) {
+                    true => before.lanes[lane].mark != 0,
+                    false => me.marked[lane] != 0,
+                };
+                let mut waited_for = (0..LANES).filter(|&lane| self.marks(&me, lane));
+                if waited_for.all(is_marked) || self.is(Mutation::MarksNotChecked) {
+                    turn.step("has marked these lanes", |state| {
                         state.consumers[who].at = C::Park;
                     });
                 } else {
-                    turn.step("finds a lane unmarked", |state| state.consumers[who] = ANEW);
+                    turn.step("has not marked one of them", |state| state.consumers[who] = ANEW);
                 }
             }
             C::Park if before.wakes == me.ticket => turn.step("sleeps", |state| {
@@ -438,7 +471,7 @@ impl Small for Time {
             Lane { sent: 0, taken: 0, times: [0; MOST], slow: [0; MOST], closed: 0, mark: 0 };
         State {
             lanes: [lane; LANES],
-            producers: [Producer { at: P::Idle, left: self.messages, time: 0 }; LANES],
+            producers: self.messages.map(|left| Producer { at: P::Idle, left, time: 0 }),
             consumers: [consumer(0), consumer(1)],
             now: 0,
             wakes: 0,
@@ -507,9 +540,9 @@ impl Small for Time {
 pub fn all() -> Vec<Case<Time>> {
     let new = Time::new;
     cases(
-        vec![new(1, 1).deaths(1), new(2, 1)],
-        vec![new(2, 1).end(4).deaths(1), new(1, 2).deaths(1)],
-        vec![new(2, 2).end(2)],
+        vec![new(1, 1), new(2, 2).second(1).awake(), new(1, 1).end(3).awake()],
+        vec![new(1, 1).end(2).deaths(1), new(2, 1)],
+        vec![new(2, 1).end(2), new(2, 2).second(0).deaths(1)],
     )
 }
 
@@ -518,22 +551,32 @@ pub fn wrong() -> Vec<Mistake<Mutation, Time>> {
     use Mutation::*;
     let new = Time::new;
     mistakes([
-        (ClockAfterLooks, new(1, 1)),
-        (NotAwaited, new(1, 1)),
-        (NotLookedAgain, new(1, 1)),
-        (TakesAnother, new(2, 2).end(1)),
+        (ClockAfterLooks, new(1, 1).end(2).awake()),
+        (NotAwaited, new(1, 1).awake()),
+        (NotLookedAgain, new(1, 1).awake()),
+        (TakesAnother, new(2, 2).second(1).awake()),
         (MarksWhatIsThere, new(1, 1)),
-        (MarksNotChecked, new(2, 2).end(1).deaths(1)),
         (ClosedUnheard, new(1, 1)),
     ])
+}
+
+/// Mistakes whose configurations take longer.
+pub fn wrong_at_length() -> Vec<Mistake<Mutation, Time>> {
+    let large = Time::new(2, 2).second(0).deaths(1);
+    mistakes([(Mutation::MarksNotChecked, large), (Mutation::AnyMarkCounts, large)])
 }
 
 /// A configuration in words.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!(
-            "in time order: 2 lanes, {} messages each, {} consumers, {} die, {} ticks",
-            self.messages, self.consumers, self.deaths, self.end
+            "in time order: 2 lanes of {} and {} messages, {} consumers{}, {} die, {} ticks",
+            self.messages[0],
+            self.messages[1],
+            self.consumers,
+            if self.sleeps { "" } else { " awake" },
+            self.deaths,
+            self.end
         ))
     }
 }

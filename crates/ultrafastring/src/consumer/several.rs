@@ -62,4 +62,12 @@ impl<C> AllLanes<C> {
             _ => None,
         }
     }
+
+    /// The same, to change it.
+    pub(super) fn time_mut(&mut self) -> Option<&mut TimeOrder> {
+        match &mut self.order {
+            Order::Time(time) => Some(time),
+            _ => None,
+        }
+    }
 }

@@ -26,6 +26,8 @@ pub(super) struct TimeOrder {
     due: Option<u64>,
     /// Which lanes had nothing at the last look, and may bring something older.
     awaited: Box<[bool]>,
+    /// Which lanes it has marked for its sleep.
+    marked: Box<[bool]>,
     /// The last message that was ahead of the clock, and since when it is known.
     ahead: (Sent, u64),
 }
@@ -84,9 +86,9 @@ impl Looks {
 impl TimeOrder {
     /// For so many lanes. `rate` are the ticks of a second.
     pub(super) fn new(lanes: usize, rate: u64) -> Self {
-        let awaited = alloc::vec![false; lanes].into();
-        let ahead = (Sent::default(), 0);
-        Self { wait: 0, rate, newest: 0, late: 0, due: None, awaited, ahead }
+        let none: Box<[bool]> = alloc::vec![false; lanes].into();
+        let (awaited, marked, ahead) = (none.clone(), none, (Sent::default(), 0));
+        Self { wait: 0, rate, newest: 0, late: 0, due: None, awaited, marked, ahead }
     }
 
     /// Waits so long for lanes that have nothing from now on.
@@ -164,14 +166,37 @@ impl TimeOrder {
 
     /// Whether what comes in a lane can change what is next. If there is nothing at all, each can.
     #[cfg(any(feature = "std", loom))]
-    pub(super) fn waits_for(&self, lane: usize) -> bool {
+    fn waits_for(&self, lane: usize) -> bool {
         self.due.is_none() || self.awaited[lane]
+    }
+
+    /// Notes that the lanes for which it waits are marked.
+    #[cfg(any(feature = "std", loom))]
+    pub(super) fn mark(&mut self) {
+        for lane in 0..self.marked.len() {
+            self.marked[lane] = self.waits_for(lane);
+        }
+    }
+
+    /// Whether it has marked a lane.
+    #[cfg(any(feature = "std", loom))]
+    pub(super) fn is_marked(&self, lane: usize) -> bool {
+        self.marked[lane]
+    }
+
+    /// After how long it has to look again, though nobody wakes it: at once if it waits for a lane
+    /// now that it has not marked, since others have taken what it had seen there. It does not
+    /// count whether others have marked it: they may have done so after something came.
+    #[cfg(any(feature = "std", loom))]
+    pub(super) fn looks_again_in(&self, now: u64) -> Option<Duration> {
+        let all_marked = (0..self.marked.len()).all(|it| self.marked[it] || !self.waits_for(it));
+        if all_marked { self.due_in(now) } else { Some(Duration::ZERO) }
     }
 
     /// How long it is from `now` until the oldest message is next; `None` if time alone makes none
     /// next.
     #[cfg(any(feature = "std", loom))]
-    pub(super) fn due_in(&self, now: u64) -> Option<Duration> {
+    fn due_in(&self, now: u64) -> Option<Duration> {
         /// A day: nobody sleeps so long.
         const LONGEST: u128 = 86_400 * 1_000_000_000;
         let ticks = self.due?.saturating_sub(now);
@@ -224,6 +249,24 @@ mod tests {
         assert_eq!(order.due_in(80_000), None);
         assert_eq!(next(&mut order, 80_000, [None; 3]), None);
         assert_eq!((order.due_in(80_000), order.waits_for(0)), (None, true));
+    }
+
+    #[test]
+    fn who_waits_for_a_lane_that_it_has_not_marked_looks_again_at_once() {
+        let mut order = order();
+        assert_eq!(next(&mut order, 50_000, [Some(45_000), None, Some(46_000)]), None);
+        order.mark();
+        assert_eq!([0, 1, 2].map(|lane| order.is_marked(lane)), [false, true, false]);
+        assert_eq!(order.looks_again_in(54_999), Some(Duration::from_nanos(1_001)));
+        // Another has taken the first.
+        assert_eq!(next(&mut order, 50_000, [None, None, Some(46_000)]), None);
+        assert_eq!(order.looks_again_in(50_000), Some(Duration::ZERO));
+        order.mark();
+        assert_eq!(order.looks_again_in(55_999), Some(Duration::from_nanos(1_001)));
+        assert_eq!(next(&mut order, 50_000, [None; 3]), None);
+        assert_eq!(order.looks_again_in(50_000), Some(Duration::ZERO));
+        order.mark();
+        assert_eq!(order.looks_again_in(50_000), None);
     }
 
     #[test]

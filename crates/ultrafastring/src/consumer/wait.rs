@@ -28,11 +28,12 @@ impl<S: Mode> Sleeper for Consumer<S> {
         self.entry.segment()
     }
 
-    fn take_ticket(&self) -> u32 {
+    fn take_ticket(&mut self) -> u32 {
         #[cfg(feature = "alloc")]
-        if let Some(time) = self.lanes.as_ref().and_then(|all| all.time()) {
+        if let Some(time) = self.lanes.as_mut().and_then(|all| all.time_mut()) {
+            time.mark();
             let segment = self.entry.segment();
-            return bell::arm_lanes(segment, Side::Consumer, |lane| time.waits_for(lane));
+            return bell::arm_lanes(segment, Side::Consumer, |lane| time.is_marked(lane));
         }
         bell::arm(self.entry.segment(), Side::Consumer)
     }
@@ -40,14 +41,7 @@ impl<S: Mode> Sleeper for Consumer<S> {
     fn looks_again_in(&self) -> Option<Duration> {
         #[cfg(feature = "alloc")]
         if let Some(time) = self.lanes.as_ref().and_then(|all| all.time()) {
-            let waited_for = self.entry.segment().all_bells(Side::Consumer).enumerate();
-            let mut waited_for = waited_for.filter(|&(lane, _)| time.waits_for(lane));
-            // Others have taken what was there when the lanes were marked, or the wake-up is on
-            // its way.
-            if !waited_for.all(|(_, bell)| bell::is_armed_now(bell)) {
-                return Some(Duration::ZERO);
-            }
-            return time.due_in(rdtsc());
+            return time.looks_again_in(rdtsc());
         }
         None
     }

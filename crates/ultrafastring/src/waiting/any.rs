@@ -32,7 +32,7 @@ mod sealed {
         /// When a look at several handles last began with it.
         fn began(&mut self) -> &mut u64;
         /// Arms its bell, and returns the ticket.
-        fn arm(&self) -> u32;
+        fn arm(&mut self) -> u32;
         /// After how long it has to look again, whoever wakes it.
         fn looks_again_in(&self) -> Option<Duration>;
         /// The word of its bell on which it sleeps.
@@ -73,7 +73,7 @@ mod sealed {
             &mut self.waiting().began_any
         }
 
-        fn arm(&self) -> u32 {
+        fn arm(&mut self) -> u32 {
             self.take_ticket()
         }
 
@@ -209,7 +209,7 @@ fn spin(handles: &mut [&mut dyn Wait], from: usize, deadline: Option<Instant>) -
 fn sleep(handles: &mut [&mut dyn Wait], from: usize, deadline: Option<Instant>) -> Option<usize> {
     handles.iter_mut().for_each(|handle| handle.note_slept(true));
     loop {
-        let tickets: Vec<_> = handles.iter().map(|handle| handle.arm()).collect();
+        let tickets: Vec<_> = handles.iter_mut().map(|handle| handle.arm()).collect();
         let mut ready = first_ready(handles, from, |it| it.is_ready());
         let most = remaining(deadline);
         if let (None, Some(most)) = (ready, most) {

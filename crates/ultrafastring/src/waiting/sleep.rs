@@ -133,7 +133,7 @@ pub(crate) trait Sleeper {
     }
 
     /// Arms the bell, if `ARMS`, and returns the ticket to sleep on after one more look.
-    fn take_ticket(&self) -> u32 {
+    fn take_ticket(&mut self) -> u32 {
         if Self::ARMS {
             bell::arm(self.segment(), Self::SIDE)
         } else {
@@ -200,7 +200,8 @@ pub(crate) fn wait<S: Sleeper>(sleeper: &mut S, deadline: Option<Instant>) -> Re
             return leaving.ready();
         }
         let Some(most) = remaining(deadline) else { return Err(S::timed_out()) };
-        let most = leaving.sleeper.looks_again_in().map_or(most, |soon| most.min(soon));
+        let soon = leaving.sleeper.looks_again_in();
+        let most = soon.map_or(most, |soon| most.min(soon));
         // The last part of the longest sleep is reserved for a waker that is just about to wake us.
         let is_longest = most == LONGEST_PARK;
         let most = if is_longest { LONGEST_PARK - ABOUT_TO_WAKE } else { most };
@@ -217,7 +218,8 @@ pub(crate) fn wait<S: Sleeper>(sleeper: &mut S, deadline: Option<Instant>) -> Re
         }
         // The bell was armed as long as we slept, so a wake from now on makes the ticket out of
         // date.
-        standing = unwoken.then_some(ticket);
+        // Who has to look again at once waits for more than it was armed for.
+        standing = (unwoken && soon != Some(Duration::ZERO)).then_some(ticket);
     }
 }
 

@@ -71,9 +71,9 @@ impl Consumer {
     }
 
     fn time(&mut self) -> &mut TimeOrder {
-        match &mut self.all().order {
-            Order::Time(time) => time,
-            _ => unreachable!("a handle that receives in time order"),
+        match self.all().time_mut() {
+            Some(time) => time,
+            None => unreachable!("a handle that receives in time order"),
         }
     }
 

@@ -106,6 +106,9 @@ fn latencies_of(ring: &RingView, group: &GroupInfo) -> Option<LatencyHistogram> 
     Some(all)
 }
 
+/// The name of a gauge, its help, and what it says of one `T`.
+type Gauge<T> = (&'static str, &'static str, fn(&T) -> Value);
+
 impl Snapshot {
     /// What is seen of rings that your program has open, each with the name that its label gets: of
     /// two with the same name, the first. For rings that others have made, see [`of`](Self::of).
@@ -281,7 +284,7 @@ impl Snapshot {
     }
 
     fn room(&self, out: &mut Text) {
-        let gauges: [(_, _, fn(&Room) -> Value); 5] = [
+        let gauges: [Gauge<Room>; 5] = [
             ("ufr_depth_slots", "Messages sent and not received yet.", |it| Value::Count(it.depth)),
             ("ufr_capacity_slots", "Slots.", |it| Value::Count(it.capacity)),
             (

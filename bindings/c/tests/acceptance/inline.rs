@@ -1,8 +1,8 @@
 //! The inline header: what it does is what the calls do.
 
 use crate::exchanging::INLINED;
-use crate::installed::{C, CPP, done, program, stage};
-use crate::interface::source;
+use crate::installed::{C, CPP, done, program};
+use crate::interface::{source, stage};
 
 #[test]
 fn inline_code_does_what_the_calls_do_as_each_compiler_builds_it() {

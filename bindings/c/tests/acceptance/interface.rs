@@ -8,7 +8,7 @@ use ultrafastring::Builder;
 use crate::installed::{self, C, CPP, Compiler, HERE, done, pkg_config, program};
 
 /// A directory with a ring that only Rust, and `ufr create`, can make.
-fn stage() -> tempfile::TempDir {
+pub(crate) fn stage() -> tempfile::TempDir {
     let stage = installed::stage();
     let builder = Builder::new().directory(stage.path()).groups(["risk", "log"]);
     builder.latency_histograms(true).create("timed").unwrap();

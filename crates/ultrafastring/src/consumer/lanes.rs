@@ -202,12 +202,12 @@ impl Consumer {
     #[inline(always)]
     fn at_once(&mut self) -> Option<usize> {
         let all = self.all();
-        // SAFETY, both: the handles of the lanes keep the segment.
+        // SAFETY: the handles of the lanes keep the segment.
+        let sees = |it: &Watch| unsafe { it.sees_something() };
         match all.order {
-            Order::Urgency => all.watches.iter().position(|it| unsafe { it.sees_something() }),
+            Order::Urgency => all.watches.iter().position(sees),
             Order::Turns if all.in_a_row < MOST_IN_A_ROW => {
-                let it = all.watches.get(all.at)?;
-                unsafe { it.sees_something() }.then_some(all.at)
+                all.watches.get(all.at).filter(|it| sees(it)).map(|_| all.at)
             }
             _ => None,
         }

@@ -34,7 +34,7 @@ impl Consumer {
         let found = if after.since < ageing.one_in {
             self.most_urgent(work)
         } else {
-            let found = self.from_lanes_upwards(ageing.turn, work);
+            let found = self.take_upwards_from(ageing.turn, work);
             let count = self.all().watches.len();
             after = Ageing { since: 0, turn: (self.all().at + count - 1) % count, ..ageing };
             found
@@ -47,7 +47,7 @@ impl Consumer {
 
     /// From the first lane that has something, from that lane on towards more urgent ones, and then
     /// from the least urgent on.
-    fn from_lanes_upwards<T>(
+    fn take_upwards_from<T>(
         &mut self,
         first: usize,
         work: &mut impl FnMut(&mut Self, Own) -> Result<T, RecvError>,

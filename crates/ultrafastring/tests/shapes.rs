@@ -13,7 +13,7 @@ use std::path::Path;
 use shapes::{NAMES, lacks};
 
 /// Suites that are about no shape of ring, and why.
-const ABOUT_NONE: [(&str, &str); 25] = [
+const ABOUT_NONE: [(&str, &str); 24] = [
     ("evict", "is about groups alone, and makes its own"),
     ("founding", "runs the snippets of one document as they are"),
     ("front", "runs the programs of the front pages as they are"),
@@ -30,7 +30,6 @@ const ABOUT_NONE: [(&str, &str); 25] = [
     ("in_c", "has a producer and a consumer in C that know one kind of ring"),
     ("lanes", "is about rings of several lanes, and makes its own"),
     ("lanes_processes", "as lanes"),
-    ("time_order", "as lanes"),
     ("layout", "compares the page of the layout with the layout"),
     ("loom_groups", "as groups, under a model checker"),
     ("machine", "has machines that lack something, which rings of each shape ask of them alike"),

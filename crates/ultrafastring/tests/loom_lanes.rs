@@ -7,7 +7,7 @@
 //!     --no-default-features --features alloc --test loom_lanes
 //! ```
 //!
-//! `docs/orderings.md` says which scene fails without which ordering.
+//! No ordering has been taken out yet to see which of these scenes fails without it.
 
 #![cfg(loom)]
 

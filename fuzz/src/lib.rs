@@ -535,7 +535,10 @@ const PAGES_OF_A_RING: usize = 48;
 
 thread_local! {
     /// Pages that one ring after the other is made in.
-    static PAGES: Cell<*mut [Page]> = Cell::new(std::ptr::from_mut(vec![Page::ZERO; PAGES_OF_A_RING].leak()));
+    static PAGES: Cell<*mut [Page]> = {
+        let pages = vec![Page::ZERO; PAGES_OF_A_RING].leak();
+        Cell::new(std::ptr::from_mut(pages))
+    };
     /// Pages of rings that threads may still look at for a moment, and since when they are done
     /// with.
     static RESTING: RefCell<VecDeque<(Instant, *mut [Page])>> =

@@ -624,8 +624,8 @@ fn run<S: Shape>((builder, limit, reserves): Kind, steps: &[Step]) {
     trial.finish();
 }
 
-/// So many of each shape; a quarter where there are groups, and a fifth where there are lanes, whose
-/// rings do the most part alike.
+/// So many of each shape; a quarter where there are groups, and a fifth where there are lanes,
+/// whose rings do the most part alike.
 const CASES: u32 = 800;
 
 fn any_sequence_of_calls_does_what_a_queue_with_credits_does<S: Shape>() {

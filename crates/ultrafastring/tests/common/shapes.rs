@@ -11,9 +11,9 @@
 //! makes a test of each shape of it, `what_is_sent_is_received::exclusive_to_shared` and so on.
 //! Where a shape lacks what a test needs, the test is shown as ignored, with the reason. So a new
 //! shape runs everywhere when it has its line in the list. A test that takes long `needs(quick)`:
-//! of the shapes with lanes it runs on two, and one that `needs(quickest)` on none; the rest is left
-//! to `.ci/run shapes-long`. `tests/shapes.rs` prints which suite
-//! runs on which shape, and fails where a suite does neither run nor say why.
+//! of the shapes with lanes it runs on two, and one that `needs(quickest)` on none; the rest is
+//! left to `.ci/run shapes-long`. `tests/shapes.rs` prints which suite runs on which shape, and fails
+//! where a suite does neither run nor say why.
 //!
 //! Crates that use this name it `shapes` at their root, for the macros.
 
@@ -632,13 +632,16 @@ macro_rules! lack {
     ([scenes_of_plain_rings $($more:ident)*] ByClass $p:ident $c:ident, $then:ident $rest:tt) => {
         $crate::shapes::$then! { ["loom_lanes has scenes of lanes"] $rest }
     };
-    ([scenes_of_plain_rings $($more:ident)*] ByClassToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+    ([scenes_of_plain_rings $($more:ident)*] ByClassToGroup $p:ident $c:ident, $then:ident
+        $rest:tt) => {
         $crate::shapes::$then! { ["loom_lanes has scenes of lanes"] $rest }
     };
-    ([scenes_of_plain_rings $($more:ident)*] ByProducer $p:ident $c:ident, $then:ident $rest:tt) => {
+    ([scenes_of_plain_rings $($more:ident)*] ByProducer $p:ident $c:ident, $then:ident
+        $rest:tt) => {
         $crate::shapes::$then! { ["loom_lanes has scenes of lanes"] $rest }
     };
-    ([scenes_of_plain_rings $($more:ident)*] ByProducerToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+    ([scenes_of_plain_rings $($more:ident)*] ByProducerToGroup $p:ident $c:ident, $then:ident
+        $rest:tt) => {
         $crate::shapes::$then! { ["loom_lanes has scenes of lanes"] $rest }
     };
     ([reserves $($more:ident)*] ByClass $p:ident $c:ident, $then:ident $rest:tt) => {

@@ -6,8 +6,8 @@ use std::path::Path;
 use ultrafastring::error::{FileError, Holder};
 use ultrafastring::settings::Invalid;
 use ultrafastring::{
-    Builder, GroupDifferences, ParticipantName, RecvError, RingError, SendError, SendManyError,
-    Sharing, Side, TrySendError,
+    Builder, GroupDifferences, Lanes, ParticipantName, RecvError, RingError, SendError,
+    SendManyError, Sharing, Side, Timestamps, TrySendError,
 };
 
 const PAGE: &str = include_str!("../guide/troubleshooting.md");
@@ -124,6 +124,8 @@ fn each_reason_why_a_ring_cannot_be_had_is_explained() {
         ("WrongSharing", WrongSharing { side: Side::Producer, actual: Sharing::Shared }),
         ("HasLanes", HasLanes),
         ("NoFreeLane", NoFreeLane { lanes: 2, owners: holder.into_iter().collect() }),
+        ("NoTimeOrder", NoTimeOrder { lanes: Lanes::One, timestamps: Timestamps::Every }),
+        ("NoClassLanes", NoClassLanes { lanes: Lanes::One }),
         ("Closed", Closed),
         ("NotMadeForGroups", NotMadeForGroups),
         ("MadeForGroups", MadeForGroups),

@@ -30,7 +30,7 @@ use shapes::{NAMES, Shape, of_each_shape};
 use tempfile::TempDir;
 use ultrafastring::layout::LAYOUT_VERSION;
 use ultrafastring::{
-    Builder, Consumer, INLINE_SIZE, Page, PriorityClass, Producer, Redelivery, Slow, Start,
+    Builder, Consumer, INLINE_SIZE, Lanes, Page, PriorityClass, Producer, Redelivery, Slow, Start,
     Timestamps, UltraFastRing,
 };
 
@@ -146,7 +146,8 @@ impl Word {
 /// Where garbage is written.
 #[derive(Arbitrary, Debug, Clone, Copy)]
 enum Spot {
-    /// One of the four counters; where there are groups, of those of two, or their gates.
+    /// One of the four counters; where there are groups, of those of two, or their gates. Where
+    /// there are lanes, this and what follows is of one of them.
     Counter(u8),
     /// Entries used, side locks, and what lies beside them.
     Control(u8),
@@ -165,26 +166,24 @@ impl Spot {
         const LEADING: [usize; 8] = [0, 1, 16, 24, 0, 6, 16, 24];
         let place = match self {
             Self::Counter(which) => {
-                let which = usize::from(which) % if places.joinable { 12 } else { 4 };
-                match which {
-                    // A lane's counters, and a cursor's.
-                    0 | 1 => 512 + 16 * which,
-                    2 | 3 => places.cursors + 16 * (which - 2),
-                    // The second cursor, the window, and of two rows the gates and the settings.
-                    4 | 5 => places.cursors + 32 + 16 * (which - 4),
-                    6 | 7 => 512 + 32,
-                    _ => places.groups + 64 * (which % 2) + 8 * ((which - 8) / 2),
-                }
+                let counters = if places.joinable { 12 } else { 4 };
+                let (lane, which) = places.split(which, counters);
+                places.counter(lane, which)
             }
-            Self::Control(which) => 576 + usize::from(which % 8),
+            Self::Control(which) => {
+                let (lane, which) = places.split(which, 8);
+                places.control + 64 * lane + which
+            }
             Self::Entry(entry, word) => {
+                let (lane, entry) = places.split(entry, 5);
                 let word = usize::from(word);
                 places.entries
-                    + 128 * usize::from(entry % 5)
+                    + 128 * (places.participants * lane + entry)
                     + if word < 128 { LEADING[word % 8] } else { word % 128 }
             }
             Self::Slot(slot, word) => {
-                places.slots + 8 * (usize::from(slot) % places.capacity) + usize::from(word % 8)
+                let (lane, slot) = places.split(slot, places.capacity);
+                places.slot(lane, slot) + usize::from(word % 8)
             }
             Self::Any(word) => word.into(),
         };
@@ -196,10 +195,17 @@ impl Spot {
 #[derive(Clone, Copy)]
 struct Places {
     words: usize,
+    lanes: usize,
+    control: usize,
     groups: usize,
     cursors: usize,
+    /// Cursors of a lane.
+    rows: usize,
     entries: usize,
+    /// Entries of a lane.
+    participants: usize,
     slots: usize,
+    /// Slots of a lane.
     capacity: usize,
     joinable: bool,
 }
@@ -211,13 +217,40 @@ impl Places {
         };
         Self {
             words,
+            lanes: ring.settings().lanes.count(),
+            control: of("control"),
             groups: of("groups"),
             cursors: of("cursors"),
+            rows: ring.settings().groups.max(1),
             entries: of("participants"),
+            participants: ring.settings().participants,
             slots: of("slots"),
             capacity: ring.capacity(),
             joinable: ring.settings().groups != 0,
         }
+    }
+
+    /// A lane, and one of so many things in it.
+    fn split(self, number: u8, things: usize) -> (usize, usize) {
+        let number = usize::from(number);
+        (number / things % self.lanes, number % things)
+    }
+
+    fn counter(self, lane: usize, which: usize) -> usize {
+        let (own, cursors) = (512 + 64 * lane, self.cursors + 32 * self.rows * lane);
+        match which {
+            // A lane's counters, and a cursor's.
+            0 | 1 => own + 16 * which,
+            2 | 3 => cursors + 16 * (which - 2),
+            // The second cursor, the window, and of two rows the gates and the settings.
+            4 | 5 => cursors + 32 + 16 * (which - 4),
+            6 | 7 => own + 32,
+            _ => self.groups + 64 * (which % 2) + 8 * ((which - 8) / 2),
+        }
+    }
+
+    fn slot(self, lane: usize, slot: usize) -> usize {
+        self.slots + 8 * (self.capacity * lane + slot)
     }
 }
 
@@ -456,24 +489,32 @@ impl Memory {
                 there.store(word.value(there.load(Ordering::Relaxed)), Ordering::Relaxed);
             }
             Write::Chase(abandoned) => {
-                let place = |spot: Spot| spot.place(self.places);
-                let head = self.words[place(Spot::Counter(2))].load(Ordering::Relaxed);
-                // A group's says its generation too.
-                let head = if self.places.joinable { head % (1 << 57) } else { head };
-                let slots = self.places.capacity as u64;
-                for ahead in 0..slots {
-                    let position = head.wrapping_add(ahead);
-                    let slot = place(Spot::Slot((position % slots) as u8, 0));
-                    let sequence = position.wrapping_add(1) | u64::from(abandoned) << 63;
-                    self.words[slot].store(sequence, Ordering::Relaxed);
-                }
+                (0..self.places.lanes).for_each(|lane| self.chase(lane, abandoned));
             }
         }
     }
 
-    /// Gives the lock of an entry back, as the kernel does for a process that is gone.
+    fn chase(self, lane: usize, abandoned: bool) {
+        let Places { words, capacity, joinable, .. } = self.places;
+        let head = self.words[self.places.counter(lane, 2) % words].load(Ordering::Relaxed);
+        // A group's says its generation too.
+        let head = if joinable { head % (1 << 57) } else { head };
+        for ahead in 0..capacity as u64 {
+            let position = head.wrapping_add(ahead);
+            let slot = self.places.slot(lane, position as usize % capacity) % words;
+            let sequence = position.wrapping_add(1) | u64::from(abandoned) << 63;
+            self.words[slot].store(sequence, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the lock of an entry back, as the kernel does for a process that is gone: in each
+    /// lane.
     fn unlock_entry(self, entry: usize) {
-        self.words[self.places.entries + 128 * entry + 1].store(0, Ordering::Relaxed);
+        for lane in 0..self.places.lanes {
+            let entry = self.places.participants * lane + entry;
+            let lock = self.places.entries + 128 * entry + 1;
+            self.words[lock % self.places.words].store(0, Ordering::Relaxed);
+        }
     }
 
     /// The same of the only member of the first group.
@@ -483,13 +524,18 @@ impl Memory {
 
     /// The same of an exclusive side's.
     fn unlock_side(self, side: usize) {
-        self.words[576 + 1 + side].store(0, Ordering::Relaxed);
+        for lane in 0..self.places.lanes {
+            self.words[self.places.control + 64 * lane + 1 + side].store(0, Ordering::Relaxed);
+        }
     }
 }
 
+/// What the largest takes: one with lanes.
+const PAGES_OF_A_RING: usize = 48;
+
 thread_local! {
     /// Pages that one ring after the other is made in.
-    static PAGES: Cell<*mut [Page]> = Cell::new(std::ptr::from_mut(vec![Page::ZERO; 16].leak()));
+    static PAGES: Cell<*mut [Page]> = Cell::new(std::ptr::from_mut(vec![Page::ZERO; PAGES_OF_A_RING].leak()));
     /// Pages of rings that threads may still look at for a moment, and since when they are done
     /// with.
     static RESTING: RefCell<VecDeque<(Instant, *mut [Page])>> =
@@ -512,7 +558,7 @@ fn lend_rested(builder: &Builder) -> Option<(UltraFastRing, Memory, *mut [Page])
     });
     let pages = match rested {
         Some((_, pages)) => pages,
-        None => std::ptr::from_mut(vec![Page::ZERO; 16].leak()),
+        None => std::ptr::from_mut(vec![Page::ZERO; PAGES_OF_A_RING].leak()),
     };
     lend_in(builder, pages).map(|(ring, memory)| (ring, memory, pages))
 }
@@ -729,6 +775,9 @@ fn builder_of<S: Shape>(making: Making) -> Builder {
 
 /// Calls of several kinds, if handles can be had as of this shape; says whether they can.
 fn use_if_of<S: Shape>(ring: &UltraFastRing) -> bool {
+    if S::has_lanes() != (ring.settings().lanes != Lanes::One) {
+        return false;
+    }
     let mut stage = Stage::<S>::new(ring);
     let is_of_it = stage.senders[0].is_some() || stage.receivers[0].is_some();
     if is_of_it {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use ultrafastring::{
-    AsyncConsumer, AsyncProducer, Consumer, INLINE_SIZE, PriorityClass, Producer, Readiness,
+    AsyncConsumer, AsyncProducer, Consumer, INLINE_SIZE, Lanes, PriorityClass, Producer, Readiness,
     Received, RecvError, Redelivery, SendError, UltraFastRing, Wait, WaitStrategy, wait_any,
 };
 
@@ -1314,6 +1314,8 @@ fn play<S: Shape>(
     acts: &[Act],
     writes: Vec<Write>,
 ) {
+    // Where each class has its lane, none has a reserve of another's.
+    let reserved = if S::LANES == Lanes::ByClass { 0 } else { reserved };
     let builder = making.builder::<S>().reserve(PriorityClass::RealTime, reserved);
     let builder = match company {
         Company::Honest => builder.participants(ENTRIES),
@@ -1336,7 +1338,9 @@ fn play_on<S: Shape>(
     acts: &[Act],
     writes: Vec<Write>,
 ) {
-    let model = (company == Company::Honest).then(|| Model::new::<S>(&ring));
+    // The queue that a ring is compared with has one lane; `properties` has a model of several.
+    let is_one_queue = company == Company::Honest && !S::has_lanes();
+    let model = is_one_queue.then(|| Model::new::<S>(&ring));
     let member = model.as_ref().and_then(|_| S::second(&ring));
     let second = member.map(|member| Second { member, received: 0 });
     let (senders, receivers) = ([None, None], [None, None]);

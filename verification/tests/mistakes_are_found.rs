@@ -1,7 +1,7 @@
 //! A model that finds nothing wrong is worth what it finds wrong when something is.
 //!
-//! The program itself looks for every mistake of the ring and of groups; here are those whose promise
-//! is known.
+//! The program itself looks for every mistake of the ring and of groups; here are those whose
+//! promise is known.
 
 use verification::explore::{Outcome, explore};
 use verification::groups;

@@ -66,9 +66,13 @@ fn of_ring(error: &RingError) -> String {
             "the ring has room for {most} groups, and all are taken; remove one with `ufr group \
              rm`, or make the ring with --joinable, or more --group"
         ),
-        RingError::NoFreeLane { .. } => {
-            error.to_string().replace("(Lanes::ByProducer)", "(--lanes by-producer:N)")
-        }
+        RingError::NoFreeLane { .. }
+        | RingError::NoTimeOrder { .. }
+        | RingError::NoClassLanes { .. } => error
+            .to_string()
+            .replace("Lanes::ByProducer", "--lanes by-producer:N")
+            .replace("Lanes::ByClass", "--lanes by-class")
+            .replace("Timestamps::Every", "--timestamps every"),
         other => other.to_string(),
     }
 }

@@ -21,7 +21,11 @@ use ultrafastring::{
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
-const COUNT: u64 = 3_000;
+/// Messages of a trial.
+fn count<S: Shape>() -> u64 {
+    S::fewer(3_000)
+}
+
 /// Bytes of the largest message.
 const LARGE: usize = 1_000;
 
@@ -123,7 +127,7 @@ fn futures_that_are_dropped_at_any_poll_lose_and_double_nothing_in_any_way<S: Sh
             let mut consumer = AsyncConsumer::new(S::consumer_of_any_mode(&ring)).unwrap();
             let sending = async {
                 let (mut number, mut patience) = (0, 1);
-                while number < COUNT {
+                while number < count::<S>() {
                     let bytes = message(number);
                     patience = 1 + (patience + u64::from(number % 5 == 0)) % 3;
                     let sent = match number % 3 {
@@ -184,8 +188,9 @@ fn futures_that_are_dropped_at_any_poll_lose_and_double_nothing_in_any_way<S: Sh
             })
             .await;
         });
-        assert_eq!(received, COUNT, "way {way}");
-        assert!(unsent > 100 && unreceived > 100, "only {unsent} and {unreceived} were dropped");
+        assert_eq!(received, count::<S>(), "way {way}");
+        let most = count::<S>() / 30;
+        assert!(unsent > most && unreceived > most, "only {unsent} and {unreceived} were dropped");
     }
 }
 on_each_shape!(futures_that_are_dropped_at_any_poll_lose_and_double_nothing_in_any_way);
@@ -199,7 +204,7 @@ fn what_comes_while_receives_race_a_timer_reaches_one_of_the_consumers<S: Shape>
     let _second = S::read_second(&ring);
     let sender = Child::start(|| {
         let mut producer = builder.open("raced").unwrap().producer().unwrap();
-        for number in 0..COUNT {
+        for number in 0..count::<S>() {
             producer.send(&message(number), NORMAL).unwrap();
             if number % 64 == 0 {
                 std::thread::sleep(Duration::from_micros(300));
@@ -233,7 +238,7 @@ fn what_comes_while_receives_race_a_timer_reaches_one_of_the_consumers<S: Shape>
     sender.finish();
     numbers.extend(sleeping.join().unwrap());
     numbers.sort_unstable();
-    assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..count::<S>()).collect::<Vec<_>>());
 }
 on_each_shape!(
     what_comes_while_receives_race_a_timer_reaches_one_of_the_consumers,
@@ -332,4 +337,4 @@ fn whatever_a_task_waits_for_takes_next_to_no_time_of_the_processor<S: Shape>() 
         });
     children.into_iter().for_each(Child::finish);
 }
-on_each_shape!(whatever_a_task_waits_for_takes_next_to_no_time_of_the_processor);
+on_each_shape!(whatever_a_task_waits_for_takes_next_to_no_time_of_the_processor, needs(quick));

@@ -49,13 +49,10 @@ fn die_claiming<S: Shape>(directory: &TempDir) {
     });
 }
 
-fn write_word(ring: &UltraFastRing, offset: u64, word: u64) {
+fn write_word(ring: &UltraFastRing, offset: usize, word: u64) {
     let file = File::options().read(true).write(true).open(ring.path().unwrap()).unwrap();
-    file.write_all_at(&word.to_le_bytes(), offset).unwrap();
+    file.write_all_at(&word.to_le_bytes(), offset as u64).unwrap();
 }
-
-const PRODUCER_HEAD: u64 = 4_096;
-const CONSUMER_HEAD: u64 = 5_120;
 
 // ---- newcomers ---------------------------------------------------------------------------
 
@@ -65,7 +62,12 @@ fn a_newcomer_frees_the_entry_of_a_dead_one_behind_many_that_are_free<S: Shape>(
     let others: Vec<_> = (0..100).map(|_| S::producer(&ring)).collect();
     Child::die_after(|| S::producer(&at::<S>(&directory).open(NAME).unwrap()));
     drop(others);
-    let all = || ring.participants().map(|it| it.alive).collect::<Vec<_>>();
+    // With lanes, an entry in each.
+    let all = || {
+        let mut all: Vec<_> = ring.participants().map(|it| it.alive).collect();
+        all.dedup();
+        all
+    };
     assert_eq!(all(), [false]);
     let _newcomer = S::producer(&ring);
     assert_eq!(all(), [true]);
@@ -108,7 +110,7 @@ on_each_shape!(
 
 fn what_a_dead_exclusive_consumer_held_stays_marked_while_somebody_repairs_the_ring<S: Shape>() {
     let directory = stage();
-    for round in 0..200 {
+    for round in 0..S::fewer(200) {
         let ring = held_by_a_dead_exclusive_consumer::<S>(&directory);
         let (repairs, done) = (AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
@@ -130,7 +132,7 @@ fn what_a_dead_exclusive_consumer_held_stays_marked_while_somebody_repairs_the_r
 }
 on_each_shape!(
     what_a_dead_exclusive_consumer_held_stays_marked_while_somebody_repairs_the_ring,
-    needs(exclusive_consumer, plain)
+    needs(exclusive_consumer, no_groups)
 );
 
 // ---- guards that were forgotten ------------------------------------------------------------
@@ -171,7 +173,7 @@ fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_and_is
 }
 on_each_shape!(
     a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_and_is_killed,
-    needs(one_group)
+    needs(one_group, reserves)
 );
 
 fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_is_armed_and_is_killed<
@@ -184,7 +186,7 @@ fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_is_armed_and
 }
 on_each_shape!(
     a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_is_armed_and_is_killed,
-    needs(one_group)
+    needs(one_group, reserves)
 );
 
 fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_with_others<S: Shape>() {
@@ -197,7 +199,7 @@ fn a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_with_o
 }
 on_each_shape!(
     a_reservation_that_was_forgotten_blocks_nobody_when_its_producer_waits_with_others,
-    needs(one_group)
+    needs(one_group, reserves)
 );
 
 fn a_producer_that_forgot_a_reservation_and_waits_is_not_kept_waiting_by_it<S: Shape>() {
@@ -222,7 +224,7 @@ fn a_producer_that_forgot_a_reservation_and_waits_is_not_kept_waiting_by_it<S: S
 }
 on_each_shape!(
     a_producer_that_forgot_a_reservation_and_waits_is_not_kept_waiting_by_it,
-    needs(one_group)
+    needs(one_group, reserves)
 );
 
 // ---- who took over and falls silent -------------------------------------------------------
@@ -312,8 +314,8 @@ fn a_consumer_that_took_over_several_and_falls_silent_after_one_does_not_keep_th
     producer.send_fast(b"two", NORMAL).unwrap();
     assert_eq!(&*other.try_recv().unwrap(), b"two");
     // As if the dead one had claimed both.
-    let index = ring.participants().find(|it| it.hold.is_some()).unwrap().index as u64;
-    let entries = ring.areas().find(|it| it.name == "participants").unwrap().offset as u64;
+    let index = ring.participants().find(|it| it.hold.is_some()).unwrap().index;
+    let entries = S::place(&ring, "participants");
     write_word(&ring, entries + 1_024 * index + 3 * 64, 1 << 6 | 1);
     assert!(within(Duration::from_secs(5), || silent.try_recv().is_ok()));
     goes_on(&mut producer, &mut other);
@@ -356,7 +358,7 @@ fn a_producer_head_that_was_set_back_is_no_panic<S: Shape>() {
         consumer.try_recv().unwrap();
     }
     while producer.send_fast(b"x", NORMAL).is_ok() {}
-    write_word(&ring, PRODUCER_HEAD, 0);
+    write_word(&ring, S::place(&ring, "lanes"), 0);
     let _ = producer.send_fast(b"x", NORMAL);
     let _ = producer.send_batch(&[b"x"; 64], NORMAL);
     let _ = producer.credits().in_flight();
@@ -367,15 +369,15 @@ fn a_consumer_head_beyond_belief_is_no_endless_loop<S: Shape>() {
     let directory = stage();
     let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
     let mut consumer = S::consumer(&ring);
-    let most = 1u64 << 57;
-    let slots = 8_192 + 64 * 1_024;
+    let most = 1usize << 57;
+    let (head, slots) = (S::place(&ring, "cursors"), S::place(&ring, "slots"));
     let mut producer = S::producer(&ring);
     for _ in 0..2 {
         producer.send_fast(b"x", NORMAL).unwrap();
     }
     consumer.try_recv().unwrap();
-    write_word(&ring, CONSUMER_HEAD, u64::MAX);
-    write_word(&ring, slots + (most % 4) * 64, most + 1);
+    write_word(&ring, head, u64::MAX);
+    write_word(&ring, slots + (most % 4) * 64, most as u64 + 1);
     let (done, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut last = Ok(0);
@@ -386,7 +388,7 @@ fn a_consumer_head_beyond_belief_is_no_endless_loop<S: Shape>() {
     });
     // Put it right before failing, so that the thread ends.
     let said = told.recv_timeout(Duration::from_secs(3));
-    write_word(&ring, CONSUMER_HEAD, 0);
+    write_word(&ring, head, 0);
     assert!(said.is_ok(), "try_recv did not return for three seconds");
 }
 on_each_shape!(a_consumer_head_beyond_belief_is_no_endless_loop, needs(one_group));
@@ -552,13 +554,16 @@ fn an_empty_ring_has_credit_though_its_consumer_died_before_it_granted<S: Shape>
 }
 on_each_shape!(
     an_empty_ring_has_credit_though_its_consumer_died_before_it_granted,
-    needs(one_group)
+    needs(one_group, reserves)
 );
 
 fn an_empty_ring_has_credit_though_its_consumer_makes_no_call<S: Shape>() {
     received_and_not_granted::<S>(false);
 }
-on_each_shape!(an_empty_ring_has_credit_though_its_consumer_makes_no_call, needs(one_group));
+on_each_shape!(
+    an_empty_ring_has_credit_though_its_consumer_makes_no_call,
+    needs(one_group, reserves)
+);
 
 /// From a kill to the next message delivered, and from the moment the kernel has told of the death.
 fn how_soon(
@@ -693,14 +698,12 @@ fn how_soon_after_a_death_the_next_message_comes() {
 
 // ---- words that say too much ---------------------------------------------------------------
 
-const CONSUMER_TAIL: u64 = 5_120 + 128;
-
 fn a_release_frontier_beyond_the_head_gives_a_newcomer_no_endless_credit<S: Shape>() {
     let directory = stage();
     let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
     // Opens the group, if the ring was made without it.
     drop(S::producer(&ring));
-    write_word(&ring, CONSUMER_TAIL, 1 << 40);
+    write_word(&ring, S::place(&ring, "cursors") + 128, 1 << 40);
     let mut producer = S::producer(&ring);
     let sent = (0..100).filter(|_| producer.send_fast(b"x", NORMAL).is_ok()).count();
     assert!(sent <= 4, "{sent} messages in four slots");
@@ -730,9 +733,10 @@ fn an_exclusive_batch_is_never_nothing_and_ok_while_a_peer_changes_sizes<S: Shap
                 )
             };
             assert_ne!(memory, libc::MAP_FAILED);
+            let slots = S::place(&ring, "slots");
             let metas: [&AtomicU64; 4] = std::array::from_fn(|slot| {
                 // SAFETY: a word of the mapping, which stays; all access to it is atomic.
-                unsafe { &*memory.byte_add(8_192 + 64 * 1_024 + 64 * slot + 8).cast() }
+                unsafe { &*memory.byte_add(slots + 64 * slot + 8).cast() }
             });
             while !stop.load(Relaxed) {
                 for size in [1u64, 2] {
@@ -741,7 +745,7 @@ fn an_exclusive_batch_is_never_nothing_and_ok_while_a_peer_changes_sizes<S: Shap
             }
         });
         let mut empty = 0;
-        for _ in 0..200_000 {
+        for _ in 0..S::fewer(200_000) {
             let _ = producer.send_fast(b"x", NORMAL);
             if let Ok(batch) = consumer.recv_batch(&mut [[0; 40]; 4]) {
                 empty += u32::from(batch.is_empty());

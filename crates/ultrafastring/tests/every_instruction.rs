@@ -109,8 +109,8 @@ impl Route {
         Led::Stopped
     }
 
-    /// Leads `child` on by one instruction: where that was and whether it is a change, or nothing if
-    /// the child has come to its end.
+    /// Leads `child` on by one instruction: where that was and whether it is a change, or nothing
+    /// if the child has come to its end.
     fn step(&mut self, child: &Child, watched: &mut Watched) -> Option<(u64, bool)> {
         let address = at(&child.registers());
         let calls = self.calls.is_at(address, child);
@@ -374,7 +374,7 @@ fn a_producer_killed_while_it_sends<S: Shape>() {
         &[b"sent"],
     );
 }
-on_each_shape!(a_producer_killed_while_it_sends, needs(one_group));
+on_each_shape!(a_producer_killed_while_it_sends, needs(one_group, quick));
 
 fn a_producer_killed_while_it_sends_a_batch<S: Shape>() {
     kill_a_producer::<S>(
@@ -383,7 +383,7 @@ fn a_producer_killed_while_it_sends_a_batch<S: Shape>() {
         &[b"sent", b"also"],
     );
 }
-on_each_shape!(a_producer_killed_while_it_sends_a_batch, needs(one_group));
+on_each_shape!(a_producer_killed_while_it_sends_a_batch, needs(one_group, quick));
 
 fn a_producer_killed_while_it_writes_in_place<S: Shape>() {
     kill_a_producer::<S>(
@@ -396,7 +396,7 @@ fn a_producer_killed_while_it_writes_in_place<S: Shape>() {
         &[b"sent"],
     );
 }
-on_each_shape!(a_producer_killed_while_it_writes_in_place, needs(one_group));
+on_each_shape!(a_producer_killed_while_it_writes_in_place, needs(one_group, quick));
 
 fn a_producer_killed_while_it_sends_from_a_side_buffer<S: Shape>() {
     kill_a_producer::<S>(
@@ -411,7 +411,7 @@ fn a_producer_killed_while_it_sends_from_a_side_buffer<S: Shape>() {
         &[&[1; LARGE], &[[2; LARGE / 2], [3; LARGE / 2]].concat()],
     );
 }
-on_each_shape!(a_producer_killed_while_it_sends_from_a_side_buffer, needs(one_group));
+on_each_shape!(a_producer_killed_while_it_sends_from_a_side_buffer, needs(one_group, quick));
 
 /// Two messages are in flight, and one was received before: the dead producer was the second, and
 /// has a successor, which sends as many as there is room for.
@@ -453,7 +453,7 @@ fn a_producer_killed_while_it_uses_side_buffers_again_leaves_what_is_in_flight<S
 }
 on_each_shape!(
     a_producer_killed_while_it_uses_side_buffers_again_leaves_what_is_in_flight,
-    needs(plain)
+    needs(no_groups, quick)
 );
 
 /// There is memory for some of the side buffers, and consumed messages occupy it.
@@ -506,7 +506,10 @@ fn a_producer_killed_while_it_gives_memory_back_leaves_it_to_others<S: Shape>() 
         });
     });
 }
-on_each_shape!(a_producer_killed_while_it_gives_memory_back_leaves_it_to_others, needs(plain));
+on_each_shape!(
+    a_producer_killed_while_it_gives_memory_back_leaves_it_to_others,
+    needs(no_groups, quickest)
+);
 
 /// A producer is killed in its send, with a consumer asleep. If it came as far as the commit the
 /// consumer must get the message, woken for it or not; if it did not, it is woken by the next one.
@@ -544,7 +547,7 @@ fn a_producer_killed_between_its_commit_and_waking_a_consumer<S: Shape>() {
         end
     });
 }
-on_each_shape!(a_producer_killed_between_its_commit_and_waking_a_consumer, needs(one_group));
+on_each_shape!(a_producer_killed_between_its_commit_and_waking_a_consumer, needs(one_group, quick));
 
 fn a_consumer_killed_while_it_copies_a_side_buffer_takes_at_most_that_message_with_it<S: Shape>() {
     kill_a_consumer::<S>(
@@ -555,7 +558,7 @@ fn a_consumer_killed_while_it_copies_a_side_buffer_takes_at_most_that_message_wi
 }
 on_each_shape!(
     a_consumer_killed_while_it_copies_a_side_buffer_takes_at_most_that_message_with_it,
-    needs(one_group)
+    needs(one_group, quick)
 );
 
 fn a_consumer_killed_before_it_releases_a_side_buffer_loses_nothing<S: Shape>() {
@@ -569,7 +572,7 @@ fn a_consumer_killed_before_it_releases_a_side_buffer_loses_nothing<S: Shape>() 
         2,
     );
 }
-on_each_shape!(a_consumer_killed_before_it_releases_a_side_buffer_loses_nothing);
+on_each_shape!(a_consumer_killed_before_it_releases_a_side_buffer_loses_nothing, needs(quick));
 
 fn a_consumer_killed_while_it_receives_a_copy_takes_at_most_that_message_with_it<S: Shape>() {
     kill_a_consumer::<S>(
@@ -580,7 +583,7 @@ fn a_consumer_killed_while_it_receives_a_copy_takes_at_most_that_message_with_it
 }
 on_each_shape!(
     a_consumer_killed_while_it_receives_a_copy_takes_at_most_that_message_with_it,
-    needs(one_group)
+    needs(one_group, quick)
 );
 
 fn a_consumer_killed_while_it_receives_a_batch_takes_at_most_that_batch_with_it<S: Shape>() {
@@ -592,7 +595,7 @@ fn a_consumer_killed_while_it_receives_a_batch_takes_at_most_that_batch_with_it<
 }
 on_each_shape!(
     a_consumer_killed_while_it_receives_a_batch_takes_at_most_that_batch_with_it,
-    needs(one_group)
+    needs(one_group, quick)
 );
 
 fn a_consumer_killed_before_it_releases_what_it_reads_in_place_loses_nothing<S: Shape>() {
@@ -602,12 +605,15 @@ fn a_consumer_killed_before_it_releases_what_it_reads_in_place_loses_nothing<S: 
         2,
     );
 }
-on_each_shape!(a_consumer_killed_before_it_releases_what_it_reads_in_place_loses_nothing);
+on_each_shape!(
+    a_consumer_killed_before_it_releases_what_it_reads_in_place_loses_nothing,
+    needs(quick)
+);
 
 fn a_consumer_killed_while_it_reads_in_place_and_releases<S: Shape>() {
     kill_a_consumer::<S>(INLINE_SIZE, |consumer| consumer.try_borrow().unwrap().release(), 1);
 }
-on_each_shape!(a_consumer_killed_while_it_reads_in_place_and_releases, needs(one_group));
+on_each_shape!(a_consumer_killed_while_it_reads_in_place_and_releases, needs(one_group, quick));
 
 fn a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing<S: Shape>() {
     let directory = stage();
@@ -645,7 +651,7 @@ fn a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing<S:
 }
 on_each_shape!(
     a_newcomer_killed_while_it_takes_over_a_dead_consumers_entry_loses_nothing,
-    needs(shared_consumer, one_group)
+    needs(shared_consumer, one_group, quickest)
 );
 
 fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_held_marked<
@@ -679,7 +685,7 @@ fn an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_h
 }
 on_each_shape!(
     an_exclusive_consumers_successor_killed_while_it_takes_over_leaves_what_was_held_marked,
-    needs(exclusive_consumer, one_group)
+    needs(exclusive_consumer, one_group, quick)
 );
 
 // ---- more calls ------------------------------------------------------------------------------
@@ -704,7 +710,7 @@ fn a_producer_killed_while_it_flushes_and_leaves<S: Shape>() {
         end
     });
 }
-on_each_shape!(a_producer_killed_while_it_flushes_and_leaves, needs(one_group));
+on_each_shape!(a_producer_killed_while_it_flushes_and_leaves, needs(one_group, quick));
 
 fn a_consumer_killed_while_it_leaves_with_a_message_held<S: Shape>() {
     let directory = stage();
@@ -731,7 +737,7 @@ fn a_consumer_killed_while_it_leaves_with_a_message_held<S: Shape>() {
         end
     });
 }
-on_each_shape!(a_consumer_killed_while_it_leaves_with_a_message_held);
+on_each_shape!(a_consumer_killed_while_it_leaves_with_a_message_held, needs(quick));
 
 fn an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing<S: Shape>() {
     let directory = stage();
@@ -761,7 +767,7 @@ fn an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing<S: 
 }
 on_each_shape!(
     an_exclusive_producers_successor_killed_while_it_takes_over_loses_nothing,
-    needs(exclusive_producer, one_group)
+    needs(exclusive_lane, one_group, quickest)
 );
 
 // ---- survivors at their work -----------------------------------------------------------------
@@ -804,7 +810,7 @@ fn a_survivor_killed_while_it_abandons_and_skips_a_dead_producers_slot_loses_not
 }
 on_each_shape!(
     a_survivor_killed_while_it_abandons_and_skips_a_dead_producers_slot_loses_nothing,
-    needs(two_producers, one_group)
+    needs(two_producers, one_group, quick)
 );
 
 fn a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing<S: Shape>() {
@@ -824,7 +830,7 @@ fn a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing<S: Shape>() 
 }
 on_each_shape!(
     a_consumer_killed_while_it_skips_an_abandoned_slot_loses_nothing,
-    needs(two_producers)
+    needs(two_producers, quick)
 );
 
 /// A consumer dies that holds `b"one"` of `b"one"` and `b"two"`.
@@ -861,7 +867,7 @@ fn a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing<
 }
 on_each_shape!(
     a_survivor_killed_while_it_redelivers_a_dead_consumers_message_loses_nothing,
-    needs(two_consumers, one_group)
+    needs(two_consumers, one_group, quick)
 );
 
 fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_that_works<
@@ -895,12 +901,10 @@ fn a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_th
 }
 on_each_shape!(
     a_producer_killed_while_it_gets_a_dead_consumers_credit_back_leaves_a_ring_that_works,
-    needs(shared_consumer, one_group)
+    needs(shared_consumer, one_group, quickest)
 );
 
 // ---- groups that others join, leave, open, evict and close ------------------------------------
-
-/// What the trials below are about is not told apart by the shape of a ring.
 
 fn for_groups(directory: &TempDir) -> Builder {
     Builder::new().directory(directory.path()).capacity(2).participants(6).joinable()
@@ -1125,7 +1129,8 @@ fn an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead
                 (S::producer(&ring), S::consumer(&ring))
             };
             Child::die_after(take);
-            assert_eq!(ring.participants().filter(|it| !it.alive).count(), 2);
+            let entries = S::entries(Side::Producer) + S::entries(Side::Consumer);
+            assert_eq!(ring.participants().filter(|it| !it.alive).count(), entries);
         }
         let ready = |nth| {
             let ring = builder.open(NAME).unwrap();
@@ -1152,5 +1157,5 @@ fn an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead
 }
 on_each_shape!(
     an_uncontended_send_and_receive_take_not_one_instruction_more_beside_the_dead,
-    needs(one_group)
+    needs(one_group, quick)
 );

@@ -224,7 +224,7 @@ fn a_peer_that_scribbles_over_a_ring_is_survived<S: Shape>() {
     });
     vandals.into_iter().for_each(Actor::kill);
 }
-on_each_shape!(a_peer_that_scribbles_over_a_ring_is_survived, needs(one_group));
+on_each_shape!(a_peer_that_scribbles_over_a_ring_is_survived, needs(one_group, quick));
 
 // ---- truncation ----------------------------------------------------------------------------
 
@@ -235,9 +235,11 @@ fn shorten(vandal: &mut Actor, length: usize) {
 
 fn a_peer_that_makes_the_file_shorter_is_survived_and_said<S: Shape>() {
     // To nothing; within the participant table; within the slots.
-    for length in [0, 12_288, 100_000] {
+    for places in 0..3 {
         let directory = stage();
-        let _ring = at::<S>(&directory).capacity(1_024).create(NAME).unwrap();
+        let ring = at::<S>(&directory).capacity(1_024).create(NAME).unwrap();
+        let within = |area| S::place(&ring, area) + 4_096;
+        let length = [0, within("participants"), within("slots")][places];
         let mut victims = ["suffer producer", "suffer consumer"]
             .map(|role| start::<S>(&directory, role, "working"));
         let mut vandal = start::<S>(&directory, "shorten", "ready");
@@ -320,10 +322,12 @@ const STRATEGIES: [WaitStrategy; 4] = [
 /// Slots that fill a page, the last one of the file.
 const PAGE_OF_SLOTS: usize = 64;
 
-/// Places of counters among the words of a segment.
-const PRODUCER_HEAD: usize = 512;
-const CONSUMER_HEAD: usize = 640;
-const CONSUMER_TAIL: usize = 640 + 16;
+/// Places of counters among the words of a segment: of the producers' head, and of the consumers'
+/// head and tail.
+fn counters<S: Shape>(ring: &UltraFastRing) -> [usize; 3] {
+    let cursor = S::place(ring, "cursors") / 8;
+    [S::place(ring, "lanes") / 8, cursor, cursor + 16]
+}
 
 const SOON: Duration = Duration::from_millis(20);
 
@@ -331,16 +335,17 @@ fn a_consumers_head_that_no_ring_can_have_holds_no_call_beyond_its_time<S: Shape
     let directory = stage();
     let ring = at::<S>(&directory).create(NAME).unwrap();
     let words = words(&at::<S>(&directory));
+    let [_, consumer_head, _] = counters::<S>(&ring);
     let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     producer.send_fast(b"one", NORMAL).unwrap();
     for garbage in [u64::MAX, 1 << 60] {
-        words[CONSUMER_HEAD].store(garbage, Ordering::Relaxed);
+        words[consumer_head].store(garbage, Ordering::Relaxed);
         for strategy in STRATEGIES {
             consumer.set_wait_strategy(strategy);
             assert_eq!(consumer.recv_timeout(SOON).unwrap_err(), RecvError::TimedOut);
         }
     }
-    words[CONSUMER_HEAD].store(0, Ordering::Relaxed);
+    words[consumer_head].store(0, Ordering::Relaxed);
     assert_eq!(&*consumer.recv_timeout(SOON).unwrap(), b"one");
 }
 on_each_shape!(
@@ -360,13 +365,14 @@ fn a_producers_head_that_was_set_back_holds_no_call_beyond_its_time<S: Shape>() 
         consumer.flush();
     }
     assert!(producer.credits().granted() > 0 && producer.credits().available() > 0);
-    let head = words[PRODUCER_HEAD].swap(0, Ordering::Relaxed);
+    let [producer_head, ..] = counters::<S>(&ring);
+    let head = words[producer_head].swap(0, Ordering::Relaxed);
     for strategy in STRATEGIES {
         producer.set_wait_strategy(strategy);
         let sent = producer.send_timeout(b"and here", NORMAL, SOON);
         assert_eq!(sent, Err(SendError::TimedOut));
     }
-    words[PRODUCER_HEAD].store(head, Ordering::Relaxed);
+    words[producer_head].store(head, Ordering::Relaxed);
     producer.send_timeout(b"and here", NORMAL, SOON).unwrap();
     assert_eq!(&*consumer.recv_timeout(SOON).unwrap(), b"and here");
 }
@@ -384,7 +390,7 @@ fn a_slot_of_a_later_lap_does_not_hold_a_consumer_that_was_deserted<S: Shape>() 
     consumer.end_when_deserted(true);
     S::producer(&ring).send_fast(b"one", NORMAL).unwrap();
     consumer.try_recv().unwrap();
-    let slot = words.len() - 8 * PAGE_OF_SLOTS + 8;
+    let slot = S::place(&ring, "slots") / 8 + 8;
     words[slot].store(u64::MAX >> 1, Ordering::Relaxed);
     for strategy in STRATEGIES {
         consumer.set_wait_strategy(strategy);
@@ -403,13 +409,14 @@ fn heads_that_no_ring_can_have_are_not_believed_by_a_producer_that_loses_a_race<
     producer.send_fast(b"one", NORMAL).unwrap();
     consumer.try_recv().unwrap();
     consumer.flush();
-    let places = [PRODUCER_HEAD, CONSUMER_TAIL];
+    let [producer_head, _, consumer_tail] = counters::<S>(&ring);
+    let places = [producer_head, consumer_tail];
     // The highest bit is that of a closed ring.
     for garbage in [u64::MAX, u64::MAX >> 1, (1 << 57) + 9, 1 << 62] {
         let sound = places.map(|place| words[place].load(Ordering::Relaxed));
-        words[PRODUCER_HEAD].store(garbage - 1, Ordering::Relaxed);
+        words[producer_head].store(garbage - 1, Ordering::Relaxed);
         assert!(producer.send_fast(b"x", NORMAL).is_err());
-        words[CONSUMER_TAIL].store(garbage - 3, Ordering::Relaxed);
+        words[consumer_tail].store(garbage - 3, Ordering::Relaxed);
         for strategy in STRATEGIES {
             producer.set_wait_strategy(strategy);
             assert!(producer.wait(NORMAL, Some(Instant::now() + SOON)).is_err());
@@ -450,11 +457,11 @@ fn slots_without_end_that_nobody_filled_hold_no_call_beyond_its_time<S: Shape>()
             let builder = at::<S>(&directory).capacity(CAPACITY);
             let ring = builder.create(NAME).unwrap();
             let words = words(&builder);
-            let slots = words[words.len() - 8 * CAPACITY..].iter().step_by(8);
+            let slots = words[S::place(&ring, "slots") / 8..].iter().step_by(8).take(CAPACITY);
             for (position, sequence) in slots.enumerate() {
                 sequence.store(1 << 63 | (position as u64 + 1), Ordering::Relaxed);
             }
-            words[PRODUCER_HEAD].store(CAPACITY as u64, Ordering::Relaxed);
+            words[counters::<S>(&ring)[0]].store(CAPACITY as u64, Ordering::Relaxed);
             let mut consumer = S::consumer(&ring);
             consumer.set_wait_strategy(strategy);
             let timed_out = call(&mut consumer);
@@ -467,7 +474,10 @@ fn slots_without_end_that_nobody_filled_hold_no_call_beyond_its_time<S: Shape>()
         }
     }
 }
-on_each_shape!(slots_without_end_that_nobody_filled_hold_no_call_beyond_its_time, needs(one_group));
+on_each_shape!(
+    slots_without_end_that_nobody_filled_hold_no_call_beyond_its_time,
+    needs(one_group, quick)
+);
 
 fn timed_out(result: Result<(), RecvError>) -> bool {
     result == Err(RecvError::TimedOut)
@@ -478,8 +488,8 @@ fn timed_out(result: Result<(), RecvError>) -> bool {
 fn a_long_stream_between_two_processes_is_whole_and_in_order<S: Shape>() {
     let directory = stage();
     let ring = at::<S>(&directory).capacity(4_096).create(NAME).unwrap();
-    // A tenth where a side is shared: it costs as much more.
-    let shared = S::producers_share() || S::consumers_share();
+    // A tenth where a side is shared, or has lanes: it costs as much more.
+    let shared = S::producers_share() || S::consumers_share() || S::has_lanes();
     let count = wish("UFR_SOAK", 2_000_000) / if shared { 10 } else { 1 };
     let sender = start::<S>(&directory, &format!("soak {count}"), "streaming");
     let mut consumer = S::consumer(&ring);
@@ -499,4 +509,4 @@ fn a_long_stream_between_two_processes_is_whole_and_in_order<S: Shape>() {
     assert_eq!((stats.sent, stats.received), (count, count));
     assert_eq!((stats.abandoned, stats.redelivered, stats.discarded), (0, 0, 0));
 }
-on_each_shape!(a_long_stream_between_two_processes_is_whole_and_in_order, needs(one_group));
+on_each_shape!(a_long_stream_between_two_processes_is_whole_and_in_order, needs(one_group, quick));

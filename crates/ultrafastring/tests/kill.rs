@@ -14,7 +14,8 @@
 //! are, tell whether the kill hit between claim and commit, or between claim and release. A trial
 //! goes on until there were enough of both: a fifth of its kills each, where its sides have such
 //! moments. `UFR_KILLS` says how many kills each trial makes at least, of which there are eight on
-//! each shape of ring: 300 by default, and 20 in a debug build. With groups it is half as many.
+//! each shape of ring: 300 by default, and 20 in a debug build. With groups, or
+//! with lanes, it is half as many.
 //! A second group is read by a thread that nobody kills, and must have got everything.
 
 #![cfg(all(feature = "std", target_os = "linux", not(loom)))]
@@ -121,6 +122,14 @@ fn message(number: u64, large: bool) -> Vec<u8> {
 struct Words {
     memory: std::ptr::NonNull<u8>,
     areas: Vec<AreaInfo>,
+    lanes: usize,
+}
+
+/// An entry of a lane.
+#[derive(Clone, Copy, PartialEq)]
+struct Entry {
+    lane: usize,
+    index: usize,
 }
 
 /// Positions that somebody shows: the first, and the first that is not.
@@ -152,23 +161,24 @@ impl Words {
         assert_ne!(memory, libc::MAP_FAILED);
         // It stays mapped: one a trial.
         let memory = std::ptr::NonNull::new(memory.cast()).unwrap();
-        Self { memory, areas: ring.areas().collect() }
+        let lanes = ring.settings().lanes.count();
+        Self { memory, areas: ring.areas().collect(), lanes }
     }
 
-    /// Where a record of an area lies.
-    fn at(&self, area: &str, index: usize) -> usize {
+    /// Where a record of a lane's part of an area lies.
+    fn at(&self, area: &str, lane: usize, index: usize) -> usize {
         let area = self.areas.iter().find(|it| it.name == area).unwrap();
-        area.offset + area.stride * index
+        area.offset + area.stride * (lane * (area.count / self.lanes) + index)
     }
 
-    /// The first word of the lane.
-    fn producer_head(&self) -> u64 {
-        self.word(self.at("lanes", 0))
+    /// The first word of a lane.
+    fn producer_head(&self, lane: usize) -> u64 {
+        self.word(self.at("lanes", lane, 0))
     }
 
     /// A position of the consumers, or of the first group's.
-    fn consumers_at(&self, place: usize) -> u64 {
-        self.word(self.at("cursors", 0) + place) & Self::POSITION
+    fn consumers_at(&self, lane: usize, place: usize) -> u64 {
+        self.word(self.at("cursors", lane, 0) + place) & Self::POSITION
     }
 
     fn word(&self, offset: usize) -> u64 {
@@ -177,43 +187,56 @@ impl Words {
         unsafe { self.memory.add(offset).cast::<AtomicU64>().as_ref() }.load(SeqCst)
     }
 
-    fn entry(&self, index: usize) -> usize {
-        self.at("participants", index)
+    fn word_of(&self, entry: Entry, place: usize) -> u64 {
+        self.word(self.at("participants", entry.lane, entry.index) + place)
     }
 
-    fn shown(&self, index: usize, place: usize) -> Shown {
-        let word = self.word(self.entry(index) + place);
+    fn shown(&self, entry: Entry, place: usize) -> Shown {
+        let word = self.word_of(entry, place);
         (word >> 6).checked_sub(1).map(|first| (first, first + (word & 63) + 1))
     }
 
-    /// The entry of a process.
-    fn entry_of(&self, pid: libc::pid_t) -> Option<usize> {
-        (0..ENTRIES).find(|&index| self.word(self.entry(index) + Self::PID) == pid as u64)
+    /// The entries of a process: one in each lane that it works on.
+    fn entries_of(&self, pid: libc::pid_t) -> Vec<Entry> {
+        let lanes = 0..self.lanes;
+        let all = lanes.flat_map(|lane| (0..ENTRIES).map(move |index| Entry { lane, index }));
+        all.filter(|&entry| self.word_of(entry, Self::PID) == pid as u64).collect()
     }
 
-    fn sequence(&self, position: u64) -> u64 {
-        self.word(self.at("slots", position as usize % SLOTS))
+    fn sequence(&self, lane: usize, position: u64) -> u64 {
+        self.word(self.at("slots", lane, position as usize % SLOTS))
+    }
+
+    /// Whether one of these entries shows work that has been begun, and not ended.
+    fn in_between_of<S: Shape>(&self, entries: &[Entry], side: Side) -> Option<(usize, Shown)> {
+        entries.iter().find_map(|&entry| {
+            let shown = self.in_between::<S>(entry, side);
+            shown.is_some().then_some((entry.lane, shown))
+        })
     }
 
     /// Whether an entry shows work that has been begun, and not ended: positions that it claimed,
     /// and has not committed, or not released. Where two show the same, it is told of neither.
-    fn in_between<S: Shape>(&self, index: usize, side: Side) -> Shown {
+    fn in_between<S: Shape>(&self, entry: Entry, side: Side) -> Shown {
         let place = if side == Side::Producer { Self::INTENT } else { Self::HOLD };
-        let shown @ (first, end) = self.shown(index, place)?;
-        let doubtful = (0..ENTRIES).filter(|&other| other != index).any(|other| {
-            self.shown(other, place).is_some_and(|other| other.0 < end && first < other.1)
+        let lane = entry.lane;
+        let shown @ (first, end) = self.shown(entry, place)?;
+        let others = (0..ENTRIES).filter(|&other| other != entry.index);
+        let doubtful = { others }.any(|index| {
+            let other = self.shown(Entry { lane, index }, place);
+            other.is_some_and(|other| other.0 < end && first < other.1)
         });
         let begun_and_not_ended = match side {
             Side::Producer => {
-                end <= self.producer_head()
-                    && (first..end).any(|p| (self.sequence(p) & !(1 << 63)) <= p)
+                end <= self.producer_head(lane)
+                    && (first..end).any(|p| (self.sequence(lane, p) & !(1 << 63)) <= p)
             }
             Side::Consumer if S::consumers_claim() => {
-                end <= self.consumers_at(Self::CONSUMER_HEAD)
-                    && first >= self.consumers_at(Self::CONSUMER_TAIL)
+                end <= self.consumers_at(lane, Self::CONSUMER_HEAD)
+                    && first >= self.consumers_at(lane, Self::CONSUMER_TAIL)
             }
             // What it shows is its own; releasing moves the head.
-            Side::Consumer => first >= self.consumers_at(Self::CONSUMER_HEAD),
+            Side::Consumer => first >= self.consumers_at(lane, Self::CONSUMER_HEAD),
         };
         (begun_and_not_ended && !doubtful).then_some(shown)
     }
@@ -354,8 +377,8 @@ impl<S: Shape> Worker<S> {
         let _core = OneCore::with(self.child.pid());
         let step = || assert!(self.child.step() == Led::Stopped, "it ended before it was told to");
         self.child.seize();
-        let index = words.entry_of(self.child.pid());
-        let in_between = || index.and_then(|index| words.in_between::<S>(index, self.side));
+        let entries = words.entries_of(self.child.pid());
+        let in_between = || words.in_between_of::<S>(&entries, self.side);
         let before = in_between();
         for _ in 0..most {
             let now = in_between();
@@ -374,8 +397,8 @@ impl<S: Shape> Worker<S> {
     /// has finished its work yet.
     fn is_in_between(&self, words: &Words, log: &Log) -> bool {
         let own = self.side == Side::Producer || log.at_work[self.at].load(SeqCst) != 0;
-        let index = words.entry_of(self.child.pid());
-        own && index.is_some_and(|index| words.in_between::<S>(index, self.side).is_some())
+        let entries = words.entries_of(self.child.pid());
+        own && words.in_between_of::<S>(&entries, self.side).is_some()
     }
 }
 
@@ -424,8 +447,9 @@ impl Trial {
     fn run<S: Shape>(&self) {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let most_often = if cfg!(debug_assertions) { 20 } else { 300 };
-        // What groups add to a plain ring is met in fewer.
-        let most_often = if S::groups().is_empty() { most_often } else { most_often / 2 };
+        // What groups and lanes add to a plain ring is met in fewer.
+        let is_plain = S::groups().is_empty() && !S::has_lanes();
+        let most_often = if is_plain { most_often } else { most_often / 2 };
         let kills: u64 =
             std::env::var("UFR_KILLS").map_or(most_often, |text| text.parse().expect("a number"));
         let directory = stage();
@@ -591,39 +615,48 @@ impl Trial {
 fn consumers_that_read_in_place_lose_nothing<S: Shape>() {
     Trial { taking: Taking::InPlace, large: false, seed: 1 }.run::<S>();
 }
-on_each_shape!(consumers_that_read_in_place_lose_nothing);
+on_each_shape!(consumers_that_read_in_place_lose_nothing, needs(quick));
 
 fn consumers_that_read_several_in_place_lose_nothing<S: Shape>() {
     Trial { taking: Taking::SeveralInPlace, large: false, seed: 2 }.run::<S>();
 }
-on_each_shape!(consumers_that_read_several_in_place_lose_nothing);
+on_each_shape!(consumers_that_read_several_in_place_lose_nothing, needs(quick));
 
 fn consumers_that_copy_lose_at_most_what_the_killed_had_in_hand<S: Shape>() {
     Trial { taking: Taking::Copying, large: false, seed: 3 }.run::<S>();
 }
-on_each_shape!(consumers_that_copy_lose_at_most_what_the_killed_had_in_hand);
+on_each_shape!(consumers_that_copy_lose_at_most_what_the_killed_had_in_hand, needs(quick));
 
 fn consumers_that_receive_batches_lose_at_most_what_the_killed_had_in_hand<S: Shape>() {
     Trial { taking: Taking::Batches, large: false, seed: 4 }.run::<S>();
 }
-on_each_shape!(consumers_that_receive_batches_lose_at_most_what_the_killed_had_in_hand);
+on_each_shape!(
+    consumers_that_receive_batches_lose_at_most_what_the_killed_had_in_hand,
+    needs(quick)
+);
 
 fn messages_in_side_buffers_are_read_in_place_whole_whoever_is_killed<S: Shape>() {
     Trial { taking: Taking::InPlace, large: true, seed: 5 }.run::<S>();
 }
-on_each_shape!(messages_in_side_buffers_are_read_in_place_whole_whoever_is_killed);
+on_each_shape!(messages_in_side_buffers_are_read_in_place_whole_whoever_is_killed, needs(quick));
 
 fn messages_in_side_buffers_are_read_several_in_place_whole_whoever_is_killed<S: Shape>() {
     Trial { taking: Taking::SeveralInPlace, large: true, seed: 6 }.run::<S>();
 }
-on_each_shape!(messages_in_side_buffers_are_read_several_in_place_whole_whoever_is_killed);
+on_each_shape!(
+    messages_in_side_buffers_are_read_several_in_place_whole_whoever_is_killed,
+    needs(quick)
+);
 
 fn messages_in_side_buffers_are_copied_whole_whoever_is_killed<S: Shape>() {
     Trial { taking: Taking::Copying, large: true, seed: 7 }.run::<S>();
 }
-on_each_shape!(messages_in_side_buffers_are_copied_whole_whoever_is_killed);
+on_each_shape!(messages_in_side_buffers_are_copied_whole_whoever_is_killed, needs(quick));
 
 fn messages_in_side_buffers_are_received_whole_in_batches_whoever_is_killed<S: Shape>() {
     Trial { taking: Taking::Batches, large: true, seed: 8 }.run::<S>();
 }
-on_each_shape!(messages_in_side_buffers_are_received_whole_in_batches_whoever_is_killed);
+on_each_shape!(
+    messages_in_side_buffers_are_received_whole_in_batches_whoever_is_killed,
+    needs(quick)
+);

@@ -43,7 +43,11 @@ fn a_stream_through_lent_memory_arrives_whole_and_in_order<S: Shape>() {
     });
     assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
 }
+#[cfg(feature = "alloc")]
 on_each_shape!(a_stream_through_lent_memory_arrives_whole_and_in_order);
+// Handles of a ring with lanes need an allocator.
+#[cfg(not(feature = "alloc"))]
+on_each_shape!(a_stream_through_lent_memory_arrives_whole_and_in_order, needs(one_lane));
 
 #[test]
 fn many_threads_share_a_ring_in_lent_memory() {
@@ -142,7 +146,11 @@ fn a_message_is_written_and_read_in_place_in_lent_memory<S: Shape>() {
     let is_full = matches!(ring.producer(), Err(RingError::TableFull { participants: 2 }));
     assert_eq!(is_full, S::producers_share());
 }
+#[cfg(feature = "alloc")]
 on_each_shape!(a_message_is_written_and_read_in_place_in_lent_memory, needs(one_group));
+// Handles of a ring with lanes need an allocator.
+#[cfg(not(feature = "alloc"))]
+on_each_shape!(a_message_is_written_and_read_in_place_in_lent_memory, needs(one_lane, one_group));
 
 fn without_a_system_to_wait_in_the_caller_is_asked_again_and_again_until_the_end_of_the_stream<
     S: Shape,
@@ -175,7 +183,14 @@ fn without_a_system_to_wait_in_the_caller_is_asked_again_and_again_until_the_end
     assert_eq!([(); 2].map(|()| consumer.recv_spinning(|| ()).unwrap().to_vec()), [b"room"; 2]);
     assert_eq!(consumer.recv_spinning(|| ()).unwrap_err(), RecvError::Closed);
 }
+#[cfg(feature = "alloc")]
 on_each_shape!(
     without_a_system_to_wait_in_the_caller_is_asked_again_and_again_until_the_end_of_the_stream,
     needs(one_group)
+);
+// Handles of a ring with lanes need an allocator.
+#[cfg(not(feature = "alloc"))]
+on_each_shape!(
+    without_a_system_to_wait_in_the_caller_is_asked_again_and_again_until_the_end_of_the_stream,
+    needs(one_lane, one_group)
 );

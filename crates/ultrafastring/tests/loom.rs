@@ -93,7 +93,7 @@ fn a_stream_keeps_its_order_over_laps<S: Shape>() {
         assert!(consumer.try_recv().is_err());
     });
 }
-on_each_shape!(a_stream_keeps_its_order_over_laps, needs(groups_elsewhere));
+on_each_shape!(a_stream_keeps_its_order_over_laps, needs(scenes_of_plain_rings));
 
 fn batches_keep_their_order_over_laps<S: Shape>() {
     check(|| {
@@ -122,7 +122,7 @@ fn batches_keep_their_order_over_laps<S: Shape>() {
         sending.join().unwrap();
     });
 }
-on_each_shape!(batches_keep_their_order_over_laps, needs(groups_elsewhere));
+on_each_shape!(batches_keep_their_order_over_laps, needs(scenes_of_plain_rings));
 
 fn what_a_consumer_reads_in_place_is_not_overwritten<S: Shape>() {
     check(|| {
@@ -142,7 +142,7 @@ fn what_a_consumer_reads_in_place_is_not_overwritten<S: Shape>() {
         sending.join().unwrap();
     });
 }
-on_each_shape!(what_a_consumer_reads_in_place_is_not_overwritten, needs(groups_elsewhere));
+on_each_shape!(what_a_consumer_reads_in_place_is_not_overwritten, needs(scenes_of_plain_rings));
 
 #[test]
 fn two_producers_and_two_consumers_pass_each_message_once() {
@@ -178,7 +178,7 @@ fn two_producers_that_race_over_laps_lose_nothing<S: Shape>() {
 }
 on_each_shape!(
     two_producers_that_race_over_laps_lose_nothing,
-    needs(two_producers, groups_elsewhere)
+    needs(two_producers, scenes_of_plain_rings)
 );
 
 #[test]
@@ -220,7 +220,7 @@ fn a_batch_that_is_held_is_not_granted_by_another_consumer<S: Shape>() {
 }
 on_each_shape!(
     a_batch_that_is_held_is_not_granted_by_another_consumer,
-    needs(two_consumers, groups_elsewhere)
+    needs(two_consumers, scenes_of_plain_rings)
 );
 
 fn a_message_in_a_side_buffer_is_seen_whole_and_not_overwritten_while_it_is_read<S: Shape>() {
@@ -252,7 +252,7 @@ fn a_message_in_a_side_buffer_is_seen_whole_and_not_overwritten_while_it_is_read
 }
 on_each_shape!(
     a_message_in_a_side_buffer_is_seen_whole_and_not_overwritten_while_it_is_read,
-    needs(groups_elsewhere)
+    needs(scenes_of_plain_rings)
 );
 
 #[test]
@@ -408,7 +408,7 @@ fn a_consumer_that_parks_is_woken_by_each_message<S: Shape>() {
         sending.join().unwrap();
     });
 }
-on_each_shape!(a_consumer_that_parks_is_woken_by_each_message, needs(groups_elsewhere));
+on_each_shape!(a_consumer_that_parks_is_woken_by_each_message, needs(scenes_of_plain_rings));
 
 #[test]
 fn two_consumers_that_park_are_both_woken_though_one_wake_up_may_be_all() {
@@ -505,7 +505,7 @@ fn a_producer_that_parks_is_woken_when_room_is_granted<S: Shape>() {
         drop(producer);
     });
 }
-on_each_shape!(a_producer_that_parks_is_woken_when_room_is_granted, needs(groups_elsewhere));
+on_each_shape!(a_producer_that_parks_is_woken_when_room_is_granted, needs(scenes_of_plain_rings));
 
 /// Of two consumers one moves the frontier, and the other may find it moved. The producer looks
 /// there itself before it parks, and must not keep itself awake by it.
@@ -577,7 +577,7 @@ fn closing_wakes_a_consumer_that_parks_and_what_was_sent_before_is_received<S: S
 }
 on_each_shape!(
     closing_wakes_a_consumer_that_parks_and_what_was_sent_before_is_received,
-    needs(groups_elsewhere)
+    needs(scenes_of_plain_rings)
 );
 
 fn what_a_producer_sent_before_it_left_is_received_before_its_consumer_is_told_that_it_left<
@@ -599,7 +599,7 @@ fn what_a_producer_sent_before_it_left_is_received_before_its_consumer_is_told_t
 }
 on_each_shape!(
     what_a_producer_sent_before_it_left_is_received_before_its_consumer_is_told_that_it_left,
-    needs(groups_elsewhere)
+    needs(scenes_of_plain_rings)
 );
 
 // ---- deaths ------------------------------------------------------------------------------

@@ -63,8 +63,16 @@ fn until_closed(mut receive: impl FnMut() -> Result<u8, RecvError>) -> Vec<u8> {
 }
 
 fn send<S: Mode>(producer: &mut Producer<S>, numbers: impl IntoIterator<Item = u8>) {
+    send_in(producer, NORMAL, numbers);
+}
+
+fn send_in<S: Mode>(
+    producer: &mut Producer<S>,
+    class: PriorityClass,
+    numbers: impl IntoIterator<Item = u8>,
+) {
     for number in numbers {
-        until(|| match producer.send_fast(&message(number), NORMAL) {
+        until(|| match producer.send_fast(&message(number), class) {
             Ok(()) => Some(()),
             Err(error) => {
                 assert_eq!(error, SendError::Full);
@@ -104,7 +112,7 @@ fn a_stream_keeps_its_order_over_laps<S: Shape>() {
         }
     });
 }
-on_each_shape!(a_stream_keeps_its_order_over_laps);
+on_each_shape!(a_stream_keeps_its_order_over_laps, needs(quick));
 
 fn batches_keep_their_order_over_laps<S: Shape>() {
     let ring = slots::<S>(4).heap().unwrap();
@@ -128,7 +136,7 @@ fn batches_keep_their_order_over_laps<S: Shape>() {
         assert_eq!(seen, (1..=9).collect::<Vec<_>>());
     });
 }
-on_each_shape!(batches_keep_their_order_over_laps);
+on_each_shape!(batches_keep_their_order_over_laps, needs(quick));
 
 fn what_is_read_in_place_is_not_overwritten<S: Shape>() {
     let ring = slots::<S>(1).heap().unwrap();
@@ -156,7 +164,7 @@ fn what_is_read_in_place_is_not_overwritten<S: Shape>() {
         }
     });
 }
-on_each_shape!(what_is_read_in_place_is_not_overwritten);
+on_each_shape!(what_is_read_in_place_is_not_overwritten, needs(quick));
 
 /// How a consumer receives.
 type Way<C> = fn(&mut Consumer<C>) -> Vec<u8>;
@@ -171,7 +179,10 @@ fn crowd<S: Shape>(each: u8, ways: [Way<S::Consumers>; 2]) {
     let got = std::sync::atomic::AtomicUsize::new(0);
     let seen = thread::scope(|scope| {
         for (sender, mut producer) in (0..).zip(producers) {
-            scope.spawn(move || send(&mut producer, (0..each).map(|nth| sender * 10 + nth)));
+            scope.spawn(move || {
+                let numbers = (0..each).map(|nth| sender * 10 + nth);
+                send_in(&mut producer, S::class(sender.into()), numbers);
+            });
         }
         let receiving = consumers.into_iter().zip(ways).map(|(mut consumer, receive)| {
             let got = &got;
@@ -199,7 +210,7 @@ fn crowd<S: Shape>(each: u8, ways: [Way<S::Consumers>; 2]) {
 fn two_producers_and_two_consumers_pass_each_message_once<S: Shape>() {
     crowd::<S>(3, [|consumer| receive(consumer).into_iter().collect(); 2]);
 }
-on_each_shape!(two_producers_and_two_consumers_pass_each_message_once);
+on_each_shape!(two_producers_and_two_consumers_pass_each_message_once, needs(quick));
 
 fn what_one_holds_is_not_granted_by_another<S: Shape>() {
     crowd::<S>(
@@ -219,7 +230,7 @@ fn what_one_holds_is_not_granted_by_another<S: Shape>() {
         ],
     );
 }
-on_each_shape!(what_one_holds_is_not_granted_by_another, needs(two_consumers));
+on_each_shape!(what_one_holds_is_not_granted_by_another, needs(two_consumers, quick));
 
 fn large_messages_are_whole_and_not_overwritten_while_they_are_read<S: Shape>() {
     let ring = slots::<S>(1).max_message(64).heap().unwrap();
@@ -245,7 +256,7 @@ fn large_messages_are_whole_and_not_overwritten_while_they_are_read<S: Shape>() 
     });
     check(seen, (1..=4).collect());
 }
-on_each_shape!(large_messages_are_whole_and_not_overwritten_while_they_are_read);
+on_each_shape!(large_messages_are_whole_and_not_overwritten_while_they_are_read, needs(quick));
 
 fn what_one_holds_in_place_is_not_granted_by_another<S: Shape>() {
     // In side buffers: what is in a slot is copied when it is borrowed.
@@ -279,7 +290,7 @@ fn what_one_holds_in_place_is_not_granted_by_another<S: Shape>() {
     });
     check(seen, (1..=6).collect());
 }
-on_each_shape!(what_one_holds_in_place_is_not_granted_by_another, needs(two_consumers));
+on_each_shape!(what_one_holds_in_place_is_not_granted_by_another, needs(two_consumers, quick));
 
 fn a_closed_ring_is_received_whole<S: Shape>() {
     let ring = slots::<S>(2).heap().unwrap();
@@ -294,7 +305,7 @@ fn a_closed_ring_is_received_whole<S: Shape>() {
         assert_eq!(seen, [1, 2, 3], "closed before all was received");
     });
 }
-on_each_shape!(a_closed_ring_is_received_whole);
+on_each_shape!(a_closed_ring_is_received_whole, needs(quick));
 
 #[test]
 fn calls_on_the_ring_share_their_handles_between_threads() {
@@ -343,5 +354,5 @@ fn an_exclusive_sides_successor_goes_on_where_its_predecessor_left<S: Shape>() {
 }
 on_each_shape!(
     an_exclusive_sides_successor_goes_on_where_its_predecessor_left,
-    needs(exclusive_producer)
+    needs(exclusive_lane, quick)
 );

@@ -69,7 +69,7 @@ fn one_message_in_flight_takes_the_memory_of_two<S: Shape>() {
     let grown = taken(&ring) - empty;
     assert!(grown <= 2 * SIZE as u64, "{grown} bytes for one message of {SIZE}");
 }
-on_each_shape!(one_message_in_flight_takes_the_memory_of_two, needs(plain, exclusive_producer));
+on_each_shape!(one_message_in_flight_takes_the_memory_of_two, needs(no_groups, exclusive_lane));
 
 /// A ring whose messages are compared with a queue.
 struct Scene<S: Shape> {
@@ -164,7 +164,7 @@ fn a_successor_leaves_alone_what_is_in_flight<S: Shape>() {
     let directory = stage();
     let mut scene = Scene::<S>::new(&directory);
     let mut random = 7u64;
-    for _ in 0..2_000 {
+    for _ in 0..S::fewer(2_000) {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let (choice, more) = (random >> 33 & 15, (random >> 40) as usize);
         match choice {
@@ -184,7 +184,7 @@ fn a_successor_leaves_alone_what_is_in_flight<S: Shape>() {
         scene.receive(false);
     }
 }
-on_each_shape!(a_successor_leaves_alone_what_is_in_flight, needs(plain, exclusive_producer));
+on_each_shape!(a_successor_leaves_alone_what_is_in_flight, needs(no_groups, exclusive_lane));
 
 // ---- a peer that names what it likes
 // ------------------------------------------------------------------
@@ -192,10 +192,9 @@ on_each_shape!(a_successor_leaves_alone_what_is_in_flight, needs(plain, exclusiv
 const LARGE: u64 = 1 << 8;
 
 /// Writes into a slot that it names this buffer, and that a message of so many bytes is there.
-fn forge(ring: &UltraFastRing, position: u64, buffer: u64, length: u64) {
-    let slots = ring.areas().find(|area| area.name == "slots").unwrap();
+fn forge<S: Shape>(ring: &UltraFastRing, position: u64, buffer: u64, length: u64) {
     let file = File::options().write(true).open(ring.path().unwrap()).unwrap();
-    let slot = slots.offset as u64 + position % CAPACITY * 64;
+    let slot = S::place(ring, "slots") as u64 + position % CAPACITY * 64;
     let meta = LARGE | NORMAL as u64;
     for (word, value) in [(4, buffer), (3, length), (2, 0), (1, meta), (0, position + 1)] {
         file.write_all_at(&u64::to_le_bytes(value), slot + 8 * word).unwrap();
@@ -214,7 +213,7 @@ fn a_slot_that_names_no_buffer_or_that_of_another_gives_garbage_and_no_more<S: S
         let first = scene.ring.positions().consumer_head;
         scene.producer = None;
         for (place, name) in names.into_iter().enumerate() {
-            forge(&scene.ring, first + place as u64, name, SIZE as u64);
+            forge::<S>(&scene.ring, first + place as u64, name, SIZE as u64);
         }
         // A successor goes by what they say, and its own messages are whole.
         scene.producer = Some(S::producer(&scene.ring));
@@ -241,7 +240,7 @@ fn a_slot_that_names_no_buffer_or_that_of_another_gives_garbage_and_no_more<S: S
 }
 on_each_shape!(
     a_slot_that_names_no_buffer_or_that_of_another_gives_garbage_and_no_more,
-    needs(plain, exclusive_producer)
+    needs(no_groups, exclusive_lane)
 );
 
 #[test]

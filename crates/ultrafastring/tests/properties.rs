@@ -1,5 +1,7 @@
 //! Any sequence of calls, on any kind of ring, against a model that a reader can check at a
-//! glance: a queue of what was sent, and a count of what was received.
+//! glance: a queue of what was sent, and a count of what was received. With lanes it is a queue for
+//! each, and the model says of which a consumer receives: by class of the first that has something;
+//! by producer of any that has.
 //!
 //! One thread makes all calls, so all is exact: what comes out, how many of a batch go in, and
 //! whether a refusal is `Full` or `OutOfCredit`: a message goes in whenever fewer are in flight
@@ -20,7 +22,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use shapes::{Shape, on_each_shape};
 use ultrafastring::{
-    Batch, Builder, Consumer, INLINE_SIZE, MAX_BATCH, PriorityClass, Producer, RecvError,
+    Batch, Builder, Consumer, INLINE_SIZE, Lanes, MAX_BATCH, PriorityClass, Producer, RecvError,
     SendError, Timestamps, UltraFastRing, rdtsc,
 };
 
@@ -103,25 +105,21 @@ fn kind() -> impl Strategy<Value = (Builder, u64, [u64; PriorityClass::COUNT])> 
             }
             let builder =
                 Builder::new().capacity(capacity).credit_limit(limit).max_message(max_message);
-            let builder = PriorityClass::ALL
-                .into_iter()
-                .fold(builder, |builder, class| builder.reserve(class, reserves[class.index()]))
-                .timestamps(timestamps);
-            (builder, limit, reserves)
+            (builder.timestamps(timestamps), limit, reserves)
         })
 }
 
 /// What lies at a position.
 #[derive(Clone, Debug, PartialEq)]
 enum Place {
-    Message(Vec<u8>, PriorityClass),
+    Message((Vec<u8>, PriorityClass)),
     /// Claimed by the reservation of this producer handle, which was forgotten.
     Pending(usize),
     /// Given up; consumers pass over it.
     Hole,
 }
 
-/// What should be so.
+/// What should be so of a lane, of which a plain ring has one.
 struct Model {
     capacity: u64,
     limit: u64,
@@ -141,8 +139,6 @@ struct Model {
     unsettled: bool,
     /// What the second group has not received yet, where there is one.
     for_second: VecDeque<(Vec<u8>, PriorityClass)>,
-    /// Distinguishes the messages.
-    number: u64,
 }
 
 impl Model {
@@ -167,13 +163,17 @@ impl Model {
         }
     }
 
-    fn message(&mut self, size: usize) -> Vec<u8> {
-        self.number += 1;
-        (0..size).map(|i| (self.number as usize * 7 + i) as u8).collect()
+    /// What is received next, once the holes are passed.
+    fn front(&mut self) -> Option<&(Vec<u8>, PriorityClass)> {
+        self.pass_holes();
+        match self.queue.front() {
+            Some(Place::Message(message)) => Some(message),
+            _ => None,
+        }
     }
 
     fn push(&mut self, message: &[u8], class: PriorityClass) {
-        self.queue.push_back(Place::Message(message.to_vec(), class));
+        self.queue.push_back(Place::Message((message.to_vec(), class)));
         self.for_second.push_back((message.to_vec(), class));
         self.head += 1;
         let (count, bytes) = &mut self.sent[class.index()];
@@ -198,7 +198,7 @@ impl Model {
 
     /// The next message, if it fits.
     fn pop(&mut self, room: usize) -> Result<(Vec<u8>, PriorityClass), RecvError> {
-        let Some(Place::Message(message, class)) = self.queue.front().cloned() else {
+        let Some((message, class)) = self.front().cloned() else {
             return Err(RecvError::Empty);
         };
         if message.len() > room {
@@ -213,6 +213,16 @@ impl Model {
     }
 }
 
+/// The lane in which a handle sends messages of a class.
+fn place_of<S: Shape>(by: usize, class: PriorityClass) -> usize {
+    match S::LANES {
+        Lanes::One => 0,
+        Lanes::ByClass => class.index(),
+        // One that leaves and comes again takes the lane that has become free.
+        Lanes::ByProducer(_) => by,
+    }
+}
+
 /// A ring with up to two handles a side, and its model.
 struct Trial<S: Shape> {
     ring: UltraFastRing,
@@ -220,12 +230,64 @@ struct Trial<S: Shape> {
     consumers: Vec<Option<Consumer<S::Consumers>>>,
     /// A member of the second group, which keeps up.
     second: Option<Consumer>,
-    model: Model,
+    lanes: Vec<Model>,
+    /// Distinguishes the messages.
+    number: u64,
 }
 
 impl<S: Shape> Trial<S> {
-    fn granted(&self) -> u64 {
-        self.ring.positions().consumer_tail
+    /// How far each lane is granted.
+    fn granted(&self) -> Vec<u64> {
+        self.ring.lanes().map(|it| it.positions.consumer_tail).collect()
+    }
+
+    fn released(&self) -> Vec<u64> {
+        self.lanes.iter().map(Model::released).collect()
+    }
+
+    /// The lane of a message.
+    fn lane(&mut self, by: usize, class: PriorityClass) -> &mut Model {
+        &mut self.lanes[place_of::<S>(by, class)]
+    }
+
+    /// The lane from which came what a call of a consumer came to.
+    fn lane_of(&mut self, got: &Result<(Vec<u8>, PriorityClass), RecvError>) -> &mut Model {
+        let first = self.lanes.iter_mut().position(|lane| lane.front().is_some());
+        let lane = match (S::LANES, got) {
+            // Any of them; it shows in its head.
+            (Lanes::ByProducer(_), Ok(_)) => {
+                let heads = self.ring.lanes().map(|it| it.positions.consumer_head);
+                heads.zip(&self.lanes).position(|(head, lane)| head != lane.claimed)
+            }
+            (Lanes::ByProducer(_), Err(RecvError::BufferTooSmall { needed, .. })) => {
+                let is_it = |front: &(Vec<u8>, _)| front.0.len() == *needed;
+                self.lanes.iter_mut().position(|lane| lane.front().is_some_and(is_it))
+            }
+            _ => first,
+        };
+        &mut self.lanes[lane.or(first).unwrap_or(0)]
+    }
+
+    /// The reservation that `by` forgot is given up.
+    fn cancel_forgotten(&mut self, by: usize) {
+        self.lanes.iter_mut().for_each(|lane| lane.cancel_forgotten(by));
+    }
+
+    /// A message was too large, which is said before anything is done in its lane.
+    fn refused_in(&mut self, by: usize, class: PriorityClass) {
+        let lane = place_of::<S>(by, class);
+        let others = self.lanes.iter_mut().enumerate().filter(|(place, _)| *place != lane);
+        others.for_each(|(_, other)| other.cancel_forgotten(by));
+    }
+
+    /// What `by` has borrowed is released.
+    fn release_lent(&mut self, by: usize) {
+        self.lanes.iter_mut().for_each(|lane| lane.release_lent(by));
+    }
+
+    fn message(&mut self, size: usize) -> Vec<u8> {
+        self.number += 1;
+        (0..size).map(|i| (self.number as usize * 7 + i) as u8).collect()
     }
 
     fn take(&mut self, step: &Step) {
@@ -243,14 +305,14 @@ impl<S: Shape> Trial<S> {
             Step::RenewProducer { by } => {
                 let by = producer(by);
                 self.producers[by] = None;
-                self.model.cancel_forgotten(by);
+                self.cancel_forgotten(by);
                 self.producers[by] = Some(S::producer(&self.ring));
             }
             Step::RenewConsumer { by } => {
                 let by = consumer(by);
                 self.consumers[by] = None;
-                self.model.release_lent(by);
-                assert_eq!(self.granted(), self.model.released(), "dropping a handle grants");
+                self.release_lent(by);
+                assert_eq!(self.granted(), self.released(), "dropping a handle grants");
                 self.consumers[by] = Some(S::consumer(&self.ring));
             }
         }
@@ -265,47 +327,51 @@ impl<S: Shape> Trial<S> {
     }
 
     fn send(&mut self, by: usize, size: usize, class: PriorityClass) {
-        let message = self.model.message(size);
+        let message = self.message(size);
         let result = self.producer(by).send_fast(&message, class);
         let max = self.ring.max_message();
         if size > max {
             assert_eq!(result, Err(SendError::TooLarge { size, max }));
-            return;
+            return self.refused_in(by, class);
         }
-        self.model.cancel_forgotten(by);
-        assert_eq!(result, self.model.room(class).map(|_| ()));
+        self.cancel_forgotten(by);
+        let lane = self.lane(by, class);
+        assert_eq!(result, lane.room(class).map(|_| ()));
         if result.is_ok() {
-            self.model.push(&message, class);
+            lane.push(&message, class);
         }
     }
 
     fn send_batch(&mut self, by: usize, count: usize, class: PriorityClass) {
         let max = self.ring.max_message();
-        let batch: Vec<_> = (0..count).map(|i| self.model.message(i * 37 % (max + 1))).collect();
+        let batch: Vec<_> = (0..count).map(|i| self.message(i * 37 % (max + 1))).collect();
         let result = self.producer(by).send_batch(&batch, class);
         if count == 0 {
             assert_eq!(result, Ok(0));
             return;
         }
-        self.model.cancel_forgotten(by);
-        let room = self.model.room(class);
+        self.cancel_forgotten(by);
+        let lane = self.lane(by, class);
+        let room = lane.room(class);
         assert_eq!(result, room.map(|room| room.min(count as u64) as usize));
         for message in &batch[..result.unwrap_or(0)] {
-            self.model.push(message, class);
+            lane.push(message, class);
         }
     }
 
     fn reserve(&mut self, by: usize, size: usize, class: PriorityClass, end: End) {
-        let message = self.model.message(size);
+        let message = self.message(size);
+        // Not by a method, which would have all of the trial.
         let producer = self.producers[by].as_mut().unwrap();
         let result = producer.try_reserve(size, class);
         let max = self.ring.max_message();
         if size > max {
             assert_eq!(result.unwrap_err(), SendError::TooLarge { size, max });
-            return;
+            return self.refused_in(by, class);
         }
-        self.model.cancel_forgotten(by);
-        let mut guard = match (result, self.model.room(class)) {
+        self.lanes.iter_mut().for_each(|lane| lane.cancel_forgotten(by));
+        let lane = &mut self.lanes[place_of::<S>(by, class)];
+        let mut guard = match (result, lane.room(class)) {
             (Ok(guard), Ok(_)) => guard,
             (result, room) => {
                 assert_eq!(result.map(drop), room.map(|_| ()));
@@ -326,27 +392,25 @@ impl<S: Shape> Trial<S> {
             End::Forgotten => mem::forget(guard),
         }
         match end {
-            End::Committed => self.model.push(&message, class),
+            End::Committed => lane.push(&message, class),
             // An exclusive producer uses the position again.
             _ if !S::producers_share() => {}
             End::Cancelled => {
-                self.model.queue.push_back(Place::Hole);
-                self.model.head += 1;
+                lane.queue.push_back(Place::Hole);
+                lane.head += 1;
             }
             End::Forgotten => {
-                self.model.queue.push_back(Place::Pending(by));
-                self.model.head += 1;
+                lane.queue.push_back(Place::Pending(by));
+                lane.head += 1;
             }
         }
     }
 
     fn receive(&mut self, by: usize, room: Option<usize>) {
-        self.model.release_lent(by);
-        self.model.pass_holes();
+        self.release_lent(by);
         // In turn as a `Message`, which holds 40 bytes, and into a vector, which holds all.
-        let into_vector = self.model.number.is_multiple_of(2);
+        let into_vector = self.number.is_multiple_of(2);
         let most = if into_vector { usize::MAX } else { INLINE_SIZE };
-        let expected = self.model.pop(room.unwrap_or(most));
         let result = match room {
             None if into_vector => {
                 let mut buffer = vec![0xaa; 3];
@@ -364,6 +428,7 @@ impl<S: Shape> Trial<S> {
                 })
             }
         };
+        let expected = self.lane_of(&result).pop(room.unwrap_or(most));
         assert_eq!(result, expected);
     }
 
@@ -374,130 +439,149 @@ impl<S: Shape> Trial<S> {
             assert!(result.unwrap().is_empty());
             return;
         }
-        self.model.release_lent(by);
-        self.model.pass_holes();
+        self.release_lent(by);
+        let first = result.as_ref().map(|it| (buffers[0][..it[0].size].to_vec(), it[0].class));
+        let lane = self.lane_of(&first.map_err(|error| *error));
+        lane.pass_holes();
         // A batch ends at a hole, or at a message too large, at the latest at 64.
-        let fits = |it: &&Place| matches!(it, Place::Message(it, _) if it.len() <= BUFFER);
-        let ready = self.model.queue.iter().take_while(fits);
+        let fits = |it: &&Place| matches!(it, Place::Message((it, _)) if it.len() <= BUFFER);
+        let ready = lane.queue.iter().take_while(fits);
         let expected = ready.count().min(buffers.len()).min(MAX_BATCH);
         if expected == 0 {
-            assert_eq!(result.unwrap_err(), self.model.pop(BUFFER).unwrap_err());
+            assert_eq!(result.unwrap_err(), lane.pop(BUFFER).unwrap_err());
             return;
         }
         let batch = result.unwrap();
         assert_eq!(batch.len(), expected);
         for (buffer, about) in buffers.iter().zip(&batch) {
-            let (message, class) = self.model.pop(BUFFER).unwrap();
+            let (message, class) = lane.pop(BUFFER).unwrap();
             assert_eq!((&buffer[..about.size], about.class), (&message[..], class));
             assert!(!about.redelivered);
         }
     }
 
     fn borrow(&mut self, by: usize, forget: bool) {
-        self.model.release_lent(by);
-        self.model.pass_holes();
-        let position = self.model.claimed;
-        let expected = self.model.pop(usize::MAX);
-        match self.consumers[by].as_mut().unwrap().try_borrow() {
+        self.release_lent(by);
+        let mut consumer = self.consumers[by].take().unwrap();
+        match consumer.try_borrow() {
             Ok(guard) => {
-                let (message, class) = expected.unwrap();
-                assert_eq!((guard.to_vec(), guard.class()), (message.clone(), class));
-                assert_eq!(guard.as_inline().is_some(), message.len() <= INLINE_SIZE);
+                let got = (guard.to_vec(), guard.class());
+                let lane = self.lane_of(&Ok(got.clone()));
+                lane.pass_holes();
+                let position = lane.claimed;
+                assert_eq!(Ok(&got), lane.pop(usize::MAX).as_ref());
+                lane.lent[by] = Some(position);
+                assert_eq!(guard.as_inline().is_some(), got.0.len() <= INLINE_SIZE);
                 assert_eq!(guard.position(), position);
-                assert!(self.ring.positions().consumer_tail <= position, "what is lent is granted");
-                self.model.lent[by] = Some(position);
+                let granted = self.granted().into_iter().zip(self.released());
+                assert!({ granted }.all(|(granted, released)| granted <= released), "what is lent");
                 if forget {
                     mem::forget(guard);
                 } else {
                     drop(guard);
-                    self.model.release_lent(by);
+                    self.release_lent(by);
                 }
             }
-            Err(error) => assert_eq!(error, expected.unwrap_err()),
+            Err(error) => {
+                assert_eq!(Err(error), self.lane_of(&Err(error)).pop(usize::MAX).map(drop));
+            }
         }
+        self.consumers[by] = Some(consumer);
     }
 
     fn flush_producer(&mut self, by: usize) {
         self.producer(by).flush();
-        self.model.cancel_forgotten(by);
-        let positions = self.ring.positions();
-        assert!(positions.producer_tail <= self.model.head);
-        assert!(positions.producer_head <= self.model.head);
+        self.cancel_forgotten(by);
+        for (lane, there) in self.lanes.iter().zip(self.ring.lanes()) {
+            assert!(there.positions.producer_tail <= lane.head);
+            assert!(there.positions.producer_head <= lane.head);
+        }
     }
 
     fn flush_consumer(&mut self, by: usize) {
         self.consumer(by).flush();
-        self.model.release_lent(by);
-        assert_eq!(self.granted(), self.model.released(), "a flush grants all that is released");
+        self.release_lent(by);
+        assert_eq!(self.granted(), self.released(), "a flush grants all that is released");
     }
 
     /// The second group receives all that it can, which is all that was sent, as soon as nothing
     /// before it is pending; and gives the room back.
     fn read_second(&mut self) {
-        let Some(second) = &mut self.second else { return self.model.for_second.clear() };
+        // Only rings of one lane have a second group.
+        let model = &mut self.lanes[0];
+        let Some(second) = &mut self.second else { return model.for_second.clear() };
         while let Ok(message) = second.try_borrow() {
-            let expected = self.model.for_second.pop_front();
+            let expected = model.for_second.pop_front();
             assert_eq!(Some((message.to_vec(), message.class())), expected);
         }
         second.flush();
-        let pending = self.model.queue.iter().any(|it| matches!(it, Place::Pending(_)));
-        assert!(pending || self.model.for_second.is_empty(), "the second group has missed some");
+        let pending = model.queue.iter().any(|it| matches!(it, Place::Pending(_)));
+        assert!(pending || model.for_second.is_empty(), "the second group has missed some");
     }
 
     /// What holds after each step.
     fn check(&mut self) {
         self.read_second();
-        let (granted, released) = (self.granted(), self.model.released());
-        assert!(granted <= released, "{granted} is granted and {released} released");
-        self.model.unsettled &= granted != released;
-        if !self.model.unsettled {
-            // Each handle grants when it has released an eighth of the credit.
-            let put_off = (self.model.limit / 8).max(1) - 1;
-            assert!(
-                released - granted <= put_off * self.consumers.len() as u64,
-                "{} messages are released and not granted",
-                released - granted
-            );
+        let mut waiting = 0;
+        for (granted, lane) in self.granted().into_iter().zip(&mut self.lanes) {
+            let released = lane.released();
+            assert!(granted <= released, "{granted} is granted and {released} released");
+            lane.unsettled &= granted != released;
+            if !lane.unsettled {
+                // Each handle grants when it has released an eighth of the credit.
+                let put_off = (lane.limit / 8).max(1) - 1;
+                assert!(
+                    released - granted <= put_off * self.consumers.len() as u64,
+                    "{} messages are released and not granted",
+                    released - granted
+                );
+            }
+            // An exclusive consumer's position moves when it releases, a shared one's when it
+            // claims.
+            let received = if S::consumers_claim() { lane.claimed } else { released };
+            waiting += lane.head - received;
         }
-        // An exclusive consumer's position moves when it releases, a shared one's when it claims.
-        let received = if S::consumers_claim() { self.model.claimed } else { released };
-        let waiting = self.model.head - received;
         assert_eq!(self.ring.len() as u64, waiting);
     }
 
     /// What holds at the end, when all handles have gone.
     fn finish(mut self) {
         self.producers.clear();
-        (0..2).for_each(|by| self.model.cancel_forgotten(by));
+        (0..2).for_each(|by| self.cancel_forgotten(by));
         self.consumers.clear();
-        self.model.lent = [None; 2];
+        self.lanes.iter_mut().for_each(|lane| lane.lent = [None; 2]);
         let mut consumer = S::consumer(&self.ring);
-        self.model.pass_holes();
         while let Ok(message) = consumer.try_borrow() {
-            let expected = self.model.pop(usize::MAX).unwrap();
-            assert_eq!((message.to_vec(), message.class()), expected);
-            self.model.pass_holes();
+            let got = Ok((message.to_vec(), message.class()));
+            assert_eq!(got, self.lane_of(&got).pop(usize::MAX));
         }
-        assert!(self.model.queue.is_empty(), "what was sent is received");
+        for lane in &mut self.lanes {
+            lane.pass_holes();
+            assert!(lane.queue.is_empty(), "what was sent is received");
+        }
         drop(consumer);
         self.read_second();
         self.second = None;
         assert!(self.ring.is_empty());
-        assert_eq!(self.granted(), self.model.head);
+        assert_eq!(self.granted(), self.lanes.iter().map(|lane| lane.head).collect::<Vec<_>>());
         let stats = self.ring.stats();
         for class in PriorityClass::ALL {
-            let lane = stats.classes[class.index()];
-            assert_eq!((lane.sent, lane.sent_bytes), self.model.sent[class.index()]);
+            let told = stats.classes[class.index()];
+            let sum = |of: fn(&Model) -> &[(u64, u64); PriorityClass::COUNT]| {
+                let each = self.lanes.iter().map(|lane| of(lane)[class.index()]);
+                each.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1))
+            };
+            assert_eq!((told.sent, told.sent_bytes), sum(|lane| &lane.sent));
             // Each group has received each.
             let groups = S::groups().len().max(1) as u64;
-            let (count, bytes) = self.model.received[class.index()];
-            assert_eq!((lane.received, lane.received_bytes), (groups * count, groups * bytes));
+            let (count, bytes) = sum(|lane| &lane.received);
+            assert_eq!((told.received, told.received_bytes), (groups * count, groups * bytes));
         }
         assert_eq!(stats.sent, stats.received);
         assert_eq!((stats.abandoned, stats.redelivered, stats.discarded), (0, 0, 0));
         // All credit has come back.
         let mut producer = S::producer(&self.ring);
-        let full = vec![b"x"; self.model.limit as usize];
+        let full = vec![b"x"; self.lanes[0].limit as usize];
         assert_eq!(producer.send_batch(&full, PriorityClass::RealTime), Ok(full.len()));
     }
 }
@@ -505,25 +589,32 @@ impl<S: Shape> Trial<S> {
 type Kind = (Builder, u64, [u64; PriorityClass::COUNT]);
 
 fn run<S: Shape>((builder, limit, reserves): Kind, steps: &[Step]) {
+    // Where each class has its own credit, none has a reserve.
+    let reserves = if S::LANES == Lanes::ByClass { [0; 5] } else { reserves };
+    let builder = PriorityClass::ALL
+        .into_iter()
+        .fold(builder, |builder, class| builder.reserve(class, reserves[class.index()]));
     let ring = S::of(builder).heap().unwrap();
     let mut trial = Trial::<S> {
         producers: S::producers(&ring, 2).into_iter().map(Some).collect(),
         consumers: S::consumers(&ring, 2).into_iter().map(Some).collect(),
         second: S::second(&ring),
-        model: Model {
-            capacity: ring.capacity() as u64,
-            limit,
-            reserves,
-            queue: VecDeque::new(),
-            head: 0,
-            claimed: 0,
-            lent: [None; 2],
-            sent: [(0, 0); PriorityClass::COUNT],
-            received: [(0, 0); PriorityClass::COUNT],
-            unsettled: false,
-            for_second: VecDeque::new(),
-            number: 0,
-        },
+        lanes: (0..S::LANES.count())
+            .map(|_| Model {
+                capacity: ring.capacity() as u64,
+                limit,
+                reserves,
+                queue: VecDeque::new(),
+                head: 0,
+                claimed: 0,
+                lent: [None; 2],
+                sent: [(0, 0); PriorityClass::COUNT],
+                received: [(0, 0); PriorityClass::COUNT],
+                unsettled: false,
+                for_second: VecDeque::new(),
+            })
+            .collect(),
+        number: 0,
         ring,
     };
     for step in steps {
@@ -533,11 +624,16 @@ fn run<S: Shape>((builder, limit, reserves): Kind, steps: &[Step]) {
     trial.finish();
 }
 
-/// So many of each shape; a quarter where there are groups, whose rings do the most part alike.
+/// So many of each shape; a quarter where there are groups, and a fifth where there are lanes, whose
+/// rings do the most part alike.
 const CASES: u32 = 800;
 
 fn any_sequence_of_calls_does_what_a_queue_with_credits_does<S: Shape>() {
-    let cases = if S::groups().is_empty() { CASES } else { CASES / 4 };
+    let cases = match S::groups().is_empty() {
+        _ if S::has_lanes() => S::fewer(CASES.into()) as u32,
+        true => CASES,
+        false => CASES / 4,
+    };
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     TestRunner::new(config)
         .run(&(kind(), vec(step(), 0..120)), |(kind, steps)| {
@@ -551,7 +647,8 @@ on_each_shape!(any_sequence_of_calls_does_what_a_queue_with_credits_does);
 /// Fills a ring, and sends again as soon as one message is received: each goes, and one more does
 /// not. Then all of an empty ring's slots are free.
 fn a_ring_is_full_when_every_slot_is_taken_and_not_before<S: Shape>() {
-    for capacity in [1, 2, 256, 1_024] {
+    for capacity in if S::has_lanes() { &[1, 256][..] } else { &[1, 2, 256, 1_024] } {
+        let capacity = *capacity;
         for timestamps in [Timestamps::Every, Timestamps::Off] {
             let builder = S::builder().capacity(capacity).timestamps(timestamps);
             let ring = builder.heap().unwrap();
@@ -607,16 +704,20 @@ fn each_position_carries_the_timestamp_that_it_should<S: Shape>() {
         let (mut producers, mut consumers) = (S::producers(&ring, 2), S::consumers(&ring, 2));
         let mut second = S::second(&ring);
         let (senders, receivers) = (producers.len(), consumers.len());
-        for position in 0..1_000usize {
+        let mut next = [0; 64];
+        for number in 0..1_000usize {
             let before = rdtsc();
             // Not evenly: now and then one sends twice.
-            let by = position * 7 / 3 % senders;
+            let by = number * 7 / 3 % senders;
+            let next = &mut next[place_of::<S>(by, PriorityClass::Normal)];
+            let position = *next;
+            *next += 1;
             producers[by].send_fast(b"when?", PriorityClass::Normal).unwrap();
             let sent = rdtsc();
             if let Some(second) = &mut second {
                 second.try_recv().unwrap();
             }
-            let message = consumers[position / 3 % receivers].try_recv().unwrap();
+            let message = consumers[number / 3 % receivers].try_recv().unwrap();
             let received = rdtsc();
             let stamped = every.is_some_and(|every| position % every == 0);
             match message.timestamp() {

@@ -104,7 +104,7 @@ async fn both(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
 }
 
 fn tasks_of_two_processes_pass_messages_there_and_back<S: Shape>() {
-    const COUNT: u64 = 2_000;
+    let count = S::fewer(2_000);
     let directory = stage();
     let builder = S::builder().directory(directory.path()).capacity(2);
     let there = builder.create("there").unwrap();
@@ -128,7 +128,7 @@ fn tasks_of_two_processes_pass_messages_there_and_back<S: Shape>() {
     run(async {
         let producer = AsyncProducer::new(S::producer(&there)).unwrap();
         let consumer = AsyncConsumer::new(S::consumer(&back)).unwrap();
-        there_and_back(producer, consumer, COUNT).await;
+        there_and_back(producer, consumer, count).await;
     });
     child.finish();
 }
@@ -301,7 +301,7 @@ fn a_task_that_waits_takes_next_to_no_time_of_the_processor<S: Shape>() {
     });
     [receiving, sending].into_iter().for_each(Child::finish);
 }
-on_each_shape!(a_task_that_waits_takes_next_to_no_time_of_the_processor);
+on_each_shape!(a_task_that_waits_takes_next_to_no_time_of_the_processor, needs(quick));
 
 fn a_stream_ends_with_its_ring_and_a_sink_sends_all_before_it_is_flushed<S: Shape>() {
     let ring = S::heap(2);
@@ -408,15 +408,16 @@ fn a_poll_that_is_led_from_slot_to_slot_leaves_its_thread_to_others<S: Shape>() 
     S::open_groups(&ring);
     let file = std::fs::OpenOptions::new().write(true).open(ring.path().unwrap()).unwrap();
     // All slots abandoned, but for the last.
-    let slots = (ring.size_bytes() - 64 * CAPACITY) as u64;
+    let slots = S::place(&ring, "slots") as u64;
     for position in 0..CAPACITY as u64 - 1 {
         let sequence = 1u64 << 63 | (position + 1);
         file.write_all_at(&sequence.to_le_bytes(), slots + 64 * position).unwrap();
     }
     let head = CAPACITY as u64 - 1;
     // The head; and the window, which says it in a ring for groups.
-    file.write_all_at(&head.to_le_bytes(), 4_096).unwrap();
-    file.write_all_at(&head.to_le_bytes(), 4_096 + 256).unwrap();
+    let lane = S::place(&ring, "lanes") as u64;
+    file.write_all_at(&head.to_le_bytes(), lane).unwrap();
+    file.write_all_at(&head.to_le_bytes(), lane + 256).unwrap();
     S::producer(&ring).send_fast(b"the last", NORMAL).unwrap();
     run(async {
         let mut consumer = AsyncConsumer::new(S::consumer(&ring)).unwrap();

@@ -926,15 +926,15 @@ fn hand_to_actor(directory: &TempDir, ring: &UltraFastRing, role: &str, first: &
 }
 
 fn an_anonymous_ring_carries_a_stream_between_two_processes<S: Shape>() {
-    const MESSAGES: u64 = 50_000;
+    let messages = S::fewer(50_000);
     let directory = stage();
     let ring = S::builder().capacity(64).anonymous().unwrap();
     assert_eq!((ring.name(), ring.path()), (None, None));
     let _second = S::read_second(&ring);
     let mut consumer = S::consumer(&ring);
-    let role = format!("{} take-and-stream {MESSAGES}", S::NAME);
+    let role = format!("{} take-and-stream {messages}", S::NAME);
     let actor = hand_to_actor(&directory, &ring, &role, "taken");
-    for number in 0..MESSAGES {
+    for number in 0..messages {
         let message = patiently("a message", || consumer.try_recv().ok());
         assert_eq!(Numbered::read(&message), (1, number));
     }

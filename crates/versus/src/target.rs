@@ -64,6 +64,14 @@ pub(crate) const TARGETS: &[Target] = &[
         1.4,
         1.4,
     ),
+    // The same by the inline header.
+    target("exclusive inline from C 256", Of::Case("exclusive 256"), 1.05, 1.05),
+    target(
+        "exclusive inline from C 256, no timestamps",
+        Of::Case("exclusive 256, no timestamps"),
+        1.2,
+        1.2,
+    ),
     // Batches, one timestamp each.
     target("exclusive 256, batches of 16", Of::Case("rtrb 256, batches of 16"), 1.0, 0.8),
     target("exclusive 256, batches of 16", Of::Case("rtrb 256, 16 in place"), 1.0, 0.8),

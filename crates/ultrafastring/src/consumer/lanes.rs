@@ -527,10 +527,12 @@ impl Consumer {
         if self.is_in_time_order() {
             return self.has_next_in_time();
         }
+        let limit = self.waiting.limit;
         for lane in 0..self.all().watches.len() {
             if !self.sees_something(lane) {
                 continue;
             }
+            self.lane(lane).waiting.limit = limit;
             let seen = in_lane!(self, lane, it => it.glance_own());
             self.note_position(lane);
             match seen {

@@ -58,7 +58,8 @@ impl HistogramRow {
                     && go_on()
                 {
                     // Release: pairs with the acquire fence of whoever looks at the group's row
-                    // first and then at this one. Who sees the sum sees that it was taken from here.
+                    // first and then at this one. Who sees the sum sees that it was taken from
+                    // here.
                     group.counts[class][bucket].fetch_add(moved, Ordering::Release);
                 }
             }
@@ -76,14 +77,14 @@ impl HistogramRow {
 /// ```text
 ///  63 62            40 39                                8 7                      0
 ///  ┌──┬───────────────┬───────────────────────────────────┬────────────────────────┐
-///  │  │ turn          │ how often the group's row was     │ row of the group + 1   │   all zeros: none
+///  │  │ turn          │ how often the group's row was     │ row of the group + 1   │
 ///  │  │               │ named, modulo 2^32                │                        │
 ///  └──┴───────────────┴───────────────────────────────────┴────────────────────────┘
 /// ```
 ///
-/// Bit 63 is set while the counts are moved. The turn counts how often they were, so the word is not
-/// the same again when the entry counts for the same group again. The consumers of a plain ring are
-/// as the first row.
+/// All zeros are none. Bit 63 is set while the counts are moved. The turn counts how often they
+/// were, so the word is not the same again when the entry counts for the same group again. The
+/// consumers of a plain ring are as the first row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted(u64);
 

@@ -8,12 +8,12 @@ use crate::recover::counting;
 use crate::segment::Segment;
 use crate::sync::{Ordering, fence};
 
-/// How often counts are looked at, at most, because consumers moved some meanwhile. So often they do
-/// not; a malicious peer may.
+/// How often counts are looked at, at most, because consumers moved some meanwhile. So often they
+/// do not; a malicious peer may.
 const MOST_LOOKS: usize = 256;
 
-/// How often counts are looked at while one and the same consumer moves some. If it died at that, its
-/// mark stays until its entry is used again.
+/// How often counts are looked at while one and the same consumer moves some. If it died at that,
+/// its mark stays until its entry is used again.
 const MOST_LOOKS_AT_ONE: usize = 8;
 
 /// Histograms by class, the most urgent first.

@@ -12,7 +12,7 @@ use super::Producer;
 use super::others::Others;
 use crate::error::{RingError, SendError};
 use crate::layout::participant::Identity;
-use crate::mode::Mode;
+use crate::mode::{Mode, in_own_mode};
 use crate::priority::PriorityClass;
 use crate::segment::Segment;
 
@@ -84,6 +84,10 @@ impl<S: Mode> Producer<S> {
     /// Makes the handle the producer of that class; `false` if it is already, or if there are no
     /// lanes by class.
     pub(super) fn turn_to(&mut self, class: PriorityClass) -> bool {
+        if self.serves(class) {
+            return false;
+        }
+        self.leave_own_lane();
         let Some(others) = &mut self.other_lanes.others else { return false };
         let Some(mut other) = others.of_class[class.index()].take() else { return false };
         let own = core::mem::replace(&mut others.own, class);
@@ -110,6 +114,10 @@ impl<S: Mode> Producer<S> {
         class: PriorityClass,
         reason: SendError,
     ) -> Result<(), SendError> {
+        if self.serves(class) {
+            return Err(reason);
+        }
+        self.leave_own_lane();
         let Some(others) = &mut self.other_lanes.others else { return Err(reason) };
         let Some(other) = &mut others.of_class[class.index()] else { return Err(reason) };
         let in_a_row = if others.last.0 == class { others.last.1 + 1 } else { 1 };
@@ -122,6 +130,12 @@ impl<S: Mode> Producer<S> {
             self.turn_to(class);
         }
         sent
+    }
+
+    /// Before a call goes on in another lane: a forgotten reservation is of the own one, which does
+    /// not look for it where it refuses a message for its size.
+    fn leave_own_lane(&mut self) {
+        in_own_mode!(self, it => it.cancel_forgotten());
     }
 
     /// Does something with the producers of the other lanes.

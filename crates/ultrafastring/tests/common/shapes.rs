@@ -10,7 +10,9 @@
 //!
 //! makes a test of each shape of it, `what_is_sent_is_received::exclusive_to_shared` and so on.
 //! Where a shape lacks what a test needs, the test is shown as ignored, with the reason. So a new
-//! shape runs everywhere when it has its line in the list. `tests/shapes.rs` prints which suite
+//! shape runs everywhere when it has its line in the list. A test that takes long `needs(quick)`:
+//! of the shapes with lanes it runs on two, and one that `needs(quickest)` on none; the rest is left
+//! to `.ci/run shapes-long`. `tests/shapes.rs` prints which suite
 //! runs on which shape, and fails where a suite does neither run nor say why.
 //!
 //! Crates that use this name it `shapes` at their root, for the macros.
@@ -25,9 +27,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use ultrafastring::{
-    AnyMode, Builder, Consumer, GroupState, Mode, Producer, RingError, Sharing, UltraFastRing,
+    AnyMode, Builder, Consumer, GroupState, Lanes, Mode, PriorityClass, Producer, RingError,
+    Sharing, Side, UltraFastRing,
 };
 pub(crate) use ultrafastring::{Exclusive, Shared};
+
+/// How producers have their side where each has a lane of its own: that lane's side is exclusive.
+pub(crate) type Owned = Exclusive;
 
 /// Calls a macro with the list of shapes: how they are called in the names of tests, and their
 /// types, whose parameters say how producers and consumers have their sides.
@@ -43,6 +49,11 @@ macro_rules! for_shapes {
             shared_to_members: OneGroup<Shared, Shared>;
             exclusive_to_two_groups: TwoGroups<Exclusive, Shared>;
             shared_to_two_groups: TwoGroups<Shared, Shared>;
+            by_class_exclusive: ByClass<Exclusive, Exclusive>;
+            by_class_shared: ByClass<Shared, Shared>;
+            by_class_to_one_member: ByClassToGroup<Shared, Exclusive>;
+            by_producer_shared: ByProducer<Owned, Shared>;
+            by_producer_to_members: ByProducerToGroup<Owned, Shared>;
         }
     };
 }
@@ -53,6 +64,9 @@ pub(crate) trait Shape: Named + 'static {
     type Producers: Mode;
     /// How its consumers have theirs.
     type Consumers: Mode;
+
+    /// How many lanes there are.
+    const LANES: Lanes = Lanes::One;
 
     /// A builder of rings of this shape that are otherwise as `builder` says.
     fn of(builder: Builder) -> Builder;
@@ -90,6 +104,12 @@ pub(crate) trait Shape: Named + 'static {
         ring.producer().expect("a producer can be had")
     }
 
+    /// Whether there is no producer to be had, since others have all that there can be.
+    fn is_producer_taken(ring: &UltraFastRing) -> bool {
+        let taken = ring.producer();
+        matches!(taken, Err(RingError::SideTaken { .. } | RingError::NoFreeLane { .. }))
+    }
+
     #[track_caller]
     fn producer(ring: &UltraFastRing) -> Producer<Self::Producers> {
         Self::try_producer(ring).expect("a producer can be had")
@@ -112,7 +132,11 @@ pub(crate) trait Shape: Named + 'static {
 
     /// How many producers of `wanted` there can be at a time.
     fn most_producers(wanted: usize) -> usize {
-        if Self::producers_share() { wanted } else { wanted.min(1) }
+        match Self::LANES {
+            Lanes::ByProducer(lanes) => wanted.min(lanes.into()),
+            _ if Self::producers_share() => wanted,
+            _ => wanted.min(1),
+        }
     }
 
     /// How many consumers of `wanted` there can be at a time.
@@ -120,12 +144,18 @@ pub(crate) trait Shape: Named + 'static {
         if Self::consumers_share() { wanted } else { wanted.min(1) }
     }
 
+    /// Whether several producers write one lane.
     fn producers_share() -> bool {
         Self::Producers::SHARING == Some(Sharing::Shared)
     }
 
     fn consumers_share() -> bool {
         Self::Consumers::SHARING == Some(Sharing::Shared)
+    }
+
+    /// Whether there are lanes: then there are no typed handles and no calls on the ring itself.
+    fn has_lanes() -> bool {
+        Self::LANES != Lanes::One
     }
 
     /// Whether a consumer claims what it receives, which others see before it is released. One
@@ -137,6 +167,42 @@ pub(crate) trait Shape: Named + 'static {
     /// The groups of its consumers; none of a plain ring.
     fn groups() -> &'static [&'static str] {
         &[]
+    }
+
+    /// In which class a sender sends all its messages: where each class has its lane, their order
+    /// is that of the class.
+    fn class(sender: u32) -> PriorityClass {
+        match Self::LANES {
+            Lanes::ByClass => PriorityClass::ALL[sender as usize % PriorityClass::COUNT],
+            _ => PriorityClass::Normal,
+        }
+    }
+
+    /// How many entries a handle of a side takes.
+    fn entries(side: Side) -> usize {
+        match Self::LANES {
+            Lanes::ByProducer(_) if side == Side::Producer => 1,
+            lanes => lanes.count(),
+        }
+    }
+
+    /// Where an area has the records of the lane that normal messages of the first producer are
+    /// in: in bytes from the beginning of the segment.
+    fn place(ring: &UltraFastRing, area: &str) -> usize {
+        let lane = match Self::LANES {
+            Lanes::ByClass => PriorityClass::Normal.index(),
+            _ => 0,
+        };
+        let area = ring.areas().find(|it| it.name == area).expect("the ring has it");
+        // Of the table of groups there is one for all lanes.
+        let count = if area.name == "groups" { 0 } else { area.count / Self::LANES.count() };
+        area.offset + lane * count * area.stride
+    }
+
+    /// So many of something, or a part of them where there are lanes: what these add to a plain
+    /// ring is met in fewer.
+    fn fewer(count: u64) -> u64 {
+        if Self::has_lanes() { count / 5 } else { count }
     }
 
     /// A member of the second group, if there is one. Producers wait for that as well: a test that
@@ -325,6 +391,107 @@ macro_rules! impl_groups {
 impl_groups!(OneGroup, 1);
 impl_groups!(TwoGroups, 2);
 
+/// Lanes of a ring with lanes by producer.
+const OWNED: Lanes = Lanes::ByProducer(4);
+
+/// A ring with a lane for each class, by how each side is had.
+#[derive(Debug)]
+pub(crate) struct ByClass<P, C>(PhantomData<(P, C)>);
+
+/// As [`ByClass`], with one group.
+#[derive(Debug)]
+pub(crate) struct ByClassToGroup<P, C>(PhantomData<(P, C)>);
+
+/// A ring with a lane for each of some producers, by how the side of a lane, and the consumers'
+/// side, are had.
+#[derive(Debug)]
+pub(crate) struct ByProducer<P, C>(PhantomData<(P, C)>);
+
+/// As [`ByProducer`], with one group.
+#[derive(Debug)]
+pub(crate) struct ByProducerToGroup<P, C>(PhantomData<(P, C)>);
+
+macro_rules! impl_lanes {
+    ($($kind:ident: $lanes:expr, $(to $group:ident)?;)*) => {$(
+        impl<P: Take, C: Take> Shape for $kind<P, C>
+        where
+            Self: Named,
+        {
+            type Producers = AnyMode;
+            type Consumers = AnyMode;
+
+            const LANES: Lanes = $lanes;
+
+            fn of(builder: Builder) -> Builder {
+                let builder = builder.lanes($lanes);
+                let builder = match $lanes {
+                    Lanes::ByProducer(_) => builder,
+                    _ => builder.producer_side(sharing::<P>()),
+                };
+                impl_lanes!(of builder, C $($group)?)
+            }
+
+            fn try_producer(ring: &UltraFastRing) -> Option<Producer> {
+                Self::open_groups(ring);
+                ring.producer().ok()
+            }
+
+            fn try_consumer(ring: &UltraFastRing) -> Option<Consumer> {
+                Self::any_consumer(ring).ok()
+            }
+
+            fn producer_of_any_mode(ring: &UltraFastRing) -> Producer {
+                Self::open_groups(ring);
+                ring.producer().expect("a producer can be had")
+            }
+
+            fn producers_share() -> bool {
+                sharing::<P>() == Sharing::Shared
+            }
+
+            fn consumers_share() -> bool {
+                sharing::<C>() == Sharing::Shared
+            }
+
+            impl_lanes!(rest C $($group)?);
+        }
+    )*};
+    (of $builder:ident, $c:ident) => {
+        $builder.consumer_side(sharing::<$c>())
+    };
+    (of $builder:ident, $c:ident Group) => {
+        match sharing::<$c>() {
+            #[cfg(feature = "alloc")]
+            Sharing::Shared => $builder.joinable().groups(GROUPS[..1].iter().copied()),
+            _ => $builder.joinable(),
+        }
+    };
+    (rest $c:ident) => {};
+    (rest $c:ident Group) => {
+        fn open_groups(ring: &UltraFastRing) {
+            open_first::<$c>(ring);
+        }
+
+        fn any_consumer(ring: &UltraFastRing) -> Result<Consumer, RingError> {
+            join_first::<$c>(ring)
+        }
+
+        fn consumers_claim() -> bool {
+            true
+        }
+
+        fn groups() -> &'static [&'static str] {
+            &GROUPS[..1]
+        }
+    };
+}
+impl_lanes! {
+    ByClass: Lanes::ByClass,;
+    ByClassToGroup: Lanes::ByClass, to Group;
+    ByProducer: OWNED,;
+    ByProducerToGroup: OWNED, to Group;
+}
+
 /// Has the first group opened, if it is not, before anything is sent that it is to get.
 fn open_first<C: Mode>(ring: &UltraFastRing) {
     if !has_open_group(ring) {
@@ -412,6 +579,13 @@ macro_rules! test_one {
         #[ignore = $why]
         fn $name() {}
     };
+    ([later $why:literal] ($test:ident $name:ident $kind:ident $p:ident $c:ident)) => {
+        #[test]
+        #[ignore = $why]
+        fn $name() {
+            super::$test::<$crate::shapes::$kind<$crate::shapes::$p, $crate::shapes::$c>>();
+        }
+    };
 }
 
 /// Calls a macro with what such a shape lacks of what a test needs, if anything.
@@ -423,16 +597,106 @@ macro_rules! lack {
         $crate::shapes::lack! { [$($more)*] Between $p $c, $then $rest }
     };
     ([plain $($more:ident)*] $k:ident $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a plain ring"] $rest }
+    };
+    ([no_groups $($more:ident)*] OneGroup $p:ident $c:ident, $then:ident $rest:tt) => {
         $crate::shapes::$then! { ["needs a ring without groups"] $rest }
     };
-    ([groups_elsewhere $($more:ident)*] Between $p:ident $c:ident, $then:ident $rest:tt) => {
-        $crate::shapes::lack! { [$($more)*] Between $p $c, $then $rest }
+    ([no_groups $($more:ident)*] TwoGroups $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a ring without groups"] $rest }
     };
-    ([groups_elsewhere $($more:ident)*] $k:ident $p:ident $c:ident, $then:ident $rest:tt) => {
+    ([no_groups $($more:ident)*] ByClassToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a ring without groups"] $rest }
+    };
+    ([no_groups $($more:ident)*] ByProducerToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a ring without groups"] $rest }
+    };
+    ([one_lane $($more:ident)*] ByClass $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a ring of one lane"] $rest }
+    };
+    ([one_lane $($more:ident)*] ByClassToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a ring of one lane"] $rest }
+    };
+    ([one_lane $($more:ident)*] ByProducer $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a ring of one lane"] $rest }
+    };
+    ([one_lane $($more:ident)*] ByProducerToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a ring of one lane"] $rest }
+    };
+    ([scenes_of_plain_rings $($more:ident)*] OneGroup $p:ident $c:ident, $then:ident $rest:tt) => {
         $crate::shapes::$then! { ["loom_groups has scenes of groups"] $rest }
+    };
+    ([scenes_of_plain_rings $($more:ident)*] TwoGroups $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["loom_groups has scenes of groups"] $rest }
+    };
+    ([scenes_of_plain_rings $($more:ident)*] ByClass $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["loom_lanes has scenes of lanes"] $rest }
+    };
+    ([scenes_of_plain_rings $($more:ident)*] ByClassToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["loom_lanes has scenes of lanes"] $rest }
+    };
+    ([scenes_of_plain_rings $($more:ident)*] ByProducer $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["loom_lanes has scenes of lanes"] $rest }
+    };
+    ([scenes_of_plain_rings $($more:ident)*] ByProducerToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["loom_lanes has scenes of lanes"] $rest }
+    };
+    ([reserves $($more:ident)*] ByClass $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a credit that classes share"] $rest }
+    };
+    ([reserves $($more:ident)*] ByClassToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a credit that classes share"] $rest }
+    };
+    ([exclusive_lane $($more:ident)*] $k:ident Shared $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs lanes that one producer has"] $rest }
     };
     ([one_group $($more:ident)*] TwoGroups $p:ident $c:ident, $then:ident $rest:tt) => {
         $crate::shapes::$then! { ["needs producers that wait for one group"] $rest }
+    };
+    ([two_producers $($more:ident)*] $k:ident Owned $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs two producers in one lane"] $rest }
+    };
+    ([two_of_each $($more:ident)*] $k:ident Owned $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs two producers in one lane"] $rest }
+    };
+    ([shared_producer $($more:ident)*] $k:ident Owned $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a lane that producers share"] $rest }
+    };
+    ([exclusive_producer $($more:ident)*] $k:ident Owned $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a side that one producer has"] $rest }
+    };
+    ([exclusive_sides $($more:ident)*] $k:ident Owned $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs a side that one producer has"] $rest }
+    };
+    ([several_producers $($more:ident)*] $k:ident Exclusive $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs two producers"] $rest }
+    };
+    ([several_of_each $($more:ident)*] $k:ident Exclusive $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs two producers"] $rest }
+    };
+    ([several_of_each $($more:ident)*] $k:ident $p:ident Exclusive, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { ["needs two consumers"] $rest }
+    };
+    ([quickest $($more:ident)*] ByClass $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { [later "left to `.ci/run shapes-long`"] $rest }
+    };
+    ([quickest $($more:ident)*] ByClassToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { [later "left to `.ci/run shapes-long`"] $rest }
+    };
+    ([quickest $($more:ident)*] ByProducer $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { [later "left to `.ci/run shapes-long`"] $rest }
+    };
+    ([quickest $($more:ident)*] ByProducerToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { [later "left to `.ci/run shapes-long`"] $rest }
+    };
+    ([quick $($more:ident)*] ByClass Exclusive $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { [later "left to `.ci/run shapes-long`"] $rest }
+    };
+    ([quick $($more:ident)*] ByClassToGroup $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { [later "left to `.ci/run shapes-long`"] $rest }
+    };
+    ([quick $($more:ident)*] ByProducer $p:ident $c:ident, $then:ident $rest:tt) => {
+        $crate::shapes::$then! { [later "left to `.ci/run shapes-long`"] $rest }
     };
     ([two_producers $($more:ident)*] $k:ident Exclusive $c:ident, $then:ident $rest:tt) => {
         $crate::shapes::$then! { ["needs two producers"] $rest }
@@ -472,6 +736,9 @@ macro_rules! lack {
 macro_rules! lack_text {
     ([] ()) => {
         None
+    };
+    ([later $why:literal] ()) => {
+        Some($why)
     };
     ([$why:literal] ()) => {
         Some($why)
@@ -544,8 +811,16 @@ for_shapes! { name_each }
 know_needs! {
     nothing
     plain
-    groups_elsewhere
+    no_groups
+    one_lane
+    scenes_of_plain_rings
     one_group
+    several_producers
+    several_of_each
+    exclusive_lane
+    reserves
+    quick
+    quickest
     two_producers
     two_consumers
     two_of_each

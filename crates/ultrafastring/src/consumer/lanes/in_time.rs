@@ -77,8 +77,8 @@ impl Consumer {
         }
     }
 
-    /// Receives the next message by `work`, which is given the handle of its lane. Out of line: what
-    /// receives in another order stays as it is without it.
+    /// Receives the next message by `work`, which is given the handle of its lane. Out of line:
+    /// what receives in another order stays as it is without it.
     #[inline(never)]
     pub(super) fn receive_in_time<T: Taken>(
         &mut self,

@@ -148,6 +148,24 @@ fn a_producer_that_waits_for_one_class_is_woken_by_the_lane_of_that_class() {
 }
 
 #[test]
+fn a_forgotten_reservation_is_cancelled_by_a_call_that_sends_into_another_lane() {
+    let builder = UltraFastRing::builder().lanes(Lanes::ByClass);
+    let ring = builder.max_message_of(PriorityClass::Bulk, 100).heap().unwrap();
+    let (mut producer, mut other) = (ring.producer().unwrap(), ring.producer().unwrap());
+    for several in [false, true] {
+        core::mem::forget(producer.try_reserve(1, PriorityClass::High).unwrap());
+        other.send_fast(b"behind", PriorityClass::High).unwrap();
+        // Too large for the lane of the reservation.
+        if several {
+            producer.send_many(&[[7; 100]], PriorityClass::Bulk).unwrap();
+        } else {
+            producer.send_fast(&[7; 100], PriorityClass::Bulk).unwrap();
+        }
+        assert_eq!(left_in(&ring, PriorityClass::High.index()), [b"behind".to_vec()]);
+    }
+}
+
+#[test]
 fn typed_handles_of_a_ring_with_lanes_are_refused() {
     let rings = [by_class(Sharing::Exclusive), by_producer(2)];
     for ring in rings {

@@ -51,7 +51,7 @@ impl<S: OwnMode> Producer<S> {
 
     /// Why there is no memory for a message. Notes whether messages that are in flight have some.
     fn refused_memory(&mut self, in_flight: bool) -> SendError {
-        self.short_of_memory = in_flight.then(|| self.credits().consumed());
+        self.short_of_memory = if in_flight { self.credits().consumed() } else { u64::MAX };
         self.no_memory()
     }
 

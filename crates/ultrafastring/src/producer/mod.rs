@@ -127,9 +127,6 @@ pub struct Producer<S: Mode = AnyMode> {
     /// How much credit a wait waits for.
     #[cfg(any(feature = "std", loom))]
     wanted: u64,
-    /// Where the handle was when it found no memory for a message, and others in flight had some.
-    #[cfg_attr(not(any(feature = "std", loom)), allow(dead_code))]
-    short_of_memory: Option<u64>,
     #[cfg(any(feature = "std", loom))]
     pub(crate) waiting: Waiting,
     /// The bytes of a reservation of up to 40. They are here so that a guard is only a few words,
@@ -138,6 +135,10 @@ pub struct Producer<S: Mode = AnyMode> {
     inline: Unsent,
     /// The producers of the other lanes, if it writes several.
     other_lanes: OtherLanes<Producer>,
+    /// Where the handle was when it found no memory for a message, and others in flight had some;
+    /// else a position that there is not.
+    #[cfg_attr(not(any(feature = "std", loom)), allow(dead_code))]
+    short_of_memory: u64,
 }
 
 common_to_handles!(Producer);
@@ -238,7 +239,7 @@ impl<S: OwnMode> Producer<S> {
             refused_class: PriorityClass::Normal,
             #[cfg(any(feature = "std", loom))]
             wanted: 1,
-            short_of_memory: None,
+            short_of_memory: u64::MAX,
             #[cfg(any(feature = "std", loom))]
             waiting: Waiting::default(),
             inline: Unsent::default(),

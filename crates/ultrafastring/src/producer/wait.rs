@@ -148,7 +148,7 @@ impl<S: Mode> Producer<S> {
     /// Whether messages in flight have memory that the last one would have needed. Not after
     /// another has been sent.
     fn memory_is_in_flight(&self) -> bool {
-        self.short_of_memory == Some(self.credits().consumed())
+        self.short_of_memory == self.credits().consumed()
     }
 
     /// For how much room to wait after this handle was refused: for one message; if memory is

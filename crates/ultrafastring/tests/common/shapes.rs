@@ -12,8 +12,8 @@
 //! Where a shape lacks what a test needs, the test is shown as ignored, with the reason. So a new
 //! shape runs everywhere when it has its line in the list. A test that takes long `needs(quick)`:
 //! of the shapes with lanes it runs on two, and one that `needs(quickest)` on none; the rest is
-//! left to `.ci/run shapes-long`. `tests/shapes.rs` prints which suite runs on which shape, and fails
-//! where a suite does neither run nor say why.
+//! left to `.ci/run shapes-long`. `tests/shapes.rs` prints which suite runs on which shape, and
+//! fails where a suite does neither run nor say why.
 //!
 //! Crates that use this name it `shapes` at their root, for the macros.
 

@@ -281,7 +281,7 @@ static void what_was_done_inline_counts_when_the_handles_are_freed(void) {
     CHECK(ufr_producer_new(made.ring, &made.producer) == UFR_OK);
     CHECK(ufr_consumer_new(made.ring, &made.consumer) == UFR_OK);
     CHECK(ufr_inline_send(made.producer, "the next", 8, UFR_CLASS_LOW) == UFR_OK);
-    CHECK(ufr_inline_recv(made.consumer, buffer, 8, NULL) == 8 && memcmp(buffer, "8 byt", 5) == 0);
+    CHECK(ufr_inline_recv(made.consumer, buffer, 8, NULL) == 8 && memcmp(buffer, "8 by", 4) == 0);
     CHECK(ufr_inline_recv(made.consumer, buffer, 8, NULL) == 8 && memcmp(buffer, "the n", 5) == 0);
     free_pair(&made);
 }

@@ -36,7 +36,7 @@ impl<S: Mode> Consumer<S> {
     /// ([`try_borrow_many`](Self::try_borrow_many)) has messages of one lane, so often only a few.
     ///
     /// Timestamps are compared as they are. On a machine whose clock is not
-    /// [stable](crate::Clock::stable) they may be wrong. One that is ahead of the clock by more
+    /// [stable](crate::RingView::clock) they may be wrong. One that is ahead of the clock by more
     /// than a millisecond counts as now.
     ///
     /// A second call changes the `wait`.

@@ -27,6 +27,7 @@ pub(super) struct TimeOrder {
     /// Which lanes had nothing at the last look, and may bring something older.
     awaited: Box<[bool]>,
     /// Which lanes it has marked for its sleep.
+    #[cfg_attr(not(feature = "std"), allow(dead_code, reason = "nobody sleeps"))]
     marked: Box<[bool]>,
     /// The last message that was ahead of the clock, and since when it is known.
     ahead: (Sent, u64),
@@ -206,7 +207,7 @@ impl TimeOrder {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, feature = "std", not(loom)))]
 mod tests {
     use super::*;
 

@@ -308,6 +308,7 @@ impl TimestampedSlot {
     }
 
     /// When the message was sent, in ticks; valid only if the sequence says so.
+    #[cfg(feature = "alloc")]
     #[inline(always)]
     pub(crate) fn timestamp(&self) -> u64 {
         // Relaxed: made visible by the release of the sequence, which was read before.

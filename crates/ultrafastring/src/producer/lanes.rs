@@ -12,7 +12,9 @@ use super::Producer;
 use super::others::Others;
 use crate::error::{RingError, SendError};
 use crate::layout::participant::Identity;
-use crate::mode::{Mode, in_own_mode};
+use crate::mode::Mode;
+#[cfg(feature = "alloc")]
+use crate::mode::in_own_mode;
 use crate::priority::PriorityClass;
 use crate::segment::Segment;
 

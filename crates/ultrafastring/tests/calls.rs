@@ -72,16 +72,22 @@ fn a_side_that_is_exclusive_or_a_groups_is_said_to_have_no_entry_and_nobody_wait
     S: Shape,
 >() {
     let ring = S::heap(4);
-    let sent =
-        if S::producers_share() && !S::has_lanes() { Ok(()) } else { Err(SendError::NoEntry) };
+    let sent = match S::has_lanes() {
+        true => Err(SendError::HasLanes),
+        false if S::producers_share() => Ok(()),
+        false => Err(SendError::NoEntry),
+    };
     assert_eq!(ring.send(b"one", NORMAL), sent);
     assert_eq!(ring.try_send("two", NORMAL).map_err(SendError::from), sent);
     // What can be received is there.
     ring.producer().unwrap().send_many(&["three"; 2], NORMAL).unwrap();
     let received = ring.recv().map(drop);
     // Whose message it would be, a ring for groups cannot tell; with lanes there is no such call.
-    let shares = S::consumers_share() && S::groups().is_empty() && !S::has_lanes();
-    let expected = if shares { Ok(()) } else { Err(RecvError::NoEntry) };
+    let expected = match (S::groups().is_empty(), S::has_lanes()) {
+        (true, true) => Err(RecvError::HasLanes),
+        (true, false) if S::consumers_share() => Ok(()),
+        _ => Err(RecvError::NoEntry),
+    };
     assert_eq!((received, ring.try_recv().map(drop)), (expected, expected));
 }
 on_each_shape!(

@@ -39,8 +39,8 @@ pub(crate) type Owned = Exclusive;
 /// types, whose parameters say how producers and consumers have their sides.
 macro_rules! for_shapes {
     ($then:ident $(, $argument:tt)*) => {
-        $crate::shapes::$then! {
-            ($($argument),*)
+        $crate::shapes::and_lanes! {
+            $then ($($argument),*)
             exclusive_to_exclusive: Between<Exclusive, Exclusive>;
             exclusive_to_shared: Between<Exclusive, Shared>;
             shared_to_exclusive: Between<Shared, Exclusive>;
@@ -49,12 +49,30 @@ macro_rules! for_shapes {
             shared_to_members: OneGroup<Shared, Shared>;
             exclusive_to_two_groups: TwoGroups<Exclusive, Shared>;
             shared_to_two_groups: TwoGroups<Shared, Shared>;
+        }
+    };
+}
+
+/// The rest of the list, which needs an allocator.
+#[cfg(feature = "alloc")]
+macro_rules! and_lanes {
+    ($then:ident $arguments:tt $($shapes:tt)*) => {
+        $crate::shapes::$then! {
+            $arguments
+            $($shapes)*
             by_class_exclusive: ByClass<Exclusive, Exclusive>;
             by_class_shared: ByClass<Shared, Shared>;
             by_class_to_one_member: ByClassToGroup<Shared, Exclusive>;
             by_producer_shared: ByProducer<Owned, Shared>;
             by_producer_to_members: ByProducerToGroup<Owned, Shared>;
         }
+    };
+}
+
+#[cfg(not(feature = "alloc"))]
+macro_rules! and_lanes {
+    ($then:ident $arguments:tt $($shapes:tt)*) => {
+        $crate::shapes::$then! { $arguments $($shapes)* }
     };
 }
 
@@ -107,7 +125,11 @@ pub(crate) trait Shape: Named + 'static {
     /// Whether there is no producer to be had, since others have all that there can be.
     fn is_producer_taken(ring: &UltraFastRing) -> bool {
         let taken = ring.producer();
-        matches!(taken, Err(RingError::SideTaken { .. } | RingError::NoFreeLane { .. }))
+        #[cfg(feature = "alloc")]
+        if matches!(taken, Err(RingError::NoFreeLane { .. })) {
+            return true;
+        }
+        matches!(taken, Err(RingError::SideTaken { .. }))
     }
 
     #[track_caller]
@@ -411,6 +433,7 @@ pub(crate) struct ByProducer<P, C>(PhantomData<(P, C)>);
 #[derive(Debug)]
 pub(crate) struct ByProducerToGroup<P, C>(PhantomData<(P, C)>);
 
+#[cfg(feature = "alloc")]
 macro_rules! impl_lanes {
     ($($kind:ident: $lanes:expr, $(to $group:ident)?;)*) => {$(
         impl<P: Take, C: Take> Shape for $kind<P, C>
@@ -485,6 +508,7 @@ macro_rules! impl_lanes {
         }
     };
 }
+#[cfg(feature = "alloc")]
 impl_lanes! {
     ByClass: Lanes::ByClass,;
     ByClassToGroup: Lanes::ByClass, to Group;
@@ -805,8 +829,8 @@ macro_rules! name_each {
 }
 
 pub(crate) use {
-    for_shapes, lack, lack_of_each, lack_text, list_each, name_each, of_each_shape, on_each_shape,
-    test_each, test_one,
+    and_lanes, for_shapes, lack, lack_of_each, lack_text, list_each, name_each, of_each_shape,
+    on_each_shape, test_each, test_one,
 };
 
 for_shapes! { name_each }

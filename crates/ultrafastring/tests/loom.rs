@@ -182,6 +182,7 @@ on_each_shape!(
 );
 
 #[test]
+#[ignore = "a minute or more: with --ignored"]
 fn consumers_that_race_over_laps_read_nothing_twice_and_nothing_overwritten() {
     check(|| {
         let ring = two_slots().exclusive_producer().heap().unwrap();
@@ -256,6 +257,7 @@ on_each_shape!(
 );
 
 #[test]
+#[ignore = "a minute or more: with --ignored"]
 fn a_borrowed_message_is_not_granted_by_another_consumer() {
     check(|| {
         let ring = two_slots().exclusive_producer().heap().unwrap();
@@ -510,6 +512,7 @@ on_each_shape!(a_producer_that_parks_is_woken_when_room_is_granted, needs(scenes
 /// Of two consumers one moves the frontier, and the other may find it moved. The producer looks
 /// there itself before it parks, and must not keep itself awake by it.
 #[test]
+#[ignore = "a minute or more: with --ignored"]
 fn a_producer_that_parks_is_woken_by_whichever_consumer_moves_the_frontier() {
     check_with(Some(1), || {
         let ring = two_slots().fences().exclusive_producer().heap().unwrap();

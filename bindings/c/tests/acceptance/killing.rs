@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ultrafastring::{Builder, Finding, UltraFastRing};
 
-use crate::exchanging::{INLINE, PEERS, with_python};
+use crate::exchanging::{INLINE, PEERS};
 use crate::installed::stage;
 
 /// As in `exchange.h`.
@@ -173,10 +173,26 @@ fn kills() -> u64 {
     std::env::var("UFR_KILLS").map_or(300, |text| text.parse().unwrap())
 }
 
-/// For how many microseconds at most a worker lives.
-fn longest() -> u64 {
-    // An interpreter takes its time before it does anything that is worth a kill.
-    if with_python() { 60_000 } else { 8_000 }
+/// For how many microseconds at most a worker lives before it is killed, from the last kill or from
+/// when it has a handle.
+const LONGEST: u64 = 8_000;
+
+/// How long a worker may take to have a handle. An interpreter takes its time, above all on a busy
+/// machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Lets a process live for a moment: at one time in two from when it has a handle. Says whether it
+/// has one.
+fn live(ring: &UltraFastRing, pid: u32, state: &mut u64) -> bool {
+    let has_handle = || ring.participants().any(|it| it.pid == pid);
+    if random(state, 2) == 0 {
+        let began = Instant::now();
+        while !has_handle() && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_micros(500));
+        }
+    }
+    std::thread::sleep(Duration::from_micros(random(state, LONGEST)));
+    has_handle()
 }
 
 fn run(large: bool, seed: u64) {
@@ -188,11 +204,9 @@ fn run(large: bool, seed: u64) {
     let mut state = seed;
     let mut killed_at_work = vec![0; count];
     for _ in 0..kills {
-        std::thread::sleep(Duration::from_micros(random(&mut state, longest())));
         let at = random(&mut state, count as u64) as usize;
         let worker = &mut workers.0[at];
-        let pid = worker.id();
-        killed_at_work[at] += usize::from(ring.participants().any(|it| it.pid == pid));
+        killed_at_work[at] += usize::from(live(&ring, worker.id(), &mut state));
         // None ends by itself: a message that was not sent, for one, ends a consumer.
         assert_eq!(worker.try_wait().unwrap(), None, "worker {at}");
         worker.kill().unwrap();
@@ -218,11 +232,9 @@ fn run_on_exclusive_sides(seed: u64) {
     let workers = vec![stage.start_to("produce", 0), stage.start_to("consume", 0)];
     let mut workers = Workers(workers);
     for _ in 0..kills {
-        std::thread::sleep(Duration::from_micros(1_000 + random(&mut state, longest())));
         let side = random(&mut state, 2) as usize;
         let (worker, language) = (&mut workers.0[side], &mut languages[side]);
-        let pid = worker.id();
-        killed_at_work[*language][side] += usize::from(ring.participants().any(|it| it.pid == pid));
+        killed_at_work[*language][side] += usize::from(live(&ring, worker.id(), &mut state));
         assert_eq!(worker.try_wait().unwrap(), None, "a worker in {}", PEERS[*language].language);
         worker.kill().unwrap();
         worker.wait().unwrap();

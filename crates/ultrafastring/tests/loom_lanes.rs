@@ -7,7 +7,8 @@
 //!     --no-default-features --features alloc --test loom_lanes
 //! ```
 //!
-//! No ordering has been taken out yet to see which of these scenes fails without it.
+//! A scene fails if `arm_lanes` (waiting/bell.rs) marks only the first lane, if it reads the ticket
+//! after the marks, or if it has no fence.
 
 #![cfg(loom)]
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::child::Child;
-use common::{patiently, stage};
+use common::{patiently, random_below, stage};
 use ultrafastring::{
     Builder, Consumer, GroupState, PriorityClass, Producer, RecvError, SendError, Start,
     UltraFastRing,
@@ -359,14 +359,6 @@ fn note(log: &Log, group: usize, message: &[u8], redelivered: bool) {
     count.fetch_add(if redelivered { 16 } else { 1 }, SeqCst);
 }
 
-/// A step of a xorshift generator: moments need not be good random numbers, only different ones.
-fn random(state: &mut u64, below: u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state % below
-}
-
 /// Kills one of those at work again and again, at a random moment, and starts another in its place;
 /// then everything that was sent has come to each group, and once, unless it is marked.
 fn trial(exclusive: bool, seed: u64) {
@@ -387,8 +379,8 @@ fn trial(exclusive: bool, seed: u64) {
     let mut state = seed;
     let mut sent = 0;
     for kill in 0..kills {
-        std::thread::sleep(Duration::from_micros(random(&mut state, 5_000)));
-        let victim = random(&mut state, workers.len() as u64) as usize;
+        std::thread::sleep(Duration::from_micros(random_below(&mut state, 5_000)));
+        let victim = random_below(&mut state, workers.len() as u64) as usize;
         workers[victim].kill();
         workers[victim] = start(kinds[victim]);
         // It goes on all the time: nobody waits for the dead.

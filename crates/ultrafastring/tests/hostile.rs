@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::actor::{self, Actor, order, say};
+use common::hostile::{randoms, words};
 use common::{Numbered, patiently, stage};
 use rustix::mm::{MapFlags, ProtFlags};
 use shapes::{Shape, of_each_shape, of_shape, on_each_shape};
@@ -81,31 +82,10 @@ fn play<S: Shape>(words: &[&str], directory: &Path) {
     }
 }
 
-/// The words of the ring's file, as a hostile peer has them, for as long as the process lives.
-fn words(builder: &Builder) -> &'static [AtomicU64] {
-    let path = builder.path(NAME).unwrap();
-    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let length = file.metadata().unwrap().len() as usize;
-    let rights = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new mapping; all that is done with it is done to atomics.
-    unsafe {
-        let base =
-            rustix::mm::mmap(std::ptr::null_mut(), length, rights, MapFlags::SHARED, &file, 0);
-        std::slice::from_raw_parts(base.unwrap().cast::<AtomicU64>(), length / 8)
-    }
-}
-
 /// Writes garbage all over the segment, for ever.
 fn scribble(builder: &Builder, seed: u64) {
-    let words = words(builder);
-    let mut state = seed;
-    let mut random = move || {
-        // xorshift64, by Marsaglia.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let words = words(builder, NAME);
+    let mut random = randoms(seed);
     say("scribbling");
     // All but the first word, whose loss would have the ring called damaged, and calls end before
     // they read what else is wrong.
@@ -115,7 +95,8 @@ fn scribble(builder: &Builder, seed: u64) {
     loop {
         let place = random() as usize % words.len();
         // Counters and the table are a small part of a segment, and the tenderest.
-        let place = if random() % 2 == 0 { 511 + place % 2_048 } else { place } % words.len();
+        let place =
+            if random().is_multiple_of(2) { 511 + place % 2_048 } else { place } % words.len();
         let word = &words[place];
         let before = word.load(Ordering::Relaxed);
         let value = match random() % 8 {
@@ -129,7 +110,7 @@ fn scribble(builder: &Builder, seed: u64) {
             _ => (1 << 57) + random() % 128 - 64,
         };
         word.store(value, Ordering::Relaxed);
-        if random() % (1 << 20) == 0 {
+        if random().is_multiple_of(1 << 20) {
             words.iter().for_each(|word| word.store(random(), Ordering::Relaxed));
         }
     }
@@ -334,7 +315,7 @@ const SOON: Duration = Duration::from_millis(20);
 fn a_consumers_head_that_no_ring_can_have_holds_no_call_beyond_its_time<S: Shape>() {
     let directory = stage();
     let ring = at::<S>(&directory).create(NAME).unwrap();
-    let words = words(&at::<S>(&directory));
+    let words = words(&at::<S>(&directory), NAME);
     let [_, consumer_head, _] = counters::<S>(&ring);
     let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     producer.send_fast(b"one", NORMAL).unwrap();
@@ -356,7 +337,7 @@ on_each_shape!(
 fn a_producers_head_that_was_set_back_holds_no_call_beyond_its_time<S: Shape>() {
     let directory = stage();
     let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
-    let words = words(&at::<S>(&directory));
+    let words = words(&at::<S>(&directory), NAME);
     let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     // So that some credit was granted, and some is left.
     for _ in 0..6 {
@@ -385,7 +366,7 @@ fn a_slot_of_a_later_lap_does_not_hold_a_consumer_that_was_deserted<S: Shape>() 
     let directory = stage();
     let builder = at::<S>(&directory).capacity(PAGE_OF_SLOTS);
     let ring = builder.create(NAME).unwrap();
-    let words = words(&builder);
+    let words = words(&builder, NAME);
     let mut consumer = S::consumer(&ring);
     consumer.end_when_deserted(true);
     S::producer(&ring).send_fast(b"one", NORMAL).unwrap();
@@ -404,7 +385,7 @@ on_each_shape!(a_slot_of_a_later_lap_does_not_hold_a_consumer_that_was_deserted,
 fn heads_that_no_ring_can_have_are_not_believed_by_a_producer_that_loses_a_race<S: Shape>() {
     let directory = stage();
     let ring = at::<S>(&directory).capacity(4).create(NAME).unwrap();
-    let words = words(&at::<S>(&directory));
+    let words = words(&at::<S>(&directory), NAME);
     let (mut producer, mut consumer) = (S::producer(&ring), S::consumer(&ring));
     producer.send_fast(b"one", NORMAL).unwrap();
     consumer.try_recv().unwrap();
@@ -456,7 +437,7 @@ fn slots_without_end_that_nobody_filled_hold_no_call_beyond_its_time<S: Shape>()
             let directory = stage();
             let builder = at::<S>(&directory).capacity(CAPACITY);
             let ring = builder.create(NAME).unwrap();
-            let words = words(&builder);
+            let words = words(&builder, NAME);
             let slots = words[S::place(&ring, "slots") / 8..].iter().step_by(8).take(CAPACITY);
             for (position, sequence) in slots.enumerate() {
                 sequence.store(1 << 63 | (position as u64 + 1), Ordering::Relaxed);

@@ -14,29 +14,24 @@ use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use common::hostile::{MAX_MESSAGE, comes_back, randoms, receive_all_ways, seconds, words};
 use common::{patiently, stage};
-use rustix::mm::{MapFlags, ProtFlags};
 use tempfile::TempDir;
 use ultrafastring::layout::{MAX_GROUP_NAME, ROOM_FOR_GROUPS};
 use ultrafastring::{
-    Builder, Consumer, GroupState, Observer, PriorityClass, Producer, RecvError, RingError,
-    SendError, Slow, Start, UltraFastRing,
+    Builder, GroupState, Observer, PriorityClass, Producer, RecvError, RingError, SendError, Slow,
+    Start, UltraFastRing,
 };
 
 const NORMAL: PriorityClass = PriorityClass::Normal;
 const NAME: &str = "stage";
 const CAPACITY: usize = 16;
-const MAX_MESSAGE: usize = 200;
 /// Long enough that what is in the way is looked for.
 const SOON: Duration = Duration::from_millis(20);
 const LATE: Duration = Duration::from_secs(60);
-
-/// Nothing that a word can say is a place in memory, and no call waits for one: not for as long.
-const HANGS: Duration = Duration::from_secs(240);
 
 /// A ring with two groups and room for others, whose producers share their side, or do not; then
 /// it has side buffers, too.
@@ -58,16 +53,7 @@ struct Words {
 
 impl Words {
     fn of(builder: &Builder) -> Self {
-        let path = builder.path(NAME).unwrap();
-        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-        let length = file.metadata().unwrap().len() as usize;
-        let rights = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping, which stays; all that is done with it is done to atomics.
-        let all = unsafe {
-            let base =
-                rustix::mm::mmap(std::ptr::null_mut(), length, rights, MapFlags::SHARED, &file, 0);
-            std::slice::from_raw_parts(base.unwrap().cast::<AtomicU64>(), length / 8)
-        };
+        let all = words(builder, NAME);
         // The header's table of areas: offset, stride, count.
         let area = |index: usize, word: usize| all[32 + 3 * index + word].load(Ordering::Relaxed);
         let offset = |index| area(index, 0) as usize / 8;
@@ -114,20 +100,6 @@ const IN_USE: u64 = 1;
 const DURABLE: u64 = 4;
 const OPEN: u64 = 1 << 62;
 
-/// Runs what must come back, and fails if it does not.
-fn comes_back<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, comes) = mpsc::channel();
-    let worker = thread::spawn(move || done.send(work()));
-    match comes.recv_timeout(HANGS) {
-        Ok(it) => it,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs: {what}"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            let panicked = worker.join().unwrap_err();
-            panic!("it panicked: {what}: {:?}", panicked.downcast_ref::<String>())
-        }
-    }
-}
-
 /// Every way of sending, once.
 fn send_all_ways(producer: &mut Producer) {
     let messages = [[7; 40]; 9];
@@ -139,23 +111,6 @@ fn send_all_ways(producer: &mut Producer) {
     }
     let _ = producer.send_timeout(&messages[0], NORMAL, Duration::from_millis(1));
     let _ = (producer.len(), producer.is_full(), producer.credits().under_pressure());
-}
-
-/// Every way of receiving, once.
-fn receive_all_ways(consumer: &mut Consumer) {
-    let mut buffers = [[0; 40]; 9];
-    if let Ok((size, ..)) = consumer.recv_fast(&mut buffers[0]) {
-        assert!(size <= 40);
-    }
-    let _ = consumer.try_recv_many(&mut buffers);
-    if let Ok(message) = consumer.try_borrow() {
-        assert!(message.len() <= MAX_MESSAGE);
-    }
-    if let Ok(messages) = consumer.try_borrow_many(9) {
-        assert!(messages.len() <= 9);
-    }
-    let _ = consumer.recv_timeout(Duration::from_millis(1));
-    let _ = (consumer.len(), consumer.is_empty());
 }
 
 /// Every way of reading without a place in the ring, once, from every start.
@@ -214,14 +169,8 @@ fn work(ring: &UltraFastRing, reader: &Observer, going: &AtomicBool) -> u64 {
 }
 
 /// Writes garbage, mostly over what groups are about.
-fn scribble(words: Words, mut state: u64, going: &AtomicBool) {
-    let mut random = move || {
-        // xorshift64, by Marsaglia.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+fn scribble(words: Words, seed: u64, going: &AtomicBool) {
+    let mut random = randoms(seed);
     while going.load(Ordering::Relaxed) {
         let row = random() as usize % words.rows;
         let entry = random() as usize % 12;
@@ -250,11 +199,6 @@ fn scribble(words: Words, mut state: u64, going: &AtomicBool) {
         };
         word.store(value, Ordering::Relaxed);
     }
-}
-
-fn seconds() -> Duration {
-    let given = std::env::var("UFR_SCRIBBLE_SECONDS").ok();
-    Duration::from_secs(given.map_or(2, |text| text.parse().unwrap()))
 }
 
 #[test]

@@ -12,12 +12,11 @@ mod common;
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use common::hostile::{MAX_MESSAGE, comes_back, randoms, receive_all_ways, seconds, words};
 use common::{patiently, stage};
-use rustix::mm::{MapFlags, ProtFlags};
 use tempfile::TempDir;
 use ultrafastring::{
     Builder, Consumer, Lanes, PriorityClass, Producer, RingError, Start, UltraFastRing,
@@ -26,15 +25,11 @@ use ultrafastring::{
 const NORMAL: PriorityClass = PriorityClass::Normal;
 const NAME: &str = "stage";
 const CAPACITY: usize = 16;
-const MAX_MESSAGE: usize = 200;
 const PARTICIPANTS: usize = 8;
 /// A ring of each kind.
 const BOTH: [Lanes; 2] = [Lanes::ByClass, Lanes::ByProducer(3)];
 /// Long enough that what is in the way is looked for.
 const SOON: Duration = Duration::from_millis(5);
-
-/// Nothing that a word can say is a place in memory, and no call waits for one: not for as long.
-const HANGS: Duration = Duration::from_secs(240);
 
 fn at(directory: &TempDir, lanes: Lanes, grouped: bool) -> Builder {
     let builder = Builder::new().directory(directory.path()).capacity(CAPACITY).lanes(lanes);
@@ -58,16 +53,7 @@ struct Words(&'static [AtomicU64]);
 
 impl Words {
     fn of(builder: &Builder) -> Self {
-        let path = builder.path(NAME).unwrap();
-        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-        let length = file.metadata().unwrap().len() as usize;
-        let rights = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping, which stays; all that is done with it is done to atomics.
-        Self(unsafe {
-            let base =
-                rustix::mm::mmap(std::ptr::null_mut(), length, rights, MapFlags::SHARED, &file, 0);
-            std::slice::from_raw_parts(base.unwrap().cast::<AtomicU64>(), length / 8)
-        })
+        Self(words(builder, NAME))
     }
 
     /// All words of an area.
@@ -96,20 +82,6 @@ impl Words {
     }
 }
 
-/// Runs what must come back, and fails if it does not.
-fn comes_back<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, comes) = mpsc::channel();
-    let worker = thread::spawn(move || done.send(work()));
-    match comes.recv_timeout(HANGS) {
-        Ok(it) => it,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs: {what}"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            let panicked = worker.join().unwrap_err();
-            panic!("it panicked: {what}: {:?}", panicked.downcast_ref::<String>())
-        }
-    }
-}
-
 /// Every way of sending, in some classes.
 fn send_all_ways(producer: &mut Producer) {
     let messages = [[7; 40]; 9];
@@ -123,23 +95,6 @@ fn send_all_ways(producer: &mut Producer) {
     }
     let _ = producer.send_timeout(&messages[0], NORMAL, Duration::from_millis(1));
     let _ = (producer.len(), producer.is_full(), producer.credits().under_pressure());
-}
-
-/// Every way of receiving, once.
-fn receive_all_ways(consumer: &mut Consumer) {
-    let mut buffers = [[0; 40]; 9];
-    if let Ok((size, ..)) = consumer.recv_fast(&mut buffers[0]) {
-        assert!(size <= 40);
-    }
-    let _ = consumer.try_recv_many(&mut buffers);
-    if let Ok(message) = consumer.try_borrow() {
-        assert!(message.len() <= MAX_MESSAGE);
-    }
-    if let Ok(messages) = consumer.try_borrow_many(9) {
-        assert!(messages.len() <= 9);
-    }
-    let _ = consumer.recv_timeout(Duration::from_millis(1));
-    let _ = (consumer.len(), consumer.is_empty());
 }
 
 /// All that there is to see, and to mend.
@@ -182,14 +137,8 @@ fn work(ring: &UltraFastRing, builder: &Builder, grouped: bool, going: &AtomicBo
 }
 
 /// Writes garbage, mostly over what lanes are about.
-fn scribble(words: Words, mut state: u64, going: &AtomicBool) {
-    let mut random = move || {
-        // xorshift64, by Marsaglia.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+fn scribble(words: Words, seed: u64, going: &AtomicBool) {
+    let mut random = randoms(seed);
     while going.load(Ordering::Relaxed) {
         let places = match random() % 8 {
             0 | 1 => words.area(Area::Lanes),
@@ -214,11 +163,6 @@ fn scribble(words: Words, mut state: u64, going: &AtomicBool) {
         };
         word.store(value, Ordering::Relaxed);
     }
-}
-
-fn seconds() -> Duration {
-    let given = std::env::var("UFR_SCRIBBLE_SECONDS").ok();
-    Duration::from_secs(given.map_or(2, |text| text.parse().unwrap()))
 }
 
 #[test]

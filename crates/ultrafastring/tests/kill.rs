@@ -30,7 +30,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use common::child::{Child, Led};
-use common::{Numbered, patiently, stage};
+use common::{Numbered, patiently, random_below, stage};
 use shapes::{Reading, Shape, on_each_shape};
 use ultrafastring::layout::AreaInfo;
 use ultrafastring::{
@@ -427,14 +427,6 @@ impl Drop for OneCore {
     }
 }
 
-/// A step of a xorshift generator: moments need not be good random numbers, only different ones.
-fn random(state: &mut u64, below: u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state % below
-}
-
 /// What a trial is about.
 struct Trial {
     taking: Taking,
@@ -483,10 +475,10 @@ impl Trial {
                 killed < 20 * kills,
                 "{killed} kills, and in between only {uncommitted} and {unreleased}"
             );
-            std::thread::sleep(Duration::from_micros(random(&mut state, 400)));
-            let at = random(&mut state, workers.len() as u64) as usize;
+            std::thread::sleep(Duration::from_micros(random_below(&mut state, 400)));
+            let at = random_below(&mut state, workers.len() as u64) as usize;
             let victim = &workers[at];
-            let in_between = match random(&mut state, 17) {
+            let in_between = match random_below(&mut state, 17) {
                 // One that is stopped and lives keeps what it has.
                 0 => {
                     victim.child.signal(libc::SIGSTOP);
@@ -499,7 +491,7 @@ impl Trial {
                     victim.child.kill();
                     victim.is_in_between(&words, log)
                 }
-                7..11 => victim.kill_on_the_way(&words, log, random(&mut state, 300), 0),
+                7..11 => victim.kill_on_the_way(&words, log, random_below(&mut state, 300), 0),
                 _ => {
                     // The rest of its side stands still, else it would find nothing to claim.
                     let rest = || {
@@ -515,8 +507,9 @@ impl Trial {
                     };
                     let (most, more) =
                         if cfg!(debug_assertions) { (8_000, 24) } else { (4_000, 12) };
-                    let most = if can_be_in_between { most } else { random(&mut state, most / 10) };
-                    let more = random(&mut state, more);
+                    let most =
+                        if can_be_in_between { most } else { random_below(&mut state, most / 10) };
+                    let more = random_below(&mut state, more);
                     let in_between = victim.kill_on_the_way(&words, log, most, more);
                     rest().for_each(|other| other.child.signal(libc::SIGCONT));
                     in_between

@@ -14,6 +14,8 @@ pub(crate) mod actor;
 pub(crate) mod child;
 #[cfg(all(feature = "std", target_os = "linux", not(loom)))]
 pub(crate) mod forbid;
+#[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+pub(crate) mod hostile;
 #[cfg(target_os = "linux")]
 pub(crate) mod memory;
 
@@ -104,4 +106,17 @@ pub(crate) fn cpu_time() -> Duration {
         Duration::from_secs(it.tv_sec as u64) + Duration::from_micros(it.tv_usec as u64)
     };
     time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+/// The next of numbers that look random: xorshift64, by Marsaglia.
+pub(crate) fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+/// The same below a number: moments need not be good random numbers, only different ones.
+pub(crate) fn random_below(state: &mut u64, below: u64) -> u64 {
+    random(state) % below
 }

@@ -692,7 +692,8 @@ fn one_thread_waits_for_several_rings_and_is_woken_by_each<S: Shape>() {
                 for number in 0..S::fewer(1_000) {
                     let place = (number * number % 7) as usize % RINGS;
                     producers[place].send_fast(&number.to_le_bytes(), NORMAL).unwrap();
-                    assert_eq!(*answer.recv().unwrap(), number.to_le_bytes());
+                    let answered = answer.recv_timeout(LONG).unwrap();
+                    assert_eq!(*answered, number.to_le_bytes());
                 }
                 assert_eq!(answer.missed_wakes(), 0);
                 rings[3].close();

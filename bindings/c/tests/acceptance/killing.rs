@@ -1,6 +1,6 @@
-//! Producers and consumers in Rust, C and C++, and in Python where there is one, share a ring. One of them is killed at a random moment,
-//! and started again, hundreds of times. A log outside of the ring says in the end whether anything
-//! was lost, or came twice unmarked. `UFR_KILLS` says how often.
+//! Producers and consumers in Rust, C and C++, and in Python where there is one, share a ring. One of
+//! them is killed at a random moment, and started again, hundreds of times. A log outside of the ring
+//! says in the end whether anything was lost, or came twice unmarked. `UFR_KILLS` says how often.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,8 +14,8 @@ use crate::exchanging::{INLINE, PEERS};
 use crate::installed::stage;
 
 /// As in `exchange.h`.
-const MOST: u64 = 1 << 24;
-const HEADER: u64 = 24;
+const MOST: u64 = 1 << 25;
+const HEADER: u64 = 32;
 
 /// The log, which the workers map.
 struct Log {
@@ -41,6 +41,13 @@ impl Log {
 
     fn write(&self, at: u64, word: u64) {
         self.file.write_all_at(&word.to_ne_bytes(), at).unwrap();
+    }
+
+    /// Lets workers begin messages up to this part of the log. While one is started, which takes an
+    /// interpreter seconds on a busy machine, the others would fill it.
+    fn fill_to(&self, part: u64, parts: u64) {
+        // Producers look before they begin up to three, so that they go a few too far.
+        self.write(24, (MOST - 1_000) / parts * part);
     }
 
     /// Messages begun.
@@ -203,7 +210,8 @@ fn run(large: bool, seed: u64) {
     let mut workers = Workers((0..count).map(|at| stage.start(at)).collect());
     let mut state = seed;
     let mut killed_at_work = vec![0; count];
-    for _ in 0..kills {
+    for kill in 1..=kills {
+        stage.log.fill_to(kill, kills);
         let at = random(&mut state, count as u64) as usize;
         let worker = &mut workers.0[at];
         killed_at_work[at] += usize::from(live(&ring, worker.id(), &mut state));
@@ -231,7 +239,8 @@ fn run_on_exclusive_sides(seed: u64) {
     let mut languages = [0, 0];
     let workers = vec![stage.start_to("produce", 0), stage.start_to("consume", 0)];
     let mut workers = Workers(workers);
-    for _ in 0..kills {
+    for kill in 1..=kills {
+        stage.log.fill_to(kill, kills);
         let side = random(&mut state, 2) as usize;
         let (worker, language) = (&mut workers.0[side], &mut languages[side]);
         killed_at_work[*language][side] += usize::from(live(&ring, worker.id(), &mut state));

@@ -7,12 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 // Bytes of the largest message.
 enum { LARGEST = 2000 };
 
 // Messages that a run of the kill matrix may send.
-enum { MOST = 1 << 24 };
+enum { MOST = 1 << 25 };
 
 // Shared by all processes of a run, in a file. A message that is begun to be sent is 1 in `sent`, one
 // whose send has returned 2; one that is received counts in the low half of `received`, or in the high
@@ -22,6 +23,8 @@ struct exchange_log {
     uint64_t stop;
     // Whether every other message is a large one.
     uint64_t large;
+    // The number from which on none is begun yet: between two kills a part of the log is filled.
+    uint64_t until;
     uint8_t sent[MOST];
     uint8_t received[MOST];
 };
@@ -69,6 +72,19 @@ static inline int exchange_stopped(struct exchange_log *log) {
 
 static inline int exchange_is_large(struct exchange_log *log, uint64_t number) {
     return log->large != 0 && number % 2 == 0;
+}
+
+// Waits until messages may be begun; 0 if the workers are to stop.
+static inline int exchange_goes_on(struct exchange_log *log) {
+    const struct timespec pause = {0, 100000};
+    while (!exchange_stopped(log)) {
+        if (__atomic_load_n(&log->next, __ATOMIC_SEQ_CST) <
+            __atomic_load_n(&log->until, __ATOMIC_SEQ_CST)) {
+            return 1;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return 0;
 }
 
 // Takes the next `count` numbers.

@@ -84,7 +84,7 @@ static int went(const char *what, int code) {
 
 static void produce(ufr_producer *producer, struct exchange_log *log) {
     static unsigned char bytes[3][LARGEST];
-    while (!exchange_stopped(log)) {
+    while (exchange_goes_on(log)) {
         const uint64_t way = exchange_way(__atomic_load_n(&log->next, __ATOMIC_SEQ_CST));
         const uint64_t count = way == 2 ? 3 : 1;
         const uint64_t first = exchange_next(log, count);

@@ -103,7 +103,7 @@ void produce(ufr::producer producer, exchange_log *log) {
     for (auto &one : bytes) {
         one.resize(LARGEST);
     }
-    while (!exchange_stopped(log)) {
+    while (exchange_goes_on(log)) {
         const std::uint64_t way = exchange_way(__atomic_load_n(&log->next, __ATOMIC_SEQ_CST));
         const std::uint64_t count = way == 2 ? 3 : 1;
         const std::uint64_t first = exchange_next(log, count);

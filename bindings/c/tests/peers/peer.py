@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import os
 import sys
+import time
 from collections.abc import Callable
 
 import ultrafastring
@@ -11,9 +12,9 @@ from ultrafastring import Consumer, Producer, Ring
 
 # As in `exchange.h`, so where the words of the log are.
 LARGEST = 2000
-MOST = 1 << 24
+MOST = 1 << 25
 ALIKE = 16
-NEXT, STOP, LARGE, SENT, RECEIVED = 0, 8, 16, 24, 24 + MOST
+NEXT, STOP, LARGE, UNTIL, SENT, RECEIVED = 0, 8, 16, 24, 32, 32 + MOST
 
 # As compilers number the orderings.
 SEQ_CST = 5
@@ -50,6 +51,14 @@ class Log:
 
     def stopped(self) -> bool:
         return self.word(STOP) != 0
+
+    def goes_on(self) -> bool:
+        """Waits until messages may be begun."""
+        while not self.stopped():
+            if self.word(NEXT) < self.word(UNTIL):
+                return True
+            time.sleep(0.0001)
+        return False
 
     def is_large(self, number: int) -> bool:
         return self.word(LARGE) != 0 and number % 2 == 0
@@ -103,7 +112,7 @@ def produce(producer: Producer, log: Log) -> None:
         with producer.reserve(len(data), priority=priority, timeout=SOON) as view:
             view[:] = data
 
-    while not log.stopped():
+    while log.goes_on():
         # In turn one by one, written in place, and in batches.
         way = log.word(NEXT) // ALIKE % 3
         count = 3 if way == 2 else 1

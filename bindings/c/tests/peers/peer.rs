@@ -12,7 +12,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 /// As in `exchange.h`, so `MOST` and the log.
 const LARGEST: u64 = 2000;
-const MOST: usize = 1 << 24;
+const MOST: usize = 1 << 25;
 const ALIKE: u64 = 16;
 /// A wait after which a worker looks whether it is to stop.
 const SOON: Duration = Duration::from_millis(20);
@@ -22,6 +22,7 @@ struct Log {
     next: AtomicU64,
     stop: AtomicU64,
     large: AtomicU64,
+    until: AtomicU64,
     sent: [AtomicU8; MOST],
     received: [AtomicU8; MOST],
 }
@@ -43,6 +44,17 @@ impl Log {
 
     fn stopped(&self) -> bool {
         self.stop.load(SeqCst) != 0
+    }
+
+    /// Waits until messages may be begun; false if the workers are to stop.
+    fn goes_on(&self) -> bool {
+        while !self.stopped() {
+            if self.next.load(SeqCst) < self.until.load(SeqCst) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        false
     }
 
     fn is_large(&self, number: u64) -> bool {
@@ -106,7 +118,7 @@ fn went(sent: Result<(), SendError>) -> Result<bool, SendError> {
 }
 
 fn produce(mut producer: Producer, log: &Log) -> Outcome {
-    while !log.stopped() {
+    while log.goes_on() {
         // In turn one by one, written in place, and in batches.
         let way = log.next.load(SeqCst) / ALIKE % 3;
         let count = if way == 2 { 3 } else { 1 };

@@ -25,6 +25,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use ultrafastring::{
     AnyMode, Builder, Consumer, GroupState, Lanes, Mode, PriorityClass, Producer, RingError,
@@ -113,7 +114,7 @@ pub(crate) trait Shape: Named + 'static {
 
     #[track_caller]
     fn consumer_of_any_mode(ring: &UltraFastRing) -> Consumer {
-        Self::any_consumer(ring).expect("a consumer can be had")
+        once_opened::<Self, _, _>(|| Self::any_consumer(ring)).expect("a consumer can be had")
     }
 
     /// A producer of any mode.
@@ -139,7 +140,8 @@ pub(crate) trait Shape: Named + 'static {
 
     #[track_caller]
     fn consumer(ring: &UltraFastRing) -> Consumer<Self::Consumers> {
-        Self::try_consumer(ring).expect("a consumer can be had")
+        let consumer = once_opened::<Self, _, _>(|| Self::try_consumer(ring).ok_or(()));
+        consumer.expect("a consumer can be had")
     }
 
     /// So many producers, or the one that there can be.
@@ -526,6 +528,18 @@ fn open_first<C: Mode>(ring: &UltraFastRing) {
         drop(join_first::<C>(ring));
         std::thread::yield_now();
     }
+}
+
+/// What `attempt` gives. With groups it is tried for a while: whoever takes a producer elsewhere may be
+/// opening the group meanwhile, and be the only member that there can be.
+fn once_opened<S: Shape + ?Sized, T, E>(attempt: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    let mut result = attempt();
+    let end = Instant::now() + Duration::from_secs(10);
+    while result.is_err() && !S::groups().is_empty() && Instant::now() < end {
+        std::thread::yield_now();
+        result = attempt();
+    }
+    result
 }
 
 fn has_open_group(ring: &UltraFastRing) -> bool {

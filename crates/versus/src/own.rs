@@ -19,6 +19,9 @@ use crate::urgent::{OneLane, TwoRings};
 pub(crate) const EVERY: u32 = 1;
 const OFF: u32 = 0;
 
+/// More threads than a ring lends handles to, on either side.
+const MANY: usize = 32;
+
 pub(crate) fn peers() -> Vec<Peer> {
     let peers = vec![
         Peer::processes::<Alone<EVERY>, Alone<EVERY>>("exclusive", 400_000)
@@ -28,6 +31,7 @@ pub(crate) fn peers() -> Vec<Peer> {
             .round_trip()
             .paced()
             .idle(),
+        Peer::processes::<Counted, Counted>("exclusive, histograms", 400_000).stream(&CAPACITIES),
         Peer::processes::<Alone<8>, Alone<8>>("exclusive, 1 in 8 stamped", 400_000).stream(&[256]),
         Peer::processes::<Alone<OFF>, Alone<OFF>>("exclusive, no timestamps", 400_000)
             .stream(&CAPACITIES)
@@ -72,7 +76,12 @@ pub(crate) fn peers() -> Vec<Peer> {
         Peer::threads::<Alone<OFF>, Alone<OFF>>("exclusive, no timestamps", 400_000).one_thread(),
         Peer::threads::<Together<EVERY>, Together<EVERY>>("shared", 200_000)
             .one_thread()
-            .crowds(|_, _| true),
+            .crowds(|_, _| true)
+            .crowd(MANY, MANY),
+        // Calls on the ring, also from more threads than it lends handles to.
+        Peer::threads::<Unhandled, Unhandled>("&self", 200_000)
+            .crowds(|_, _| true)
+            .crowd(MANY, MANY),
         Peer::threads::<Together<OFF>, Together<OFF>>("shared, no timestamps", 200_000)
             .crowds(|_, _| true),
         by_producer::<1>(),
@@ -193,6 +202,31 @@ impl<const ONE_IN: u32, const N: usize> Queue<N> for Alone<ONE_IN> {
 
     fn receiver(&self) -> anyhow::Result<Consumer<Exclusive>> {
         Ok(self.0.ring.exclusive_consumer()?)
+    }
+}
+
+/// Exclusive sides, and each message's latency counted in a histogram.
+struct Counted(Alone<EVERY>);
+
+impl<const N: usize> Queue<N> for Counted {
+    type Sender<'q> = Producer<Exclusive>;
+    type Receiver<'q> = Consumer<Exclusive>;
+
+    fn create(name: &str, capacity: usize) -> anyhow::Result<Self> {
+        let builder = alone::<N>(capacity).latency_histograms(true);
+        Ok(Self(Alone(Named::create(&builder, name)?)))
+    }
+
+    fn open(address: &str, capacity: usize) -> anyhow::Result<Self> {
+        Ok(Self(<Alone<EVERY> as Queue<N>>::open(address, capacity)?))
+    }
+
+    fn sender(&self) -> anyhow::Result<Producer<Exclusive>> {
+        <Alone<EVERY> as Queue<N>>::sender(&self.0)
+    }
+
+    fn receiver(&self) -> anyhow::Result<Consumer<Exclusive>> {
+        <Alone<EVERY> as Queue<N>>::receiver(&self.0)
     }
 }
 

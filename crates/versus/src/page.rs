@@ -252,11 +252,14 @@ impl<'r> View<'r> {
                 "ticks a message",
             ),
         );
-        let crowds = self.of("crowd", 40);
         let place = |it: &Shown| {
             let both = (it.number("producers") as usize, it.number("consumers") as usize);
-            crate::peer::CROWDS.iter().position(|&crowd| crowd == both).unwrap_or(0) as f64
+            crate::peer::CROWDS.iter().position(|&crowd| crowd == both)
         };
+        // Few are of other crowds, and stand in the table.
+        let mut crowds = self.of("crowd", 40);
+        crowds.retain(|it| place(it).is_some());
+        let place = |it: &Shown| place(it).unwrap_or(0) as f64;
         let marks: Vec<_> = crate::peer::CROWDS
             .iter()
             .enumerate()

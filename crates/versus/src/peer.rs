@@ -10,8 +10,8 @@ use crate::queue::{FanOut, Queue};
 pub(crate) const CAPACITIES: [usize; 6] = [64, 256, 1024, 4096, 16_384, 65_536];
 
 /// Producers and consumers.
-pub(crate) const CROWDS: [(usize, usize); 8] =
-    [(1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (2, 2), (4, 4), (8, 8)];
+pub(crate) const CROWDS: [(usize, usize); 10] =
+    [(1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (1, 8), (2, 2), (4, 4), (4, 12), (8, 8)];
 
 /// Readers of one producer, in fan-out.
 const READERS: [usize; 4] = [1, 2, 4, 8];
@@ -172,10 +172,15 @@ impl Peer {
     pub(crate) fn crowds(mut self, may: impl Fn(usize, usize) -> bool) -> Self {
         for (producers, consumers) in CROWDS {
             if may(producers, consumers) {
-                self = self.case(Pattern::Crowd(producers, consumers), 256, SIZE, 400_000);
+                self = self.crowd(producers, consumers);
             }
         }
         self
+    }
+
+    /// So many threads on either side.
+    pub(crate) fn crowd(self, producers: usize, consumers: usize) -> Self {
+        self.case(Pattern::Crowd(producers, consumers), 256, SIZE, 400_000)
     }
 }
 
@@ -193,7 +198,9 @@ pub(crate) fn is_quick(case: &Case) -> bool {
                 || leads && case.capacity == 4096
         }
         Pattern::Batches(batch) | Pattern::InPlace(batch) => batch == 16,
-        Pattern::Crowd(..) => leads,
+        Pattern::Crowd(producers, consumers) => {
+            leads && consumers <= 2 * producers && producers <= 8
+        }
         Pattern::FanOut(readers) | Pattern::LossyFanOut(readers) => {
             case.capacity <= 256 && (readers == 2 || readers == 8 && leads)
         }

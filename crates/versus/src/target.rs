@@ -87,6 +87,7 @@ pub(crate) const TARGETS: &[Target] = &[
     target("shared 256", Of::Case("ArrayQueue 256"), 0.25, 0.25),
     target("shared 4096", Of::Case("ArrayQueue 4096"), 0.25, 0.25),
     target("&self 256", Of::Case("shared 256"), 1.3, 1.3),
+    target("&self 256, 32 to 32 threads", Of::Case("shared 256, 32 to 32 threads"), 2.0, 2.0),
     target("shared 256, 2 to 1 threads", Of::Best(None), 1.0, 1.0),
     target("shared 256, 1 to 2 threads", Of::Best(None), 1.0, 1.0),
     target("shared 256, 2 to 2 threads", Of::Best(None), 1.0, 1.0),

@@ -140,6 +140,12 @@ impl CoalesceController {
         self.mode()
     }
 
+    /// When the last recorded arrival was, in ticks.
+    #[inline]
+    pub(crate) const fn last(&self) -> u64 {
+        self.last
+    }
+
     /// The average interval between arrivals, in ticks; intervals over 12.6 microseconds count as
     /// that.
     #[inline]

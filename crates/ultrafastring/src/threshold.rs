@@ -49,6 +49,8 @@ thresholds! {
     STUCK = if cfg!(fuzzing) { 0 } else { 100_825 };
     /// [`WINDOW`](crate::coalesce::WINDOW): after this long the next message is announced.
     ANNOUNCE = WINDOW.as_nanos() as u64;
+    /// Latencies are counted in a histogram this often: the messages of this time together.
+    COUNT = 200;
     /// A spinning handle looks at everything this often: about every 100 microseconds.
     LOOK = 100_825;
     /// A handle that may park spins for at least this long.

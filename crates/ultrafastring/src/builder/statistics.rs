@@ -9,7 +9,8 @@ impl Builder {
     /// then 13 kB larger for each entry of the participant table, of which an entry takes memory
     /// when a consumer first holds it.
     ///
-    /// Counting takes some instructions for each message that carries a timestamp. Without
+    /// Counting costs 1 to 2 ticks for a message that carries a timestamp; see
+    /// [`LatencyHistogram`](crate::LatencyHistogram) for how. Without
     /// timestamps there is nothing to count, and making the ring fails with
     /// [`Invalid::NoLatencies`](crate::Invalid::NoLatencies).
     pub fn latency_histograms(mut self, on: bool) -> Self {

@@ -69,9 +69,7 @@ impl<S: Mode> Consumer<S> {
             unsafe { batch.filled(count) };
         } else {
             in_own_mode!(self, it => {
-                if it.receive_many(buffers, &mut batch)? && it.tally.has_histogram() {
-                    it.count_batch(&batch);
-                }
+                it.receive_many(buffers, &mut batch)?
             });
         }
         Ok(batch)
@@ -115,9 +113,7 @@ impl<S: OwnReader> Consumer<S> {
         room: &mut [MaybeUninit<Received>],
     ) -> Result<usize, RecvError> {
         let mut batch = Batch::new();
-        if self.receive_many(buffers, &mut batch)? && self.tally.has_histogram() {
-            self.count_batch(&batch);
-        }
+        self.receive_many(buffers, &mut batch)?;
         let written = room.iter_mut().zip(&batch).map(|(item, about)| item.write(*about));
         Ok(written.count())
     }
@@ -148,25 +144,23 @@ impl<S: OwnReader> Consumer<S> {
         Ok(())
     }
 
-    /// Fills `batch`, which is empty. Says whether its messages are still to be counted in the
-    /// histogram. Inlined with its caller, since otherwise a batch of some kilobytes would be
-    /// copied.
+    /// Fills `batch`, which is empty. Inlined with its caller, since otherwise a batch of some
+    /// kilobytes would be copied.
     #[inline(always)]
     fn receive_many<B: AsMut<[u8]>>(
         &mut self,
         buffers: &mut [B],
         batch: &mut Batch,
-    ) -> Result<bool, RecvError> {
+    ) -> Result<(), RecvError> {
         if buffers.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         if self.reader.is_special() {
             self.reader.resume(OwnLane::of(&self.entry));
             self.say_missed()?;
         }
         if S::copies_first(OwnLane::of(&self.entry)) {
-            self.receive_each(buffers, batch)?;
-            return Ok(false);
+            return self.receive_each(buffers, batch);
         }
         let most = buffers.len().min(MAX_BATCH) as u64;
         let first = Room::up_to(buffers[0].as_mut().len());
@@ -177,7 +171,7 @@ impl<S: OwnReader> Consumer<S> {
                 let buffer = as_uninit(buffers[0].as_mut());
                 let room = Room::up_to(buffer.len());
                 batch.push(self.recv_apart(buffer, room)?);
-                return Ok(false);
+                return Ok(());
             }
             let lane = OwnLane::of(&self.entry);
             let room = |index: usize| Room::up_to(buffers[index].as_mut().len());
@@ -195,15 +189,8 @@ impl<S: OwnReader> Consumer<S> {
         self.reader.release_copied(OwnLane::of(&self.entry), end);
         let released = self.tally.received();
         if self.pace.is_due(released, now) {
-            self.grant_if_due_now(released, now);
+            self.count_batch_and_grant(batch, released, now);
         }
-        Ok(true)
-    }
-
-    /// Counts the latencies of a batch in the histogram.
-    #[cold]
-    #[inline(never)]
-    fn count_batch(&mut self, batch: &Batch) {
-        batch.iter().for_each(|about| self.tally.count_latency(about));
+        Ok(())
     }
 }

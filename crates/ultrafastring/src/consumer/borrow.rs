@@ -160,7 +160,9 @@ impl<S: OwnReader> Consumer<S> {
     #[inline(always)]
     pub(super) fn show(&mut self, delivery: &Delivery, place: Bytes) {
         let (about, taken_at) = self.tally.record(delivery);
-        self.tally.count_latency(&about);
+        if self.tally.has_histogram() {
+            self.tally.count_each(core::iter::once(&about));
+        }
         let message = Message::new(delivery.payload, about);
         self.shown = Shown { message, place, taken_at };
     }
@@ -188,11 +190,9 @@ impl<S: OwnReader> Consumer<S> {
             // All are counted as received, perhaps long ago, and a producer may sleep until some
             // are released.
             let (released, now) = (self.tally.received() - rest.count, rdtsc());
-            let due = match self.tally.has_histogram() {
-                true => self.pace.is_due_now(released, now),
-                false => self.pace.is_due(released, now),
-            };
-            if due {
+            if self.tally.has_histogram() {
+                self.count_last_and_grant(released, now);
+            } else if self.pace.is_due(released, now) {
                 self.grant(released, now);
             }
         }

@@ -183,7 +183,9 @@ impl<S: OwnReader> Consumer<S> {
             }
             delivery.seen = Some(now);
             let (about, _) = self.tally.record(&delivery);
-            self.tally.count_latency(&about);
+            if self.tally.has_histogram() {
+                self.tally.count_each(core::iter::once(&about));
+            }
         }
         self.shown.set_taken_at(now);
         Ok(Several { held, kind: Kind::Ordinary })

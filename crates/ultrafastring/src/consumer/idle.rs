@@ -16,7 +16,6 @@ use crate::limits::MAX_POSITION;
 use crate::mode::AnyMode;
 use crate::mode::OwnReader;
 use crate::recover::adopt;
-use crate::recover::counting;
 use crate::settings::Sharing;
 use crate::sync::Ordering;
 
@@ -144,7 +143,7 @@ impl<S: OwnReader> Consumer<S> {
             return false;
         }
         // Its row may be another one.
-        self.tally.count_in(counting::begin(&self.entry));
+        self.count_for_group();
         let lane = OwnLane::of(&self.entry);
         // Acquire: as when a reader begins.
         let head = S::seen(lane, S::cursor(lane).consumer_head.load(Ordering::Acquire));
@@ -201,7 +200,7 @@ impl<S: OwnReader> Consumer<S> {
         // gone now.
         let lags = |(tail, head)| tail < head;
         if self.pending() != 0 || S::frontier(OwnLane::of(&self.entry)).is_some_and(lags) {
-            self.grant(self.tally.received(), 0);
+            self.grant_all();
         }
         self.patience.stop_pauses();
         self.reader.stop_read_ahead();
@@ -218,7 +217,7 @@ impl<S: OwnReader> Consumer<S> {
         // It was found closed by an acquire, so what was sent before is seen.
         let drained = self.is_drained();
         if self.pending() != 0 {
-            self.grant(self.tally.received(), 0);
+            self.grant_all();
         }
         // Consumers that drain the ring also get what dead participants had claimed or held. A slot
         // that already belongs to a later position has nothing to receive. If others have not gone

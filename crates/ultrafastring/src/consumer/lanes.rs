@@ -31,7 +31,6 @@ use crate::layout::participant::Identity;
 use crate::limits::MAX_POSITION;
 use crate::mode::{Member, Mode, OwnReader, in_lane_mode};
 use crate::own::Own;
-use crate::recover::counting;
 use crate::recover::entry::Entry;
 use crate::segment::Segment;
 use crate::segment::watch::Watch;
@@ -475,7 +474,7 @@ impl Consumer<Member> {
     /// Goes on as the member that its holder is by its entry in the first lane.
     fn be_led_by(&mut self, first: &Entry) {
         joining::follow(&mut self.entry, first, None);
-        self.tally.count_in(counting::begin(&self.entry));
+        self.count_for_group();
         let lane = OwnLane::of(&self.entry);
         // Acquire: as when a reader begins.
         let head = Member::cursor(lane).consumer_head.load(Ordering::Acquire);

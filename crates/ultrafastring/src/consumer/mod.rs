@@ -48,6 +48,7 @@ use crate::lane::view::OwnLane;
 use crate::layout::participant::{Identity, Role};
 #[cfg(loom)]
 use crate::layout::span::Span;
+use crate::message::Batch;
 use crate::mode::{Member, Mode, OwnReader, in_readers_mode};
 #[cfg(feature = "alloc")]
 use crate::own::Own;
@@ -164,7 +165,7 @@ impl<S: OwnReader> Consumer<S> {
         let mut pace = Pace::new(0, (settings.credit_limit / 8).max(1), rate);
         let histogram = counting::begin(&entry);
         if histogram.is_some() {
-            pace.look_at_each();
+            pace.count_often();
         }
         Self {
             reader: Reader::begin(OwnLane::of(&entry), adopted),
@@ -183,6 +184,13 @@ impl<S: OwnReader> Consumer<S> {
 
     fn flush_own(&mut self) {
         self.reader.release_lent(OwnLane::of(&self.entry));
+        self.grant_all();
+    }
+
+    /// Grants all that was received, without regard to when the next grant is due.
+    #[cold]
+    fn grant_all(&mut self) {
+        self.tally.count_latencies();
         self.grant(self.tally.received(), 0);
     }
 
@@ -210,9 +218,8 @@ impl<S: OwnReader> Consumer<S> {
         }
     }
 
-    /// As [`grant_if_due`](Self::grant_if_due), after a message that the histogram does not count
-    /// yet. With histograms each message that carries a timestamp is due, so that this costs the
-    /// others nothing.
+    /// As [`grant_if_due`](Self::grant_if_due), after messages that the histogram does not count
+    /// yet. With histograms a message is due more often, so that this costs other rings nothing.
     #[inline(always)]
     fn count_and_grant_if_due(&mut self, now: u64) {
         let released = self.tally.received();
@@ -234,28 +241,44 @@ impl<S: OwnReader> Consumer<S> {
     /// By itself, so that without histograms no register is saved for it.
     #[inline(never)]
     fn count_last_and_grant(&mut self, released: u64, now: u64) {
-        // The time was read if the message carries a timestamp.
-        if now != 0 {
-            self.tally.count_last();
-        }
+        self.tally.count_latencies();
+        self.pace.counted(now);
         if self.pace.is_due_now(released, now) {
             self.grant(released, now);
         }
     }
 
-    /// Grants if it is due in a ring with histograms, where each message seems to be due.
+    /// As [`count_and_grant`](Self::count_and_grant), after these messages.
     #[cold]
     #[inline(never)]
-    fn grant_if_due_now(&mut self, released: u64, now: u64) {
-        if !self.tally.has_histogram() || self.pace.is_due_now(released, now) {
+    fn count_batch_and_grant(&mut self, batch: &Batch, released: u64, now: u64) {
+        if self.tally.has_histogram() {
+            self.count_each_and_grant(batch, released, now);
+        } else {
             self.grant(released, now);
         }
+    }
+
+    /// By itself, as [`count_last_and_grant`](Self::count_last_and_grant), which counts what was
+    /// received before.
+    #[inline(never)]
+    fn count_each_and_grant(&mut self, batch: &Batch, released: u64, now: u64) {
+        self.tally.count_each(batch.iter());
+        self.count_last_and_grant(released, now);
+    }
+
+    /// Counts latencies for the group that the handle is a member of now.
+    fn count_for_group(&mut self) {
+        // What is left is for the group before.
+        self.tally.count_latencies();
+        self.tally.count_in(counting::begin(&self.entry));
     }
 
     /// The time that a later [`grant_if_due`](Self::grant_if_due) is to be given, in a ring with
     /// histograms: none if it is not due yet.
     #[cold]
-    fn time_if_due(&self, now: u64) -> u64 {
+    fn time_if_due(&mut self, now: u64) -> u64 {
+        self.tally.count_latencies();
         if self.pace.is_due_now(self.tally.received(), now) { now } else { 0 }
     }
 }

@@ -119,7 +119,7 @@ impl<S: OwnReader> Consumer<S> {
     pub(super) fn look_own(&mut self) -> Result<bool, RecvError> {
         self.reader.settle(OwnLane::of(&self.entry));
         if self.pending() != 0 {
-            self.grant(self.tally.received(), 0);
+            self.grant_all();
         }
         // Each call that does something finishes at least one dead participant's work, unless a
         // peer keeps inventing dead participants.

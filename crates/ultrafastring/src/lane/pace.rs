@@ -2,7 +2,7 @@
 
 use crate::clock::rdtsc;
 use crate::coalesce::{CoalesceController, CoalesceMode};
-use crate::threshold::ANNOUNCE;
+use crate::threshold::{ANNOUNCE, COUNT};
 
 /// When one handle announces next. It counts messages by any number that only grows: positions, or
 /// messages sent.
@@ -13,11 +13,12 @@ pub(crate) struct Pace {
     announced: u64,
     /// The count at which to announce.
     due_at: u64,
-    /// The time, in ticks, after which to announce with the next message that carries a timestamp.
+    /// The time, in ticks, after which to announce with the next message that carries a timestamp;
+    /// or, if something is to be counted more often, to do that.
     due_by: u64,
     /// The most messages that share an announcement.
     most: u64,
-    /// This many ticks after an announcement the next one is due.
+    /// This many ticks after an announcement, or a count, the next one is due.
     after: u64,
 }
 
@@ -74,17 +75,23 @@ impl Pace {
         mode
     }
 
-    /// Makes every message that carries a timestamp due, for a handle that does something for each
-    /// of them, and then asks [`is_due_now`](Self::is_due_now).
-    pub(crate) fn look_at_each(&mut self) {
-        // A moment before the announcement, since a clock may stand still for some messages.
-        self.after = u64::MAX;
+    /// Makes a message that carries a timestamp due more often than announcements are, for a handle
+    /// that counts latencies, calls [`counted`](Self::counted), and then asks
+    /// [`is_due_now`](Self::is_due_now).
+    pub(crate) fn count_often(&mut self) {
+        self.after = COUNT.ticks();
     }
 
-    /// Whether to announce at `count`, `now`, if each message is looked at.
+    /// Notes that latencies were counted `now`.
+    #[inline]
+    pub(crate) fn counted(&mut self, now: u64) {
+        self.due_by = now.wrapping_add(self.after);
+    }
+
+    /// Whether to announce at `count`, `now`, if latencies are counted more often than that.
     #[inline]
     pub(crate) fn is_due_now(&self, count: u64, now: u64) -> bool {
-        count >= self.due_at || now > self.due_by.saturating_add(ANNOUNCE.ticks())
+        count >= self.due_at || now > self.coalesce.last().saturating_add(ANNOUNCE.ticks())
     }
 
     /// How arrivals are coalesced.

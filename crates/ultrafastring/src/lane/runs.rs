@@ -161,13 +161,6 @@ impl ReceivedRun {
         latency
     }
 
-    /// The sum of the latencies since the run began, or was last added to the lanes, and how many
-    /// they are.
-    #[inline(always)]
-    pub(crate) fn latencies(&self) -> (u64, u64) {
-        (self.latency_sum, self.latency_count)
-    }
-
     /// Adds its messages up to the one numbered `received` to `lanes`. The run may go on.
     #[inline]
     pub(crate) fn end(&mut self, received: u64, lanes: &mut [LaneStats; PriorityClass::COUNT]) {

@@ -25,12 +25,12 @@ pub(crate) struct HistogramRow {
 const _: () = assert!(size_of::<HistogramRow>() == super::areas::HISTOGRAM_SIZE);
 
 impl HistogramRow {
-    /// Counts a message. Only the owner of the row calls it.
+    /// Counts so many messages. Only the owner of the row calls it.
     #[inline(always)]
-    pub(crate) fn count(&self, class: PriorityClass, latency: u64) {
+    pub(crate) fn count(&self, class: PriorityClass, latency: u64, messages: u64) {
         let count = &self.counts[class.index()][bucket_of(latency)];
         // Relaxed: it has one writer, and only people read it.
-        count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        count.store(count.load(Ordering::Relaxed).wrapping_add(messages), Ordering::Relaxed);
     }
 
     /// The counts of a class, by bucket.
@@ -151,14 +151,14 @@ mod tests {
     fn what_is_moved_is_there_once_and_what_is_dropped_is_gone() {
         let (entry, group) = (row(), row());
         for latency in [3, 3, u64::MAX] {
-            entry.count(PriorityClass::High, latency);
+            entry.count(PriorityClass::High, latency, 1);
         }
-        group.count(PriorityClass::High, 3);
+        group.count(PriorityClass::High, 3, 1);
         entry.move_to(Some(&group), || true);
         assert_eq!((counted(&entry), counted(&group)), (0, 4));
         assert_eq!(group.of(PriorityClass::High).nth(3), Some((3, 3)));
         assert_eq!(group.of(PriorityClass::High).last(), Some((BUCKETS - 1, 1)));
-        entry.count(PriorityClass::Bulk, 1);
+        entry.count(PriorityClass::Bulk, 1, 1);
         entry.move_to(Some(&group), || false);
         assert_eq!((counted(&entry), counted(&group)), (0, 4));
         group.clear();

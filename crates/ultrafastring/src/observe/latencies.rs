@@ -25,8 +25,8 @@ impl RingView {
     /// for groups these are all groups together. `None` if the ring was made without
     /// [histograms](crate::Builder::latency_histograms).
     ///
-    /// Consumers count in the segment itself, so nothing is lost when they die. A consumer that
-    /// finds no memory for its counts does not count.
+    /// Consumers count in the segment itself, so what is counted stays when they die. A consumer
+    /// that finds no memory for its counts does not count.
     pub fn latencies(&self) -> Option<Histograms> {
         let segment = self.segment();
         // Which group a row is of does not depend on the lane.

@@ -23,11 +23,11 @@ unsafe impl Send for OwnHistogram {}
 unsafe impl Sync for OwnHistogram {}
 
 impl OwnHistogram {
-    /// Counts a received message.
+    /// Counts so many received messages.
     #[inline(always)]
-    pub(crate) fn count(&self, class: PriorityClass, latency: u64) {
+    pub(crate) fn count(&self, class: PriorityClass, latency: u64, messages: u64) {
         // SAFETY: valid as long as `_backing`; all words are atomics.
-        unsafe { self.row.as_ref() }.count(class, latency);
+        unsafe { self.row.as_ref() }.count(class, latency, messages);
     }
 }
 

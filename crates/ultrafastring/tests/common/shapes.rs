@@ -530,8 +530,8 @@ fn open_first<C: Mode>(ring: &UltraFastRing) {
     }
 }
 
-/// What `attempt` gives. With groups it is tried for a while: whoever takes a producer elsewhere may be
-/// opening the group meanwhile, and be the only member that there can be.
+/// What `attempt` gives. With groups it is tried for a while: whoever takes a producer elsewhere
+/// may be opening the group meanwhile, and be the only member that there can be.
 fn once_opened<S: Shape + ?Sized, T, E>(attempt: impl Fn() -> Result<T, E>) -> Result<T, E> {
     let mut result = attempt();
     let end = Instant::now() + Duration::from_secs(10);

@@ -9,6 +9,9 @@ use crate::priority::PriorityClass;
 use crate::segment::histogram::OwnHistogram;
 use crate::statistics::LaneStats;
 
+/// Latencies of a batch that differ by less than this part are counted together.
+const ALIKE: u64 = 16;
+
 /// Counts one handle's messages: a run of like ones at a time.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -17,8 +20,8 @@ pub(crate) struct Tally {
     lanes: [LaneStats; PriorityClass::COUNT],
     /// Where latencies are counted, if the ring has histograms.
     histogram: Option<OwnHistogram>,
-    /// The run's sum of latencies when the last one was counted there.
-    counted_sum: u64,
+    /// Of the latencies in `lanes`, those that are counted there: their sum and number.
+    counted: [(u64, u64); PriorityClass::COUNT],
 }
 
 impl Tally {
@@ -29,7 +32,8 @@ impl Tally {
         histogram: Option<OwnHistogram>,
     ) -> Self {
         let run = ReceivedRun::begin(Meta::new(PriorityClass::Normal, 0, 0), 0);
-        Self { received: 0, run, lanes, histogram, counted_sum: 0 }
+        let counted = lanes.map(|lane| (lane.latency_sum, lane.latency_count));
+        Self { received: 0, run, lanes, histogram, counted }
     }
 
     /// Counts latencies in another histogram from now on.
@@ -43,29 +47,46 @@ impl Tally {
         self.histogram.is_some()
     }
 
-    /// Counts the latency of a message that was recorded, unless the ring has no histograms, or the
-    /// message carries no timestamp.
+    /// Counts in the histogram, if there is one, what is not counted there: for each class as many
+    /// latencies as there are, each as their mean. Called often enough, it takes few messages
+    /// together, which have come within [`COUNT`](crate::threshold::COUNT).
     #[inline]
-    pub(crate) fn count_latency(&mut self, about: &Received) {
-        if let Some(histogram) = &self.histogram
-            && about.timestamp != 0
-        {
-            histogram.count(about.class, about.latency);
-            self.counted_sum = self.run.latencies().0;
+    pub(crate) fn count_latencies(&mut self) {
+        let Some(histogram) = &self.histogram else { return };
+        self.run.end(self.received, &mut self.lanes);
+        for class in PriorityClass::ALL {
+            let lane = &self.lanes[class.index()];
+            let (sum, count) = self.counted[class.index()];
+            let more = lane.latency_count.wrapping_sub(count);
+            // Wrapping: a hostile timestamp may make a latency of any size.
+            if let Some(mean) = lane.latency_sum.wrapping_sub(sum).checked_div(more) {
+                histogram.count(class, mean, more);
+                self.counted[class.index()] = (lane.latency_sum, lane.latency_count);
+            }
         }
     }
 
-    /// The same of the message that was recorded last, which carries a timestamp. All before it are
-    /// counted, so its latency is by how much the sum has grown.
-    #[inline]
-    pub(crate) fn count_last(&mut self) {
-        let (sum, count) = self.run.latencies();
-        // The first since the run began, or since it was last stored.
-        let before = if count == 1 { 0 } else { self.counted_sum };
-        if let Some(histogram) = &self.histogram {
-            histogram.count(self.run.class(), sum.wrapping_sub(before));
+    /// The same of these messages alone, which were recorded and not counted: those that follow
+    /// each other with latencies that differ little, as their mean.
+    pub(crate) fn count_each<'a>(&mut self, messages: impl Iterator<Item = &'a Received>) {
+        let Some(histogram) = &self.histogram else { return };
+        let mut messages = messages.filter(|about| about.timestamp != 0).peekable();
+        while let Some(first) = messages.next() {
+            let (mut sum, mut count) = (first.latency, 1);
+            let is_like = |next: &&Received| {
+                next.class == first.class
+                    && next.latency.abs_diff(first.latency) <= first.latency / ALIKE
+            };
+            while let Some(next) = messages.next_if(is_like) {
+                // Wrapping: a hostile timestamp may make a latency of any size.
+                sum = sum.wrapping_add(next.latency);
+                count += 1;
+            }
+            histogram.count(first.class, sum / count, count);
+            let (counted_sum, counted) = &mut self.counted[first.class.index()];
+            *counted_sum = counted_sum.wrapping_add(sum);
+            *counted = counted.wrapping_add(count);
         }
-        self.counted_sum = sum;
     }
 
     /// Messages received through this handle.

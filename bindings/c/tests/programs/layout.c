@@ -27,6 +27,13 @@ int main(void) {
     FIELD(ufr_settings, huge_pages);
     FIELD(ufr_settings, fences);
     FIELD(ufr_settings, joinable);
+    FIELD(ufr_settings, lanes);
+    FIELD(ufr_settings, latency_histograms);
+    FIELD(ufr_settings, capacity_of);
+    FIELD(ufr_settings, credit_limit_of);
+    FIELD(ufr_settings, max_message_of);
+    FIELD(ufr_settings, groups);
+    FIELD(ufr_settings, group_count);
     STRUCTURE(ufr_received);
     FIELD(ufr_received, size);
     FIELD(ufr_received, position);
@@ -34,6 +41,7 @@ int main(void) {
     FIELD(ufr_received, latency);
     FIELD(ufr_received, priority_class);
     FIELD(ufr_received, redelivered);
+    FIELD(ufr_received, late);
     STRUCTURE(ufr_bytes);
     FIELD(ufr_bytes, data);
     FIELD(ufr_bytes, size);

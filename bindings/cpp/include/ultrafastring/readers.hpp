@@ -56,6 +56,8 @@ class tail {
         ufr_tail_progress(get(), nullptr, &missed);
         return missed;
     }
+    // The lane of the message that was read last, from 0; the position is of that lane.
+    std::size_t lane() const noexcept { return detail::number(ufr_tail_lane(get())); }
     // How long it sleeps between two looks.
     result<void> poll_every(patience time) noexcept {
         return detail::done(ufr_tail_set_poll(get(), time.ns()));
@@ -105,6 +107,8 @@ class observer {
         ufr_observer_stats(get(), &counted);
         return counted;
     }
+    // How many messages came after a younger one: see consumer::in_time_order.
+    std::size_t late() const noexcept { return detail::number(ufr_observer_late(get())); }
     // How long messages took, by class and all together: of a group, or of all. A ring that was made
     // without histograms has none.
     result<ufr::latencies> latencies(const char *group = nullptr) const noexcept {

@@ -103,6 +103,8 @@ class ring {
         ufr_ring_stats(get(), &counted);
         return counted;
     }
+    // How many messages came after a younger one: see consumer::in_time_order.
+    std::size_t late() const noexcept { return detail::number(ufr_ring_late(get())); }
     // How long messages took, by class and all together: of a group, or of all. A ring that was made
     // without histograms has none.
     result<ufr::latencies> latencies(const char *group = nullptr) const noexcept {

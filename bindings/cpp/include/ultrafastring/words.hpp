@@ -10,7 +10,8 @@
 
 namespace ufr {
 
-// How urgent a message is: a label, a reserve of credit and a row in the statistics.
+// How urgent a message is: a label, a reserve of credit and a row in the statistics. It overtakes others
+// in a ring with lanes by class.
 enum class priority : std::int32_t {
     real_time = UFR_CLASS_REAL_TIME,
     high = UFR_CLASS_HIGH,

@@ -147,6 +147,34 @@ typedef struct ufr_group_info {
     int32_t reserved;
 } ufr_group_info;
 
+// What the ring tells of a lane.
+typedef struct ufr_lane_info {
+    // With lanes by producer, the name of its owner, and a zero after it; empty if nobody owns it.
+    char owner_name[72];
+    // Messages sent into it.
+    uint64_t sent;
+    // Messages received from it, each once.
+    uint64_t received;
+    // Messages in it that are sent and not received.
+    uint64_t len;
+    // Messages that hold its credit.
+    uint64_t credits_spent;
+    // How many may at a time.
+    uint64_t credit_limit;
+    // Its slots.
+    size_t capacity;
+    // Bytes of its largest message.
+    size_t max_message;
+    // The owner's process; 0 if nobody owns it. A dead one stays until the lane has its next owner.
+    uint32_t owner_pid;
+    // 1 if its owner is alive.
+    int32_t owner_lives;
+    // With lanes by class, `UFR_CLASS_...` of its messages; else -1.
+    int32_t priority_class;
+    // 1 if it is closed.
+    int32_t closed;
+} ufr_lane_info;
+
 // What passed through one priority class.
 typedef struct ufr_class_stats {
     // Messages sent.
@@ -402,6 +430,18 @@ ptrdiff_t ufr_ring_late(const ufr_ring *ring);
 
 // As `ufr_ring_late`.
 ptrdiff_t ufr_observer_late(const struct ufr_observer *observer);
+
+// Fills `lanes`, which has room for `most`, with the lanes of the ring, in their order; `lanes` may
+// be NULL if `most` is 0. A ring without lanes has one.
+//
+// Returns how many lanes there are, which may be more than `most`; or `UFR_ERR_NULL`. Thread-safe.
+// Does not wait; it asks the kernel for each owner.
+ptrdiff_t ufr_ring_lanes(const ufr_ring *ring, struct ufr_lane_info *lanes, size_t most);
+
+// As `ufr_ring_lanes`.
+ptrdiff_t ufr_observer_lanes(const struct ufr_observer *observer,
+                             struct ufr_lane_info *lanes,
+                             size_t most);
 
 // Opens a tail reader of the ring called `name`, which was made with `joinable`. `start` is
 // `UFR_START_LATEST`, `UFR_START_OLDEST`, or `UFR_START_POSITION`: at `position`. Of `settings`,

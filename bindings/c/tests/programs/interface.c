@@ -101,6 +101,8 @@ static void null_is_an_error_and_never_a_crash(void) {
     CHECK(ufr_consumer_disarm(NULL) == UFR_ERR_NULL);
     CHECK(ufr_consumer_in_time_order(NULL, 0) == UFR_ERR_NULL && ufr_consumer_late(NULL) == UFR_ERR_NULL);
     CHECK(ufr_consumer_ageing(NULL, 2) == UFR_ERR_NULL && ufr_ring_late(NULL) == UFR_ERR_NULL);
+    CHECK(ufr_ring_lanes(NULL, NULL, 0) == UFR_ERR_NULL);
+    CHECK(ufr_observer_lanes(NULL, NULL, 0) == UFR_ERR_NULL);
     CHECK(ufr_observer_late(NULL) == UFR_ERR_NULL && ufr_tail_lane(NULL) == UFR_ERR_NULL);
     ufr_ring_free(NULL);
     ufr_producer_free(NULL);

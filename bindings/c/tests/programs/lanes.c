@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <ultrafastring_more.h>
 
@@ -72,6 +73,12 @@ static void urgent_messages_overtake_others_in_a_ring_with_lanes_by_class(void) 
     CHECK(refused == UFR_ERR_FULL || refused == UFR_ERR_OUT_OF_CREDIT);
     send(producer, "order", UFR_CLASS_NORMAL);
     send(producer, "cancel", UFR_CLASS_REAL_TIME);
+    ufr_lane_info lanes[5];
+    CHECK(ufr_ring_lanes(ring, NULL, 0) == 5 && ufr_ring_lanes(ring, NULL, 1) == UFR_ERR_NULL);
+    CHECK(ufr_ring_lanes(ring, lanes, 5) == 5 && lanes[2].priority_class == UFR_CLASS_NORMAL);
+    CHECK(lanes[3].sent == 2 && lanes[3].credits_spent == 2 && lanes[3].credit_limit == 2);
+    CHECK(lanes[0].capacity == 64 && lanes[4].max_message == 1000 && lanes[0].len == 1);
+    CHECK(lanes[0].owner_pid == 0 && lanes[0].owner_name[0] == '\0' && lanes[0].closed == 0);
     CHECK(next_is(consumer, "cancel") && next_is(consumer, "order"));
     CHECK(next_is(consumer, "report") && next_is(consumer, "another"));
     CHECK(ufr_recv(consumer, large, sizeof large, NULL) == 1000);
@@ -110,6 +117,7 @@ static void a_class_gets_its_share_where_lanes_age(void) {
 static void each_producer_has_a_lane_and_messages_come_in_time_order_if_asked_for(void) {
     ufr_settings settings = chosen(), with;
     settings.lanes = 2;
+    settings.participant_name = "job";
     ufr_ring *const ring = ring_of(&settings);
     CHECK(ufr_ring_settings(ring, &with) == UFR_OK && with.lanes == 2);
     CHECK(with.producer_side == UFR_SIDE_EXCLUSIVE && with.capacity_of[0] == 0);
@@ -147,7 +155,15 @@ static void each_producer_has_a_lane_and_messages_come_in_time_order_if_asked_fo
     CHECK(ufr_consumer_in_time_order(consumer, 0) == UFR_ERR_IN_USE && says("ufr_release"));
     CHECK(ufr_consumer_late(consumer) == UFR_ERR_IN_USE);
     ufr_producer_free(one);
+    ufr_lane_info lanes[3];
+    lanes[1].capacity = 9;
+    CHECK(ufr_ring_lanes(ring, lanes, 1) == 2 && lanes[1].capacity == 9); // not beyond
+    CHECK(ufr_ring_lanes(ring, lanes, 3) == 2 && lanes[0].owner_pid == 0);
+    CHECK(lanes[1].owner_pid == (uint32_t)getpid() && lanes[1].owner_lives == 1);
+    CHECK(strcmp(lanes[1].owner_name, "job") == 0 && lanes[1].priority_class == -1);
     CHECK(ufr_producer_new(ring, &third) == UFR_OK); // its lane is free
+    CHECK(ufr_producer_close(third) == UFR_OK);
+    CHECK(ufr_ring_lanes(ring, lanes, 3) == 2 && lanes[0].closed == 1 && lanes[1].closed == 0);
     ufr_producer_free(third);
     ufr_producer_free(two);
     ufr_consumer_free(consumer);
@@ -291,7 +307,9 @@ static void a_ring_is_made_with_groups_that_are_open_from_the_start(const char *
         CHECK(next_is(consumer, "cancel") && next_is(consumer, "order"));
         ufr_consumer_free(consumer);
     }
-    CHECK(ufr_observer_late(observer) == 0);
+    ufr_lane_info lanes[5];
+    CHECK(ufr_observer_late(observer) == 0 && ufr_observer_lanes(observer, lanes, 5) == 5);
+    CHECK(lanes[UFR_CLASS_REAL_TIME].received == 1 && lanes[UFR_CLASS_BULK].received == 0);
     CHECK(ufr_consumer_join(ring, "third", NULL, &consumer) == UFR_ERR_TABLE_FULL);
     // Groups that are missing are a difference.
     CHECK(ufr_ring_open_or_create("grouped", &settings, &other) == UFR_OK);

@@ -45,6 +45,8 @@ void messages_of_several_producers_come_in_time_order() {
     auto one = ring.producer().value();
     auto two = ring.producer().value();
     CHECK(ring.producer().code() == UFR_ERR_NO_FREE_LANE);
+    const auto lanes = ring.lanes();
+    CHECK(lanes.size() == 2 && lanes[1].owner_lives == 1 && lanes[1].priority_class == -1);
     auto consumer = ring.consumer().value();
     CHECK(consumer.ageing(2).code() == UFR_ERR_NO_CLASS_LANES);
     consumer.in_time_order(std::chrono::hours::max()).value();
@@ -71,6 +73,7 @@ void settings_with_groups_are_copied(const char *directory) {
     ring.producer().value().send("to all").value();
     const auto observer = ufr::observer::open("grouped-cpp", second).value();
     CHECK(observer.size() == 1 && observer.late() == 0);
+    CHECK(observer.lanes().size() == 1 && observer.lanes()[0].sent == 1);
     auto tail = ufr::tail::open("grouped-cpp", second, ufr::start::oldest).value();
     CHECK(tail.next().value().size() == 6 && tail.lane() == 0);
     CHECK(ufr::ring::open_or_create("grouped-cpp", first).code() == UFR_ERR_SETTINGS_DIFFER);

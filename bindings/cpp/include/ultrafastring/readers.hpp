@@ -123,7 +123,13 @@ class observer {
         ufr_observer_settings(get(), &with);
         return with;
     }
-    std::vector<group_info> groups() const { return detail::groups(get(), ufr_observer_groups); }
+    std::vector<group_info> groups() const {
+        return detail::listed<group_info>(get(), ufr_observer_groups);
+    }
+    // The lanes of the ring, its queues: one of a plain ring.
+    std::vector<lane_info> lanes() const {
+        return detail::listed<lane_info>(get(), ufr_observer_lanes);
+    }
     // Whether the ring's file was truncated or wiped out.
     bool is_damaged() const noexcept { return ufr_observer_is_damaged(get()) == 1; }
 

@@ -84,7 +84,13 @@ class ring {
                               : result<ufr::consumer>(failure(code));
     }
     // The groups of the ring, whether producers wait for them, and how far behind they are.
-    std::vector<group_info> groups() const { return detail::groups(get(), ufr_ring_groups); }
+    std::vector<group_info> groups() const {
+        return detail::listed<group_info>(get(), ufr_ring_groups);
+    }
+    // The lanes of the ring, its queues: one of a plain ring.
+    std::vector<lane_info> lanes() const {
+        return detail::listed<lane_info>(get(), ufr_ring_lanes);
+    }
     result<void> remove_group(const std::string &group) const noexcept {
         return detail::done(ufr_ring_remove_group(get(), group.c_str()));
     }

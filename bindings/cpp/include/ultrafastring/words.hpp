@@ -58,6 +58,7 @@ using received = ufr_received;
 using stats = ufr_stats;
 using latencies = ufr_latencies;
 using group_info = ufr_group_info;
+using lane_info = ufr_lane_info;
 
 // Besides the codes of C: a message had another size than the value that was asked for.
 inline constexpr int wrong_size = -1000;

@@ -116,11 +116,11 @@ class Settings:
     """``"one"``, ``"by-class"``, or ``"by-producer:N"``."""
     latency_histograms: bool = False
     """Whether it counts how long messages take: see ``Ring.latencies``."""
-    capacity_of: dict[PriorityClass, int] = field(default_factory=dict)
+    capacity_of: dict[PriorityClass, int] = field(default_factory=dict[PriorityClass, int])
     """Slots of the lane of each class; of a ring with lanes by class, as the next two."""
-    credit_limit_of: dict[PriorityClass, int] = field(default_factory=dict)
+    credit_limit_of: dict[PriorityClass, int] = field(default_factory=dict[PriorityClass, int])
     """Messages of each class that may be in flight."""
-    max_message_of: dict[PriorityClass, int] = field(default_factory=dict)
+    max_message_of: dict[PriorityClass, int] = field(default_factory=dict[PriorityClass, int])
     """Bytes of the largest message of each class."""
 
 

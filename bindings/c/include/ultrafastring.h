@@ -34,9 +34,7 @@
 
 // Version of this header. The library's is `ufr_version()`.
 #define UFR_VERSION_MAJOR 0
-// See `UFR_VERSION_MAJOR`.
 #define UFR_VERSION_MINOR 2
-// See `UFR_VERSION_MAJOR`.
 #define UFR_VERSION_PATCH 0
 // Done.
 #define UFR_OK 0
@@ -114,64 +112,56 @@
 // Something else; `ufr_last_error()` says what.
 #define UFR_ERR_OTHER (-36)
 // The most urgent priority class. A class is a label, a reserve of credit and a row in the
-// statistics. It does not overtake: messages come in the order in which they were sent.
+// statistics. It overtakes others only in a ring with lanes by class: `UFR_LANES_BY_CLASS`.
 #define UFR_CLASS_REAL_TIME 0
-
-// See `UFR_CLASS_REAL_TIME`.
 #define UFR_CLASS_HIGH 1
-
 // What most messages have.
 #define UFR_CLASS_NORMAL 2
-
-// See `UFR_CLASS_REAL_TIME`.
 #define UFR_CLASS_LOW 3
-
 // The least urgent class.
 #define UFR_CLASS_BULK 4
 
 // How many handles a side has: not chosen.
 #define UFR_SIDE_UNSET 0
-
 // Any number of handles. This holds for a new ring if nothing is chosen.
 #define UFR_SIDE_SHARED 1
-
 // One handle at a time: the fastest path.
 #define UFR_SIDE_EXCLUSIVE 2
 
 // Which messages carry a timestamp: not chosen. Other values are the two below, and N for one in N
 // messages: a power of two from 2 to 65536.
 #define UFR_TIMESTAMPS_UNSET 0
-
 // All messages. This holds for a new ring if nothing is chosen.
 #define UFR_TIMESTAMPS_EVERY 1
-
 // None.
 #define UFR_TIMESTAMPS_OFF (-1)
 
+// How many lanes, queues of slots of their own, a ring has: not chosen. Other values are the two
+// below, and N for a lane for each of N producers, of which none holds up another: 1 to 256.
+#define UFR_LANES_UNSET 0
+// A lane for each class: urgent messages overtake others.
+#define UFR_LANES_BY_CLASS (-1)
+// One lane. This holds for a new ring if nothing is chosen.
+#define UFR_LANES_ONE (-2)
+
 // What becomes of messages that a consumer held when it died: not chosen.
 #define UFR_REDELIVERY_UNSET 0
-
 // Another consumer gets them, marked. This holds for a new ring if nothing is chosen.
 #define UFR_REDELIVERY_REDELIVER 1
-
 // They are dropped and counted.
 #define UFR_REDELIVERY_DISCARD 2
 
 // The memory of large messages is taken page by page, as they need it.
 #define UFR_SIDE_MEMORY_ON_DEMAND 0
-
 // It is taken when the ring is made.
 #define UFR_SIDE_MEMORY_PREALLOCATED 1
-
 // It is taken page by page, and whether there is enough is not looked at when the ring is made.
 #define UFR_SIDE_MEMORY_OVERCOMMITTED 2
 
 // Rings of this user alone.
 #define UFR_TRUST_OWN_USER 0
-
 // Rings of this user and of the groups of this process.
 #define UFR_TRUST_GROUP 1
-
 // Rings of anybody.
 #define UFR_TRUST_ANYONE 2
 
@@ -227,6 +217,20 @@ typedef struct ufr_settings {
     int32_t fences;
     // 1: each message goes to one member of every group of consumers; `ufr_consumer_join` takes part.
     int32_t joinable;
+    // `UFR_LANES_...`, or N. `capacity`, `credit_limit`, `max_message` are those of each lane.
+    int32_t lanes;
+    // 1: consumers count latencies in histograms: `ufr_ring_latencies`.
+    int32_t latency_histograms;
+    // With lanes by class, slots of each class's lane. Default: `capacity`; so of the next two.
+    size_t capacity_of[5];
+    // Messages of each class that may be in flight.
+    uint64_t credit_limit_of[5];
+    // Bytes of the largest message of each class.
+    size_t max_message_of[5];
+    // Names of groups that a new ring has, durable and open from the start. As `directory`.
+    const char *const *groups;
+    // How many groups that are. With `joinable` there is room for others.
+    size_t group_count;
 } ufr_settings;
 
 // What there is to know about a message besides its bytes.
@@ -234,7 +238,7 @@ typedef struct ufr_received {
     // Bytes of the message. After `UFR_ERR_BUFFER_TOO_SMALL` the size that a buffer must have, and
     // all else is 0.
     size_t size;
-    // Its place in the endless order of messages: 0 is the first that the ring ever had.
+    // Its place in the endless order of messages: 0 is the first ever, of each lane.
     uint64_t position;
     // When it was sent, in ticks of the time-stamp counter; 0 if it carried no timestamp.
     uint64_t timestamp;
@@ -243,21 +247,19 @@ typedef struct ufr_received {
     // `UFR_CLASS_...`.
     int32_t priority_class;
     // 1 if it may have been delivered before, to a consumer that was killed.
-    int32_t redelivered;
+    int16_t redelivered;
+    // 1 if it came after a younger one: only if `ufr_consumer_in_time_order` was called.
+    int16_t late;
 } ufr_received;
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
-// The library's version, such as "0.2.0". The text is static.
-//
-// Thread-safe. Does not wait.
+// The library's version, such as "0.2.0". The text is static. Thread-safe. Does not wait.
 const char *ufr_version(void);
 
-// What a code means. The text is static; it is never NULL.
-//
-// Thread-safe. Does not wait.
+// What a code means. The text is static; it is never NULL. Thread-safe. Does not wait.
 const char *ufr_strerror(int32_t code);
 
 // What went wrong in the last call of this thread that failed, and what to do about it. Empty if

@@ -9,9 +9,9 @@
 //
 // They gain most if a message's size is known when the program is compiled, and if class and size
 // are those of the message before. They fit any ring: where a call is needed they make it. That is
-// so on shared sides, in rings with latency histograms, for messages above 40 bytes, on processors
-// other than x86-64 and 64-bit Arm, and when messages come slowly. They can be mixed with all other
-// functions.
+// so on shared sides, for consumers of rings with lanes, in rings with latency histograms, for
+// messages above 40 bytes, on processors other than x86-64 and 64-bit Arm, and when messages come
+// slowly. They can be mixed with all other functions.
 //
 // Unlike the other two headers, this one is written by hand. It compiles in C11 and in C++17.
 
@@ -308,6 +308,7 @@ UFR_INLINE ptrdiff_t ufr_inline_recv_or(ufr_inline_recv_call *call, ufr_consumer
         received->latency = latency;
         received->priority_class = stretch->priority_class;
         received->redelivered = 0;
+        received->late = 0;
     }
     if (UFR_UNLIKELY(now > stretch->due_by)) {
         ufr_grant_and_lend(consumer, now);

@@ -2,9 +2,10 @@
 // functions.
 //
 // Several messages in one call; messages that are written and read where they lie; groups of consumers;
-// readers for whom nobody waits; rings in other directories, on the heap, or without a name; statistics
-// and latencies; looking at a ring without taking part; how handles wait, in event loops and several at
-// once too, and when they stop. This file is generated from the library's sources.
+// in which order a consumer takes from lanes; readers for whom nobody waits; rings in other directories,
+// on the heap, or without a name; statistics and latencies; looking at a ring without taking part; how
+// handles wait, in event loops and several at once too, and when they stop. This file is generated from
+// the library's sources.
 
 #ifndef ULTRAFASTRING_MORE_H
 #define ULTRAFASTRING_MORE_H
@@ -13,7 +14,6 @@
 
 // Most messages that one call receives or borrows.
 #define UFR_MAX_BATCH 64
-
 // The group did not keep up, and was evicted: it goes on at the latest, so receive again. Where there
 // is a `ufr_received`, its `position` is how many messages were missed, and all else is 0.
 #define UFR_ERR_EVICTED (-37)
@@ -21,58 +21,53 @@
 #define UFR_ERR_NOT_IN_PLACE (-38)
 // A group that is new, or closed, starts at what is sent next.
 #define UFR_START_LATEST 0
-
 // At the oldest message that is still there.
 #define UFR_START_OLDEST 1
-
 // At a position.
 #define UFR_START_POSITION 2
-
 // Where it was: only a durable group that is open can be resumed.
 #define UFR_START_RESUME 3
 
 // How a group keeps its place: as it is; a new one as `UFR_GROUP_PASSING`.
 #define UFR_GROUP_UNSET 0
-
 // Only while it has a living member.
 #define UFR_GROUP_PASSING 1
-
 // Always: producers wait for it until somebody joins it again, or removes it.
 #define UFR_GROUP_DURABLE 2
 
 // What happens to a group that does not keep up: as it is; to a new one as `UFR_SLOW_WAIT`.
 #define UFR_SLOW_UNSET 0
-
 // Producers wait for it.
 #define UFR_SLOW_WAIT (-1)
 
 // Producers do not wait for a group: nobody is in it, and it keeps no place.
 #define UFR_GROUP_CLOSED 0
-
 // Producers wait for it.
 #define UFR_GROUP_OPEN 1
-
 // It was evicted, and no member has received since.
 #define UFR_GROUP_EVICTED 2
-
+// Messages of this ring cannot be received in time order: it has no lanes by producer, or not each
+// message has a timestamp. Make it with N `lanes`, and with timestamps.
+#define UFR_ERR_NO_TIME_ORDER (-40)
+// The lanes of this ring do not age. Make it with `UFR_LANES_BY_CLASS`.
+#define UFR_ERR_NO_CLASS_LANES (-41)
+// Each lane of a ring with lanes by producer has its owner, so there is none for another producer.
+// `ufr_last_error()` names owners: wait until one leaves, or make the ring with more lanes.
+#define UFR_ERR_NO_FREE_LANE (-42)
 // Messages were overwritten before a tail reader came to them: it goes on after them, so read again.
 // Where there is a `ufr_received`, its `position` is how many were missed, and all else is 0.
 #define UFR_ERR_OVERRUN (-39)
 // The side that sends.
 #define UFR_PRODUCERS 0
-
 // The side that receives.
 #define UFR_CONSUMERS 1
 
 // A handle that waits spins.
 #define UFR_WAIT_SPIN 0
-
 // It spins, and lets other threads run meanwhile.
 #define UFR_WAIT_SPIN_THEN_YIELD 1
-
 // It spins for some microseconds, and then sleeps. This holds if nothing is chosen.
 #define UFR_WAIT_SPIN_THEN_PARK 2
-
 // It sleeps at once.
 #define UFR_WAIT_PARK 3
 
@@ -151,6 +146,34 @@ typedef struct ufr_group_info {
     // 0.
     int32_t reserved;
 } ufr_group_info;
+
+// What the ring tells of a lane.
+typedef struct ufr_lane_info {
+    // With lanes by producer, the name of its owner, and a zero after it; empty if nobody owns it.
+    char owner_name[72];
+    // Messages sent into it.
+    uint64_t sent;
+    // Messages received from it, each once.
+    uint64_t received;
+    // Messages in it that are sent and not received.
+    uint64_t len;
+    // Messages that hold its credit.
+    uint64_t credits_spent;
+    // How many may at a time.
+    uint64_t credit_limit;
+    // Its slots.
+    size_t capacity;
+    // Bytes of its largest message.
+    size_t max_message;
+    // The owner's process; 0 if nobody owns it. A dead one stays until the lane has its next owner.
+    uint32_t owner_pid;
+    // 1 if its owner is alive.
+    int32_t owner_lives;
+    // With lanes by class, `UFR_CLASS_...` of its messages; else -1.
+    int32_t priority_class;
+    // 1 if it is closed.
+    int32_t closed;
+} ufr_lane_info;
 
 // What passed through one priority class.
 typedef struct ufr_class_stats {
@@ -372,6 +395,54 @@ int32_t ufr_ring_remove_group(ufr_ring *ring, const char *group);
 // joinable. Or `UFR_ERR_NULL`. Thread-safe. Does not wait.
 ptrdiff_t ufr_ring_groups(const ufr_ring *ring, struct ufr_group_info *groups, size_t most);
 
+// Has this consumer of a ring with lanes by producer receive messages in the order in which they
+// were sent, by their timestamps. It waits for lanes that have nothing, for up to `wait_ns`
+// nanoseconds after the oldest message was sent; until then functions that do not wait return
+// `UFR_ERR_EMPTY`. 0 does not wait for them: the oldest of what is there is next. A negative time is
+// without end.
+//
+// What is in the ring within that time after its timestamp comes in order. What comes later, and
+// after a younger one, has `late` of its `ufr_received` set. A second call changes the time.
+//
+// Returns `UFR_OK`, `UFR_ERR_NO_TIME_ORDER`, `UFR_ERR_NULL`, or `UFR_ERR_IN_USE`. One thread at a
+// time. Does not wait.
+int32_t ufr_consumer_in_time_order(ufr_consumer *consumer,
+                                   int64_t wait_ns);
+
+// How many messages this consumer has received late, in time order.
+//
+// Returns how many, `UFR_ERR_NULL`, or `UFR_ERR_IN_USE`. One thread at a time. Does not wait.
+ptrdiff_t ufr_consumer_late(ufr_consumer *consumer);
+
+// Has one receive in `one_in` of this consumer take from the lanes by class in turn, the least
+// urgent at first, so that each class gets its share, however much there is of more urgent ones. A
+// function that receives several messages takes them from one lane, and counts once. 0 takes the
+// most urgent message always, as at first.
+//
+// Returns `UFR_OK`, `UFR_ERR_NO_CLASS_LANES`, `UFR_ERR_NULL`, or `UFR_ERR_IN_USE`. One thread at a
+// time. Does not wait.
+int32_t ufr_consumer_ageing(ufr_consumer *consumer, uint32_t one_in);
+
+// How many messages all consumers of the ring have received late, those that are gone included.
+//
+// Returns how many, or `UFR_ERR_NULL`. Thread-safe. Does not wait.
+ptrdiff_t ufr_ring_late(const ufr_ring *ring);
+
+// As `ufr_ring_late`.
+ptrdiff_t ufr_observer_late(const struct ufr_observer *observer);
+
+// Fills `lanes`, which has room for `most`, with the lanes of the ring, in their order; `lanes` may
+// be NULL if `most` is 0. A ring without lanes has one.
+//
+// Returns how many lanes there are, which may be more than `most`; or `UFR_ERR_NULL`. Thread-safe.
+// Does not wait; it asks the kernel for each owner.
+ptrdiff_t ufr_ring_lanes(const ufr_ring *ring, struct ufr_lane_info *lanes, size_t most);
+
+// As `ufr_ring_lanes`.
+ptrdiff_t ufr_observer_lanes(const struct ufr_observer *observer,
+                             struct ufr_lane_info *lanes,
+                             size_t most);
+
 // Opens a tail reader of the ring called `name`, which was made with `joinable`. `start` is
 // `UFR_START_LATEST`, `UFR_START_OLDEST`, or `UFR_START_POSITION`: at `position`. Of `settings`,
 // which may be NULL, the directory and the trust matter.
@@ -419,6 +490,12 @@ ptrdiff_t ufr_tail_latest(struct ufr_tail *tail, const void **data, ufr_received
 //
 // Returns `UFR_OK`, or `UFR_ERR_NULL`. One thread at a time. Does not wait.
 int32_t ufr_tail_progress(struct ufr_tail *tail, uint64_t *position, uint64_t *missed);
+
+// The lane of the message that was read last, from 0: that of its class, or of its producer. What
+// `ufr_tail_progress` tells as the position is of that lane.
+//
+// Returns the lane, or `UFR_ERR_NULL`. One thread at a time. Does not wait.
+ptrdiff_t ufr_tail_lane(struct ufr_tail *tail);
 
 // For how many nanoseconds the reader sleeps between two looks: what a message may be late, and
 // what waiting costs. At first a million.
@@ -556,9 +633,9 @@ int32_t ufr_latencies_init(struct ufr_latencies *latencies);
 // Fills `*latencies` with those of the group called `group`, or of all groups if it is NULL, as in
 // a ring without groups.
 //
-// Returns `UFR_OK`; `UFR_ERR_INVALID_ARGUMENT` if the ring was made without histograms (`ufr create
-// --histograms`), or the structure was not prepared; `UFR_ERR_NO_SUCH_GROUP`, or `UFR_ERR_NULL`.
-// Thread-safe. Does not wait.
+// Returns `UFR_OK`; `UFR_ERR_INVALID_ARGUMENT` if the ring was made without `latency_histograms`, or
+// the structure was not prepared; `UFR_ERR_NO_SUCH_GROUP`, or `UFR_ERR_NULL`. Thread-safe. Does not
+// wait.
 int32_t ufr_ring_latencies(const ufr_ring *ring,
                            const char *group,
                            struct ufr_latencies *latencies);

@@ -93,7 +93,7 @@ pub const UFR_ERR_BUSY: i32 = -35;
 pub const UFR_ERR_OTHER: i32 = -36;
 
 /// The most urgent priority class. A class is a label, a reserve of credit and a row in the
-/// statistics. It does not overtake: messages come in the order in which they were sent.
+/// statistics. It overtakes others only in a ring with lanes by class: `UFR_LANES_BY_CLASS`.
 pub const UFR_CLASS_REAL_TIME: i32 = 0;
 /// See `UFR_CLASS_REAL_TIME`.
 pub const UFR_CLASS_HIGH: i32 = 1;
@@ -118,6 +118,14 @@ pub const UFR_TIMESTAMPS_UNSET: i32 = 0;
 pub const UFR_TIMESTAMPS_EVERY: i32 = 1;
 /// None.
 pub const UFR_TIMESTAMPS_OFF: i32 = -1;
+
+/// How many lanes, queues of slots of their own, a ring has: not chosen. Other values are the two
+/// below, and N for a lane for each of N producers, of which none holds up another: 1 to 256.
+pub const UFR_LANES_UNSET: i32 = 0;
+/// A lane for each class: urgent messages overtake others.
+pub const UFR_LANES_BY_CLASS: i32 = -1;
+/// One lane. This holds for a new ring if nothing is chosen.
+pub const UFR_LANES_ONE: i32 = -2;
 
 /// What becomes of messages that a consumer held when it died: not chosen.
 pub const UFR_REDELIVERY_UNSET: i32 = 0;
@@ -200,6 +208,20 @@ pub struct ufr_settings {
     pub fences: i32,
     /// 1: each message goes to one member of every group of consumers; `ufr_consumer_join` takes part.
     pub joinable: i32,
+    /// `UFR_LANES_...`, or N. `capacity`, `credit_limit`, `max_message` are those of each lane.
+    pub lanes: i32,
+    /// 1: consumers count latencies in histograms: `ufr_ring_latencies`.
+    pub latency_histograms: i32,
+    /// With lanes by class, slots of each class's lane. Default: `capacity`; so of the next two.
+    pub capacity_of: [usize; 5],
+    /// Messages of each class that may be in flight.
+    pub credit_limit_of: [u64; 5],
+    /// Bytes of the largest message of each class.
+    pub max_message_of: [usize; 5],
+    /// Names of groups that a new ring has, durable and open from the start. As `directory`.
+    pub groups: *const *const c_char,
+    /// How many groups that are. With `joinable` there is room for others.
+    pub group_count: usize,
 }
 
 /// What there is to know about a message besides its bytes.
@@ -209,7 +231,7 @@ pub struct ufr_received {
     /// Bytes of the message. After `UFR_ERR_BUFFER_TOO_SMALL` the size that a buffer must have, and
     /// all else is 0.
     pub size: usize,
-    /// Its place in the endless order of messages: 0 is the first that the ring ever had.
+    /// Its place in the endless order of messages: 0 is the first ever, of each lane.
     pub position: u64,
     /// When it was sent, in ticks of the time-stamp counter; 0 if it carried no timestamp.
     pub timestamp: u64,
@@ -218,21 +240,19 @@ pub struct ufr_received {
     /// `UFR_CLASS_...`.
     pub priority_class: i32,
     /// 1 if it may have been delivered before, to a consumer that was killed.
-    pub redelivered: i32,
+    pub redelivered: i16,
+    /// 1 if it came after a younger one: only if `ufr_consumer_in_time_order` was called.
+    pub late: i16,
 }
 
-/// The library's version, such as "0.2.0". The text is static.
-///
-/// Thread-safe. Does not wait.
+/// The library's version, such as "0.2.0". The text is static. Thread-safe. Does not wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn ufr_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
     VERSION.as_ptr().cast()
 }
 
-/// What a code means. The text is static; it is never NULL.
-///
-/// Thread-safe. Does not wait.
+/// What a code means. The text is static; it is never NULL. Thread-safe. Does not wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn ufr_strerror(code: i32) -> *const c_char {
     failure::meaning(code).as_ptr()
@@ -256,8 +276,8 @@ pub extern "C" fn ufr_last_error() -> *const c_char {
 pub unsafe extern "C" fn ufr_settings_init(settings: *mut ufr_settings) -> i32 {
     guarded(|| {
         not_null(settings, "settings")?;
-        // SAFETY: the caller has a structure there, and of this header's size: a library with a
-        // larger one has another soname.
+        // SAFETY: the caller has a structure there, and of this header's size: once a version is
+        // released, a library with a larger one has another soname.
         unsafe { settings.write(NOTHING_CHOSEN) };
         Ok(UFR_OK)
     })

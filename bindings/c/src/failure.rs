@@ -9,6 +9,7 @@ use ultrafastring::{FileError, RecvError, RingError, SendError};
 use crate::basic as code;
 use crate::basic::ufr_received;
 use crate::more::groups::{UFR_ERR_EVICTED, UFR_ERR_NOT_IN_PLACE};
+use crate::more::lanes::{UFR_ERR_NO_CLASS_LANES, UFR_ERR_NO_FREE_LANE, UFR_ERR_NO_TIME_ORDER};
 use crate::more::tails::UFR_ERR_OVERRUN;
 
 thread_local! {
@@ -114,6 +115,9 @@ pub(crate) fn ring(error: &RingError) -> i32 {
         RingError::OutOfMemory { .. } => code::UFR_ERR_OUT_OF_MEMORY,
         RingError::SideTaken { .. } => code::UFR_ERR_SIDE_TAKEN,
         RingError::Closed => code::UFR_ERR_CLOSED,
+        RingError::NoFreeLane { .. } => UFR_ERR_NO_FREE_LANE,
+        RingError::NoTimeOrder { .. } => UFR_ERR_NO_TIME_ORDER,
+        RingError::NoClassLanes { .. } => UFR_ERR_NO_CLASS_LANES,
         RingError::TableFull { .. } => code::UFR_ERR_TABLE_FULL,
         RingError::BadName { .. } => code::UFR_ERR_BAD_NAME,
         RingError::SettingsDiffer { .. } => code::UFR_ERR_SETTINGS_DIFFER,
@@ -129,7 +133,20 @@ pub(crate) fn ring(error: &RingError) -> i32 {
         RingError::File { kind, .. } => file(kind),
         _ => code::UFR_ERR_OTHER,
     };
-    fail(code, error)
+    fail(code, &in_c(error.to_string()))
+}
+
+/// The library's text, with what C calls it instead of what Rust does.
+fn in_c(text: String) -> String {
+    const WORDS: [(&str, &str); 6] = [
+        ("Builder::accept_existing", "settings.accept_existing"),
+        ("Builder::groups", "settings.groups"),
+        ("Builder::joinable", "settings.joinable"),
+        ("Lanes::ByClass", "settings.lanes = UFR_LANES_BY_CLASS"),
+        ("Lanes::ByProducer", "settings.lanes = N"),
+        ("Timestamps::Every", "settings.timestamps = UFR_TIMESTAMPS_EVERY"),
+    ];
+    WORDS.iter().fold(text, |text, (rust, c)| text.replace(rust, c))
 }
 
 fn file(kind: &FileError) -> i32 {
@@ -200,6 +217,9 @@ pub(crate) fn meaning(code: i32) -> &'static CStr {
         code::UFR_ERR_OTHER => c"another error",
         UFR_ERR_EVICTED => c"the group was too slow, and goes on at the latest",
         UFR_ERR_NOT_IN_PLACE => c"a group that may be evicted does not read in place",
+        UFR_ERR_NO_TIME_ORDER => c"messages of this ring cannot be received in time order",
+        UFR_ERR_NO_CLASS_LANES => c"the ring has no lanes by class",
+        UFR_ERR_NO_FREE_LANE => c"each lane of the ring has its owner",
         UFR_ERR_OVERRUN => c"messages were overwritten before they were read",
         _ => c"no code of this library",
     }

@@ -393,7 +393,8 @@ pub(crate) fn said_of(received: &Received) -> ufr_received {
         timestamp: received.timestamp().unwrap_or(0),
         latency: received.latency,
         priority_class: received.class as i32,
-        redelivered: i32::from(received.redelivered),
+        redelivered: received.redelivered.into(),
+        late: received.is_late().into(),
     }
 }
 

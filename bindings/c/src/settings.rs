@@ -6,17 +6,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use ultrafastring::{
-    Builder, PriorityClass, Redelivery, Settings, Sharing, SideMemory, Timestamps, Trust,
+    Builder, Lanes, PriorityClass, Redelivery, Settings, Sharing, SideMemory, Timestamps, Trust,
 };
 
 use crate::basic as code;
 use crate::basic::ufr_settings;
 use crate::failure;
+use crate::handle::not_null;
 
 /// Size of the smallest structure that a caller may have: that of the first version.
 const FIRST_SIZE: usize = 136;
-const _: () =
-    assert!(size_of::<ufr_settings>() == FIRST_SIZE && offset_of!(ufr_settings, size) == 0);
+const _: () = {
+    assert!(offset_of!(ufr_settings, size) == 0);
+    // What came later lies behind it: of an older caller's structure it stays unset.
+    assert!(offset_of!(ufr_settings, lanes) == FIRST_SIZE);
+    // A caller's structure may end anywhere: it has no part of the list without a part of its
+    // length, which is 0 then.
+    assert!(offset_of!(ufr_settings, groups) < offset_of!(ufr_settings, group_count));
+};
 
 /// Everything left to the library.
 pub(crate) const NOTHING_CHOSEN: ufr_settings = ufr_settings {
@@ -38,6 +45,13 @@ pub(crate) const NOTHING_CHOSEN: ufr_settings = ufr_settings {
     huge_pages: 0,
     fences: 0,
     joinable: 0,
+    lanes: code::UFR_LANES_UNSET,
+    latency_histograms: 0,
+    capacity_of: [0; 5],
+    credit_limit_of: [0; 5],
+    max_message_of: [0; 5],
+    groups: ptr::null(),
+    group_count: 0,
 };
 
 /// Copies the caller's structure, which may be that of an older header or of a newer one.
@@ -122,7 +136,7 @@ const FLAGS: &[(i32, bool)] = &[(0, false), (1, true)];
 /// # Safety
 ///
 /// `settings` is null, or leads to as many readable bytes as it says in its first word; its strings
-/// are null, or end with a zero.
+/// are null, or end with a zero; its list of groups is as long as it says.
 pub(crate) unsafe fn builder(settings: *const ufr_settings) -> Result<Builder, i32> {
     // SAFETY: as the caller promises.
     let chosen = unsafe { copy(settings)? };
@@ -156,9 +170,60 @@ pub(crate) unsafe fn builder(settings: *const ufr_settings) -> Result<Builder, i
     if let Some(timestamps) = timestamps(chosen.timestamps)? {
         builder = builder.timestamps(timestamps);
     }
+    builder = lanes(builder, &chosen)?;
+    if choice(chosen.latency_histograms, FLAGS, "latency_histograms")? {
+        builder = builder.latency_histograms(true);
+    }
     // SAFETY: as the caller promises.
-    let builder = unsafe { around(builder, &chosen)? };
-    let builder = if choice(chosen.fences, FLAGS, "fences")? { builder.fences() } else { builder };
+    let builder = unsafe { groups(around(builder, &chosen)?, &chosen)? };
+    Ok(if choice(chosen.fences, FLAGS, "fences")? { builder.fences() } else { builder })
+}
+
+/// How many lanes are chosen, and what those of classes have.
+fn lanes(mut builder: Builder, chosen: &ufr_settings) -> Result<Builder, i32> {
+    match chosen.lanes {
+        code::UFR_LANES_UNSET => {}
+        code::UFR_LANES_BY_CLASS => builder = builder.lanes(Lanes::ByClass),
+        code::UFR_LANES_ONE => builder = builder.lanes(Lanes::One),
+        // Whether there are too many, making the ring says.
+        many if many > 0 => {
+            builder = builder.lanes(Lanes::ByProducer(u16::try_from(many).unwrap_or(u16::MAX)));
+        }
+        other => choice(other, &[], "lanes")?,
+    }
+    for (at, class) in PriorityClass::ALL.into_iter().enumerate() {
+        if chosen.capacity_of[at] != 0 {
+            builder = builder.capacity_of(class, chosen.capacity_of[at]);
+        }
+        if chosen.credit_limit_of[at] != 0 {
+            builder = builder.credit_limit_of(class, chosen.credit_limit_of[at]);
+        }
+        if chosen.max_message_of[at] != 0 {
+            builder = builder.max_message_of(class, chosen.max_message_of[at]);
+        }
+    }
+    Ok(builder)
+}
+
+/// The groups that are chosen, and whether others can join.
+///
+/// # Safety
+///
+/// The list has as many strings as is said, each null or ended by a zero.
+unsafe fn groups(mut builder: Builder, chosen: &ufr_settings) -> Result<Builder, i32> {
+    /// More than a ring can have is a mistake, such as of a structure that nobody has filled in.
+    const MOST: usize = 4096;
+    if chosen.group_count > MOST {
+        let text = format_args!("settings.group_count is {}; it is too many", chosen.group_count);
+        return Err(failure::fail(code::UFR_ERR_INVALID_SETTINGS, &text));
+    }
+    if chosen.group_count != 0 {
+        not_null(chosen.groups, "settings.groups")?;
+        // SAFETY: as the caller promises.
+        let name = |at| unsafe { text(*chosen.groups.add(at), "a name in settings.groups") };
+        let names = (0..chosen.group_count).map(name).collect::<Result<Vec<&str>, i32>>()?;
+        builder = builder.groups(names);
+    }
     Ok(if choice(chosen.joinable, FLAGS, "joinable")? { builder.joinable() } else { builder })
 }
 
@@ -205,7 +270,8 @@ pub(crate) fn side_number(sharing: Sharing) -> i32 {
     }
 }
 
-/// What a ring was made with. The strings, and what is not written in a ring, stay unset.
+/// What a ring was made with. The strings, the names of groups, and what is not written in a ring,
+/// stay unset.
 pub(crate) fn of_ring(settings: &Settings) -> ufr_settings {
     ufr_settings {
         capacity: settings.capacity,
@@ -226,6 +292,15 @@ pub(crate) fn of_ring(settings: &Settings) -> ufr_settings {
             Redelivery::Discard => code::UFR_REDELIVERY_DISCARD,
         },
         joinable: i32::from(settings.groups != 0),
+        lanes: match settings.lanes {
+            Lanes::One => code::UFR_LANES_ONE,
+            Lanes::ByClass => code::UFR_LANES_BY_CLASS,
+            Lanes::ByProducer(lanes) => lanes.into(),
+        },
+        latency_histograms: settings.latency_histograms.into(),
+        capacity_of: settings.class_lanes.map(|lane| lane.capacity),
+        credit_limit_of: settings.class_lanes.map(|lane| lane.credit_limit),
+        max_message_of: settings.class_lanes.map(|lane| lane.max_message),
         ..NOTHING_CHOSEN
     }
 }

@@ -1,6 +1,7 @@
 //! The receiving handle.
 
 mod aio;
+mod order;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +12,7 @@ use pyo3::types::{PyBytes, PyList};
 use ultrafastring::clock::Clock;
 use ultrafastring::{INLINE_SIZE, MAX_BATCH, Readiness, Received, RecvError, UltraFastRing};
 
+pub(crate) use self::order::Order;
 use crate::errors;
 use crate::guard::{self, Borrowed};
 use crate::handle::{self, Handle, State};

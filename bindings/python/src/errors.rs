@@ -18,8 +18,11 @@ mod classes {
     import_exception!(ultrafastring._errors, HandleLeft);
     import_exception!(ultrafastring._errors, MadeForGroups);
     import_exception!(ultrafastring._errors, MessageHeld);
+    import_exception!(ultrafastring._errors, NoClassLanes);
+    import_exception!(ultrafastring._errors, NoFreeLane);
     import_exception!(ultrafastring._errors, NoRoom);
     import_exception!(ultrafastring._errors, NoSuchGroup);
+    import_exception!(ultrafastring._errors, NoTimeOrder);
     import_exception!(ultrafastring._errors, NotARing);
     import_exception!(ultrafastring._errors, NotInPlace);
     import_exception!(ultrafastring._errors, NotMadeForGroups);
@@ -42,13 +45,16 @@ mod classes {
 
 /// The library's text, with what Python calls it instead of what Rust does.
 fn in_python(text: String) -> String {
-    const WORDS: [(&str, &str); 7] = [
+    const WORDS: [(&str, &str); 10] = [
         ("Builder::accept_existing", "accept_existing=True"),
         ("Builder::directory", "directory="),
         ("Builder::groups", "groups="),
         ("Builder::joinable", "joinable=True"),
         ("Builder::trust_peers", "trust_peers=True"),
         ("Builder::trust", "trust="),
+        ("Lanes::ByClass", "lanes=\"by-class\""),
+        ("Lanes::ByProducer", "lanes=\"by-producer:N\""),
+        ("Timestamps::Every", "timestamps=\"every\""),
         ("reopen()", "ring.reopen()"),
     ];
     WORDS.iter().fold(text, |text, (rust, python)| text.replace(rust, python))
@@ -103,6 +109,9 @@ pub(crate) fn of_ring(error: RingError) -> PyErr {
         }
         RingError::NotMadeForGroups => classes::NotMadeForGroups::new_err(text),
         RingError::MadeForGroups => classes::MadeForGroups::new_err(text),
+        RingError::NoFreeLane { .. } => classes::NoFreeLane::new_err(text),
+        RingError::NoTimeOrder { .. } => classes::NoTimeOrder::new_err(text),
+        RingError::NoClassLanes { .. } => classes::NoClassLanes::new_err(text),
         RingError::NoSuchGroup { .. } => classes::NoSuchGroup::new_err(text),
         RingError::GroupDiffers { .. } => classes::GroupDiffers::new_err(text),
         RingError::TooManyGroups { .. } => classes::TooManyGroups::new_err(text),

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use ultrafastring::{Slow, Start};
 
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, Order};
 use crate::ring::Ring;
 use crate::{errors, values};
 
@@ -46,8 +46,8 @@ impl Ring {
     /// position of a message; one that is open goes on where it is. A `durable` group keeps its
     /// place while it has no member. An `exclusive` one has one member at a time. Producers go on
     /// without a group that receives nothing for `evict_after` seconds while they wait for it: its
-    /// members get `Evicted`. What is `None` is taken as the group is. `end_when_deserted` and
-    /// `wait_strategy` are those of `consumer`.
+    /// members get `Evicted`. What is `None` is taken as the group is. `end_when_deserted`,
+    /// `wait_strategy`, `in_time_order` and `ageing` are those of `consumer`.
     ///
     /// >>> from ultrafastring import Ring
     /// >>> ring = Ring.anonymous(joinable=True)
@@ -58,7 +58,7 @@ impl Ring {
     /// >>> [(group.name, group.durable) for group in ring.groups()]
     /// [('risk', False), ('log', True)]
     #[pyo3(signature = (name, *, start=None, durable=None, exclusive=None, evict_after=None,
-        end_when_deserted=false, wait_strategy=None))]
+        end_when_deserted=false, wait_strategy=None, in_time_order=None, ageing=None))]
     #[expect(clippy::too_many_arguments, reason = "they are keyword arguments")]
     fn join(
         &self,
@@ -70,9 +70,12 @@ impl Ring {
         evict_after: Option<f64>,
         end_when_deserted: bool,
         wait_strategy: Option<&str>,
+        in_time_order: Option<f64>,
+        ageing: Option<u32>,
     ) -> PyResult<Consumer> {
         let start = self::start(start)?;
         let strategy = Self::strategy(wait_strategy)?;
+        let order = Order::of(in_time_order, ageing)?;
         let ring = self.opened()?;
         let mut join = ring.join(name).start(start);
         join = match durable {
@@ -90,6 +93,7 @@ impl Ring {
         }
         // It may wait for somebody who opens the group.
         let mut consumer = py.detach(|| join.consumer()).map_err(errors::of_ring)?;
+        order.choose(&mut consumer)?;
         consumer.set_wait_strategy(strategy);
         consumer.end_when_deserted(end_when_deserted);
         Ok(Consumer::new(&ring, consumer, self.trusts_peers()))

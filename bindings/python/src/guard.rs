@@ -301,7 +301,13 @@ impl Borrowed {
         self.about(About::redelivered)
     }
 
-    /// Its place in the order of all messages that the ring ever had, from 0.
+    /// Whether it came after a younger one: only of a consumer that receives in time order.
+    #[getter]
+    fn late(&self) -> PyResult<bool> {
+        self.about(About::late)
+    }
+
+    /// Its place in the order of all messages that the ring ever had, from 0; of each lane.
     #[getter]
     fn position(&self) -> PyResult<u64> {
         self.about(About::position)

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use ultrafastring::{Builder, UltraFastRing, WaitStrategy};
 
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, Order};
 use crate::producer::Producer;
 use crate::settings::{self, Opening};
 use crate::wait::{self, Limit};
@@ -21,8 +21,9 @@ use crate::{cuda, errors, fork, latencies, values};
 /// `take_from`.
 ///
 /// Each message goes to one consumer; several consumers share the work. Messages come in the order
-/// in which they were sent, whatever their priority classes. A ring that is passed to a child
-/// process is opened anew there.
+/// in which they were sent, whatever their priority classes, unless the ring has lanes: with
+/// `lanes="by-class"` urgent messages overtake others, with `lanes="by-producer:N"` each producer
+/// has a queue of its own. A ring that is passed to a child process is opened anew there.
 ///
 /// >>> from ultrafastring import Ring
 /// >>> ring = Ring.create("docs-ring", capacity=1024, reserve={"real-time": 16})
@@ -256,17 +257,24 @@ impl Ring {
 
     /// A consumer. With `end_when_deserted=True` its waits raise `Deserted`, and its iteration
     /// ends, when the ring is empty, producers have been, and none is left; with
-    /// `await_next_stream=True` it treats a ring that is closed now as an empty one.
-    #[pyo3(signature = (*, end_when_deserted=false, await_next_stream=false, wait_strategy=None))]
+    /// `await_next_stream=True` it treats a ring that is closed now as an empty one. In which order
+    /// it takes from lanes, `in_time_order` (seconds) and `ageing` say: see the calls of these
+    /// names.
+    #[pyo3(signature = (*, end_when_deserted=false, await_next_stream=false, wait_strategy=None,
+        in_time_order=None, ageing=None))]
     fn consumer(
         &self,
         end_when_deserted: bool,
         await_next_stream: bool,
         wait_strategy: Option<&str>,
+        in_time_order: Option<f64>,
+        ageing: Option<u32>,
     ) -> PyResult<Consumer> {
         let strategy = Self::strategy(wait_strategy)?;
+        let order = Order::of(in_time_order, ageing)?;
         let ring = self.opened()?;
         let mut consumer = ring.consumer().map_err(errors::of_ring)?;
+        order.choose(&mut consumer)?;
         consumer.set_wait_strategy(strategy);
         consumer.end_when_deserted(end_when_deserted);
         if await_next_stream {

@@ -291,6 +291,12 @@ impl TailReader {
         self.on_reader(py, |it| it.came.map_or(it.reader.position(), |about| about.position()))
     }
 
+    /// The lane of the message that was read last, from 0; `position` is of that lane.
+    #[getter]
+    fn lane(&self, py: Python<'_>) -> PyResult<usize> {
+        self.on_reader(py, |it| it.reader.lane())
+    }
+
     /// How many positions it has missed since it was made.
     #[getter]
     fn missed(&self, py: Python<'_>) -> PyResult<u64> {

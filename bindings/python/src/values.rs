@@ -6,8 +6,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyType};
 use ultrafastring::clock::Clock;
 use ultrafastring::{
-    GroupInfo, GroupState, LaneInfo, LaneStats, ParticipantInfo, PriorityClass, Received, RingView,
-    Sharing, Slow,
+    GroupInfo, GroupState, LaneInfo, LaneStats, Lanes, ParticipantInfo, PriorityClass, Received,
+    RingView, Sharing, Slow,
 };
 
 /// A received message: its bytes, and what there is to know about it.
@@ -60,6 +60,10 @@ impl About {
         self.received.redelivered
     }
 
+    pub(crate) fn late(&self) -> bool {
+        self.received.is_late()
+    }
+
     pub(crate) fn position(&self) -> u64 {
         self.received.position()
     }
@@ -97,7 +101,13 @@ impl Message {
         self.about.redelivered()
     }
 
-    /// Its place in the order of all messages that the ring ever had, from 0.
+    /// Whether it came after a younger one: only of a consumer that receives in time order.
+    #[getter]
+    fn late(&self) -> bool {
+        self.about.late()
+    }
+
+    /// Its place in the order of all messages that the ring ever had, from 0; of each lane.
     #[getter]
     fn position(&self) -> u64 {
         self.about.position()
@@ -136,11 +146,12 @@ impl Message {
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!(
-            "Message({}, priority={}, position={}{})",
+            "Message({}, priority={}, position={}{}{})",
             self.data.bind(py).repr()?,
             self.about.received.class.name(),
             self.position(),
             if self.redelivered() { ", redelivered" } else { "" },
+            if self.late() { ", late" } else { "" },
         ))
     }
 }
@@ -199,6 +210,7 @@ pub(crate) fn stats<'py>(py: Python<'py>, ring: &RingView) -> PyResult<Bound<'py
     kwargs.set_item("abandoned", stats.abandoned)?;
     kwargs.set_item("redelivered", stats.redelivered)?;
     kwargs.set_item("discarded", stats.discarded)?;
+    kwargs.set_item("late", stats.late)?;
     kwargs.set_item("credits_spent", stats.credits_spent)?;
     kwargs.set_item("credit_limit", stats.credit_limit)?;
     kwargs.set_item("under_pressure", stats.under_pressure)?;
@@ -233,6 +245,7 @@ fn participant<'py>(
     kwargs.set_item("abandoned", info.abandoned)?;
     kwargs.set_item("redelivered", info.redelivered)?;
     kwargs.set_item("discarded", info.discarded)?;
+    kwargs.set_item("late", info.late)?;
     class(py, &CLASS, "Participant")?.call((), Some(&kwargs))
 }
 
@@ -314,5 +327,17 @@ pub(crate) fn settings<'py>(py: Python<'py>, ring: &RingView) -> PyResult<Bound<
     kwargs.set_item("redelivery", settings.redelivery.name())?;
     kwargs.set_item("credit_limit", settings.credit_limit)?;
     kwargs.set_item("reserve", reserve)?;
+    let (slots, limits, sizes) = (PyDict::new(py), PyDict::new(py), PyDict::new(py));
+    if settings.lanes == Lanes::ByClass {
+        for (it, lane) in PriorityClass::ALL.iter().zip(settings.class_lanes) {
+            let class = priority_class(py, *it)?;
+            slots.set_item(&class, lane.capacity)?;
+            limits.set_item(&class, lane.credit_limit)?;
+            sizes.set_item(&class, lane.max_message)?;
+        }
+    }
+    kwargs.set_item("capacity_of", slots)?;
+    kwargs.set_item("credit_limit_of", limits)?;
+    kwargs.set_item("max_message_of", sizes)?;
     class(py, &CLASS, "Settings")?.call((), Some(&kwargs))
 }

@@ -66,9 +66,9 @@ pub unsafe extern "C" fn ufr_latencies_init(latencies: *mut ufr_latencies) -> i3
 /// Fills `*latencies` with those of the group called `group`, or of all groups if it is NULL, as in
 /// a ring without groups.
 ///
-/// Returns `UFR_OK`; `UFR_ERR_INVALID_ARGUMENT` if the ring was made without histograms (`ufr create
-/// --histograms`), or the structure was not prepared; `UFR_ERR_NO_SUCH_GROUP`, or `UFR_ERR_NULL`.
-/// Thread-safe. Does not wait.
+/// Returns `UFR_OK`; `UFR_ERR_INVALID_ARGUMENT` if the ring was made without `latency_histograms`, or
+/// the structure was not prepared; `UFR_ERR_NO_SUCH_GROUP`, or `UFR_ERR_NULL`. Thread-safe. Does not
+/// wait.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ufr_ring_latencies(
     ring: *const ufr_ring,
@@ -125,7 +125,12 @@ fn latencies_of(
     ring: &RingView,
     group: Option<&str>,
 ) -> Result<[LatencyHistogram; PriorityClass::COUNT], i32> {
-    let without = || failure::invalid(&"the ring was made without latency histograms");
+    let without = || {
+        failure::invalid(
+            &"the ring was made without latency histograms; choose settings.latency_histograms \
+              when it is made",
+        )
+    };
     let Some(name) = group else { return ring.latencies().ok_or_else(without) };
     let found = ring.groups().find(|it| it.name.as_str() == name).ok_or_else(|| {
         failure::fail(UFR_ERR_NO_SUCH_GROUP, &format_args!("the ring has no group {name:?}"))

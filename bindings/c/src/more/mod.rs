@@ -3,6 +3,7 @@
 pub mod batches;
 pub mod groups;
 pub mod in_place;
+pub mod lanes;
 pub mod latencies;
 pub mod observers;
 pub mod rings;

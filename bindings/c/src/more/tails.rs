@@ -188,6 +188,16 @@ pub unsafe extern "C" fn ufr_tail_progress(
     })
 }
 
+/// The lane of the message that was read last, from 0: that of its class, or of its producer. What
+/// `ufr_tail_progress` tells as the position is of that lane.
+///
+/// Returns the lane, or `UFR_ERR_NULL`. One thread at a time. Does not wait.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ufr_tail_lane(tail: *mut ufr_tail) -> isize {
+    // SAFETY: as the header asks of the caller.
+    guarded(|| Ok(unsafe { of(tail)? }.reader.lane() as isize))
+}
+
 /// For how many nanoseconds the reader sleeps between two looks: what a message may be late, and
 /// what waiting costs. At first a million.
 ///

@@ -196,6 +196,11 @@ fn a_prefix_that_its_files_cannot_name_is_refused_before_anything_is_built() {
     }
 }
 
+/// What a section of a page says before its first block of C.
+fn section<'a>(page: &'a str, title: &str) -> &'a str {
+    page.split_once(title).unwrap().1.split_once("```c\n").unwrap().0
+}
+
 #[test]
 fn the_page_has_the_programs_that_are_built_here() {
     let read = |path: &str| fs::read_to_string(Path::new(HERE).join(path)).unwrap();
@@ -213,6 +218,14 @@ fn the_page_has_the_programs_that_are_built_here() {
         source
     };
     CPP[0].compile(&part("```cpp\n", "", "page.cpp", ""), &[]);
+    let include = "#include <stdio.h>\n";
+    let lanes = part(
+        &format!("## Lanes\n{}```c\n{include}", section(&page, "## Lanes\n")),
+        include,
+        "lanes.c",
+        "int main(void) { return take_orders == take_reports; }\n",
+    );
+    C.iter().for_each(|compiler| drop(compiler.compile(&lanes, &[])));
     let include = "#include <ultrafastring_inline.h>\n";
     let inline = part(
         &format!("```c\n{include}"),

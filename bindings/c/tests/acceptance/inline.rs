@@ -1,8 +1,11 @@
 //! The inline header: what it does is what the calls do.
 
+use std::path::Path;
+use std::process::Command;
+
 use crate::exchanging::INLINED;
-use crate::installed::{C, CPP, done, program};
-use crate::interface::{source, stage};
+use crate::installed::{C, CPP, HERE, done, program, stage};
+use crate::interface::source;
 
 #[test]
 fn inline_code_does_what_the_calls_do_as_each_compiler_builds_it() {
@@ -25,10 +28,29 @@ fn the_sanitizers_find_nothing_in_inline_code() {
 
 #[test]
 fn the_programs_that_call_run_inline_too() {
-    for (compiler, name) in
-        [(C[0], "interface.c"), (C[1], "interface.c"), (CPP[0], "interface.cpp")]
-    {
+    let c = C.into_iter().map(|compiler| (compiler, ["interface.c", "lanes.c"]));
+    for (compiler, names) in c.chain([(CPP[0], ["interface.cpp", "lanes.cpp"])]) {
         let stage = stage();
-        done(program(compiler.compile(&source(name), &INLINED)).arg(stage.path()));
+        for name in names {
+            done(program(compiler.compile(&source(name), &INLINED)).arg(stage.path()));
+        }
     }
+}
+
+/// A compiler for 64-bit Arm, in Debian's package of the same name.
+const FOR_ARM: &str = "aarch64-linux-gnu-gcc";
+
+#[test]
+fn inline_code_compiles_for_arm() {
+    if let Err(error) = Command::new(FOR_ARM).arg("--version").output() {
+        println!("not compiled for Arm, since there is no {FOR_ARM}: {error}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(FOR_ARM);
+    command.args(["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow", "-Wconversion"]);
+    // As far as the assembler, which reads the instructions that the header has. There is no library
+    // for Arm to link.
+    command.args(["-std=c11", "-O2", "-c", "-I"]).arg(Path::new(HERE).join("include"));
+    done(command.arg(source("inline.c")).arg("-o").arg(folder.path().join("inline.o")));
 }

@@ -2,7 +2,7 @@
 //! each compiler, outside of this tree; and lets processes in Rust, C and C++ talk to each other.
 //!
 //! It needs gcc, clang, cmake, pkg-config, valgrind and libasio-dev. `.ci/run c` installs them. What is
-//! missing fails, and says so.
+//! missing fails, and says so; but for a compiler for Arm, without which nothing is compiled for that.
 
 mod abi;
 mod building;

@@ -14,6 +14,10 @@
 
 #include "check.h"
 
+#if (defined(__x86_64__) || defined(__aarch64__)) && !UFR_HAS_INLINE
+#error "on these processors messages are sent and received without a call"
+#endif
+
 #define LARGEST 60
 #define ROOM 64
 
@@ -95,15 +99,16 @@ static int receive_from_both(struct both *it) {
     ptrdiff_t expected, size;
     memset(one, 0xee, sizeof one);
     memset(other, 0xee, sizeof other);
-    memset(&about, 0, sizeof about);
-    memset(&about_it, 0, sizeof about_it);
+    memset(&about, 0xee, sizeof about);
+    memset(&about_it, 0xee, sizeof about_it);
     expected = ufr_try_recv(it->call.consumer, one, capacity, &about);
     size = ufr_inline_try_recv(it->here.consumer, other, capacity, &about_it);
     CHECK(size == expected && memcmp(one, other, sizeof one) == 0);
     CHECK(about.size == about_it.size && about.position == about_it.position);
-    CHECK(about.priority_class == about_it.priority_class && about_it.redelivered == 0);
+    CHECK(about.priority_class == about_it.priority_class);
+    CHECK(about.redelivered == about_it.redelivered && about.late == about_it.late);
     CHECK((about.timestamp != 0) == (about_it.timestamp != 0));
-    CHECK((about_it.timestamp != 0 && size >= 0) || about_it.latency == 0);
+    CHECK(size < 0 || about_it.timestamp != 0 || about_it.latency == 0);
     it->received += before != 0 && lent_to_recv(&it->here) == before - 1;
     return size >= 0;
 }
@@ -170,16 +175,23 @@ static void both_have_counted_the_same(struct both *it) {
     }
 }
 
-static void steps_have_the_same_results(int32_t timestamps, size_t capacity, int reserves) {
-    ufr_settings settings = exclusive(timestamps, capacity);
+// In a ring with lanes a consumer takes them in an order other than the usual: in time order, or
+// ageing.
+static void choose_an_order(const struct pair *made, int32_t lanes) {
+    CHECK(lanes < 0 ? ufr_consumer_ageing(made->consumer, 3) == UFR_OK
+                    : ufr_consumer_in_time_order(made->consumer, 0) == UFR_OK);
+}
+
+static void steps_have_the_same_results(const ufr_settings *settings, int in_another_order) {
     struct both it;
     int step;
     memset(&it, 0, sizeof it);
-    if (reserves) {
-        settings.reserves[0] = settings.reserves[1] = capacity / 4;
+    it.call = pair_of(settings);
+    it.here = pair_of(settings);
+    if (in_another_order) {
+        choose_an_order(&it.call, settings->lanes);
+        choose_an_order(&it.here, settings->lanes);
     }
-    it.call = pair_of(&settings);
-    it.here = pair_of(&settings);
     for (step = 0; step < 60000; step++) {
         // Like messages come one after the other, of any size and class.
         if (random_below(40) == 0) {
@@ -201,8 +213,11 @@ static void steps_have_the_same_results(int32_t timestamps, size_t capacity, int
     }
     both_have_counted_the_same(&it);
     // Slow programs, as under valgrind, take a call for each.
-    printf("timestamps %d, capacity %zu: %llu sent and %llu received without a call\n", timestamps,
-           capacity, (unsigned long long)it.sent, (unsigned long long)it.received);
+    printf("timestamps %d, capacity %zu, lanes %d: %llu sent and %llu received without a call\n",
+           settings->timestamps, settings->capacity, settings->lanes, (unsigned long long)it.sent,
+           (unsigned long long)it.received);
+    // A consumer of several lanes looks at all of them, which takes a call.
+    CHECK(settings->lanes == UFR_LANES_UNSET || it.received == 0);
     free_pair(&it.call);
     free_pair(&it.here);
 }
@@ -316,11 +331,13 @@ static void *sends(void *producer) {
     return NULL;
 }
 
-static void a_consumer_that_sleeps_is_woken(void) {
-    const ufr_settings settings = exclusive(UFR_TIMESTAMPS_OFF, 256);
-    struct pair made = pair_of(&settings);
+static void a_consumer_that_sleeps_is_woken(int32_t lanes) {
+    ufr_settings settings = exclusive(UFR_TIMESTAMPS_OFF, 256);
+    struct pair made;
     pthread_t thread;
     uint64_t number, got = 0;
+    settings.lanes = lanes;
+    made = pair_of(&settings);
     CHECK(pthread_create(&thread, NULL, sends, made.producer) == 0);
     for (number = 0; number < MESSAGES; number++) {
         CHECK(ufr_inline_recv(made.consumer, &got, sizeof got, NULL) == sizeof got);
@@ -330,19 +347,47 @@ static void a_consumer_that_sleeps_is_woken(void) {
     free_pair(&made);
 }
 
+static void steps_in_rings_of_one_lane(int32_t timestamps) {
+    const size_t capacities[4] = {256, 64, 8, 1};
+    int at;
+    for (at = 0; at < 4; at++) {
+        ufr_settings settings = exclusive(timestamps, capacities[at]);
+        if (at == 1 || at == 2) {
+            settings.reserves[0] = settings.reserves[1] = capacities[at] / 4;
+        }
+        steps_have_the_same_results(&settings, 0);
+    }
+}
+
+static void steps_in_rings_with_lanes(int32_t timestamps) {
+    const int32_t lanes[3] = {UFR_LANES_BY_CLASS, 1, 3};
+    int at, order;
+    for (at = 0; at < 3; at++) {
+        for (order = 0; order < 2; order++) {
+            ufr_settings settings = exclusive(timestamps, 16);
+            settings.lanes = lanes[at];
+            if (order == 0 || settings.lanes < 0 || timestamps == UFR_TIMESTAMPS_EVERY) {
+                steps_have_the_same_results(&settings, order);
+            }
+            settings.consumer_side = UFR_SIDE_SHARED;
+            steps_have_the_same_results(&settings, 0);
+        }
+    }
+}
+
 int main(void) {
     const int32_t timestamps[3] = {UFR_TIMESTAMPS_OFF, UFR_TIMESTAMPS_EVERY, 4};
     int at;
     for (at = 0; at < 3; at++) {
-        steps_have_the_same_results(timestamps[at], 256, 0);
-        steps_have_the_same_results(timestamps[at], 64, 1);
-        steps_have_the_same_results(timestamps[at], 8, 1);
-        steps_have_the_same_results(timestamps[at], 1, 0);
+        steps_in_rings_of_one_lane(timestamps[at]);
+        steps_in_rings_with_lanes(timestamps[at]);
     }
     what_cannot_be_sent_or_received_is_refused_while_positions_are_lent();
     nothing_more_is_sent_once_the_ring_is_closed();
     what_was_done_inline_counts_when_the_handles_are_freed();
     rings_that_lend_nothing_work_too();
-    a_consumer_that_sleeps_is_woken();
+    a_consumer_that_sleeps_is_woken(UFR_LANES_UNSET);
+    a_consumer_that_sleeps_is_woken(UFR_LANES_BY_CLASS);
+    a_consumer_that_sleeps_is_woken(2);
     return 0;
 }

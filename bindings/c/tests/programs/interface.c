@@ -99,6 +99,11 @@ static void null_is_an_error_and_never_a_crash(void) {
     CHECK(ufr_producer_fd(NULL) == UFR_ERR_NULL && ufr_consumer_fd(NULL) == UFR_ERR_NULL);
     CHECK(ufr_producer_arm(NULL, 0) == UFR_ERR_NULL && ufr_consumer_arm(NULL) == UFR_ERR_NULL);
     CHECK(ufr_consumer_disarm(NULL) == UFR_ERR_NULL);
+    CHECK(ufr_consumer_in_time_order(NULL, 0) == UFR_ERR_NULL && ufr_consumer_late(NULL) == UFR_ERR_NULL);
+    CHECK(ufr_consumer_ageing(NULL, 2) == UFR_ERR_NULL && ufr_ring_late(NULL) == UFR_ERR_NULL);
+    CHECK(ufr_ring_lanes(NULL, NULL, 0) == UFR_ERR_NULL);
+    CHECK(ufr_observer_lanes(NULL, NULL, 0) == UFR_ERR_NULL);
+    CHECK(ufr_observer_late(NULL) == UFR_ERR_NULL && ufr_tail_lane(NULL) == UFR_ERR_NULL);
     ufr_ring_free(NULL);
     ufr_producer_free(NULL);
     ufr_consumer_free(NULL);
@@ -180,6 +185,35 @@ static void settings_of_a_later_header_are_taken_if_nothing_new_is_chosen_in_the
     settings.later[1] = 1;
     CHECK(ufr_ring_heap(&settings.known, &ring) == UFR_ERR_INVALID_ARGUMENT);
     CHECK(says("does not know"));
+}
+
+// The structure of the first header. What lies behind it is not the library's.
+struct smaller {
+    unsigned char first[136];
+    unsigned char beyond[256];
+};
+
+static void settings_of_an_earlier_header_are_taken_and_nothing_beyond_them(void) {
+    struct smaller older;
+    ufr_settings settings = chosen();
+    ufr_ring *ring;
+    CHECK(offsetof(ufr_settings, lanes) == sizeof older.first);
+    settings.capacity = 32;
+    settings.joinable = 1;
+    memset(&older, 0xff, sizeof older);
+    // It may end anywhere behind the first.
+    for (size_t size = sizeof older.first; size <= sizeof settings; size++) {
+        settings.size = size;
+        memcpy(&older, &settings, size);
+        CHECK(ufr_ring_heap((const ufr_settings *)(const void *)&older, &ring) == UFR_OK);
+        ufr_settings with;
+        CHECK(ufr_ring_settings(ring, &with) == UFR_OK && with.size == sizeof with);
+        CHECK(with.capacity == 32 && with.joinable == 1);
+        CHECK(with.lanes == UFR_LANES_ONE && with.latency_histograms == 0);
+        ufr_ring_free(ring);
+    }
+    settings.size = sizeof older.first - 1;
+    CHECK(ufr_ring_heap(&settings, &ring) == UFR_ERR_INVALID_ARGUMENT && says("settings_init"));
 }
 
 static void what_is_sent_is_received_with_all_that_there_is_to_know(void) {
@@ -516,7 +550,6 @@ static void an_observer_looks_and_nobody_notices(const char *directory) {
     ufr_observer_free(NULL);
 }
 
-// A ring that was made with histograms, for groups, and is called "timed", is in the directory.
 static void latencies_are_told_of_all_groups_and_of_each(const char *directory) {
     ufr_settings settings = chosen();
     settings.directory = directory;
@@ -528,13 +561,16 @@ static void latencies_are_told_of_all_groups_and_of_each(const char *directory) 
     char buffer[40];
     CHECK(ufr_latencies_init(NULL) == UFR_ERR_NULL && ufr_latencies_init(&all) == UFR_OK);
     CHECK(all.size == sizeof all && ufr_latencies_init(&risk) == UFR_OK);
-    CHECK(ufr_ring_open_with("timed", &settings, &ring) == UFR_OK);
+    const char *const groups[] = {"risk", "log"};
+    settings.groups = groups;
+    settings.group_count = 2;
+    settings.latency_histograms = 1;
+    CHECK(ufr_ring_create("timed", &settings, &ring) == UFR_OK);
     CHECK(ufr_observer_open("timed", &settings, &observer) == UFR_OK);
     CHECK(ufr_ring_latencies(ring, NULL, &all) == UFR_OK && all.all.count == 0);
     CHECK(all.all.mean_ns == 0 && all.all.max_ns == 0);
     CHECK(ufr_producer_new(ring, &producer) == UFR_OK);
     CHECK(ufr_send(producer, "abc", 3, UFR_CLASS_HIGH) == UFR_OK);
-    const char *const groups[] = {"risk", "log"};
     for (int at = 0; at < 2; at++) {
         CHECK(ufr_consumer_join(ring, groups[at], NULL, &consumer) == UFR_OK);
         CHECK(ufr_recv(consumer, buffer, 40, NULL) == 3);
@@ -556,8 +592,10 @@ static void latencies_are_told_of_all_groups_and_of_each(const char *directory) 
     ufr_observer_free(observer);
     ufr_producer_free(producer);
     ufr_ring_free(ring);
+    CHECK(ufr_ring_remove_with("timed", &settings) == UFR_OK);
     CHECK(ufr_ring_heap(NULL, &ring) == UFR_OK);
     CHECK(ufr_ring_latencies(ring, NULL, &risk) == UFR_ERR_INVALID_ARGUMENT && says("without"));
+    CHECK(says("settings.latency_histograms"));
     ufr_ring_free(ring);
 }
 
@@ -835,7 +873,7 @@ static void every_code_means_something(void) {
     snprintf(version, sizeof version, "%d.%d.%d", UFR_VERSION_MAJOR, UFR_VERSION_MINOR,
              UFR_VERSION_PATCH);
     CHECK(strcmp(ufr_version(), version) == 0);
-    for (int32_t code = UFR_ERR_OVERRUN; code <= UFR_OK; code++) {
+    for (int32_t code = UFR_ERR_NO_FREE_LANE; code <= UFR_OK; code++) {
         CHECK(strcmp(ufr_strerror(code), ufr_strerror(1)) != 0);
     }
     CHECK(ufr_strerror(INT32_MIN) != NULL && ufr_strerror(INT32_MAX) != NULL);
@@ -847,6 +885,7 @@ int main(int argc, char **argv) {
     null_is_an_error_and_never_a_crash();
     numbers_that_mean_nothing_are_refused();
     settings_of_a_later_header_are_taken_if_nothing_new_is_chosen_in_them();
+    settings_of_an_earlier_header_are_taken_and_nothing_beyond_them();
     what_is_sent_is_received_with_all_that_there_is_to_know();
     a_full_ring_says_so_and_a_closed_one_too();
     several_go_in_one_call();

@@ -336,11 +336,11 @@ void an_observer_looks(const char *directory) {
     ufr::ring::remove("seen-cpp", chosen).value();
 }
 
-// A ring that was made with histograms, for groups, and is called "timed", is in the directory.
 void latencies_are_told(const char *directory) {
-    const auto chosen = ufr::settings().directory(directory);
-    const auto ring = ufr::ring::open("timed", chosen).value();
-    const auto observer = ufr::observer::open("timed", chosen).value();
+    const auto chosen =
+        ufr::settings().directory(directory).groups({"risk", "log"}).latency_histograms();
+    const auto ring = ufr::ring::create("timed-cpp", chosen).value();
+    const auto observer = ufr::observer::open("timed-cpp", chosen).value();
     auto risk = ring.join("risk").value();
     auto producer = ring.producer().value();
     producer.send("abc").value();
@@ -351,6 +351,7 @@ void latencies_are_told(const char *directory) {
     CHECK(told.all.count >= 1 && told.all.count == ring.latencies().value().all.count);
     CHECK(told.all.max_ns > 0 && ring.latencies("none").code() == UFR_ERR_NO_SUCH_GROUP);
     CHECK(ufr::ring::heap().value().latencies().code() == UFR_ERR_INVALID_ARGUMENT);
+    ufr::ring::remove("timed-cpp", chosen).value();
 }
 
 void several_consumers_are_waited_for_at_once() {

@@ -56,6 +56,8 @@ class message {
         return static_cast<ufr::priority>(raw_.about.priority_class);
     }
     bool redelivered() const noexcept { return raw_.about.redelivered != 0; }
+    // Whether it came after a younger one: see consumer::in_time_order.
+    bool late() const noexcept { return raw_.about.late != 0; }
 
     // The message as a value: a copy.
     template <class T> result<T> as() const {
@@ -212,6 +214,18 @@ class consumer {
     result<bool> is_deserted() noexcept { return detail::flag(ufr_consumer_is_deserted(get())); }
     result<void> await_next_stream() noexcept {
         return detail::done(ufr_consumer_await_next_stream(get()));
+    }
+
+    // In a ring with lanes by producer: messages come in the order in which they were sent. Waits so
+    // long for lanes that have nothing: see ufr_consumer_in_time_order.
+    result<void> in_time_order(patience wait) noexcept {
+        return detail::done(ufr_consumer_in_time_order(get(), wait.ns()));
+    }
+    // How many came later, and after a younger one.
+    result<std::size_t> late() noexcept { return detail::count(ufr_consumer_late(get())); }
+    // In a ring with lanes by class: one receive in so many takes from the lanes in turn. None: 0.
+    result<void> ageing(std::uint32_t one_in) noexcept {
+        return detail::done(ufr_consumer_ageing(get(), one_in));
     }
 
     // For event loops: see ufr_consumer_fd and ufr_consumer_arm. True: there is a message already.

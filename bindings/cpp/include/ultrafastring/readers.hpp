@@ -56,6 +56,8 @@ class tail {
         ufr_tail_progress(get(), nullptr, &missed);
         return missed;
     }
+    // The lane of the message that was read last, from 0; the position is of that lane.
+    std::size_t lane() const noexcept { return detail::number(ufr_tail_lane(get())); }
     // How long it sleeps between two looks.
     result<void> poll_every(patience time) noexcept {
         return detail::done(ufr_tail_set_poll(get(), time.ns()));
@@ -105,6 +107,8 @@ class observer {
         ufr_observer_stats(get(), &counted);
         return counted;
     }
+    // How many messages came after a younger one: see consumer::in_time_order.
+    std::size_t late() const noexcept { return detail::number(ufr_observer_late(get())); }
     // How long messages took, by class and all together: of a group, or of all. A ring that was made
     // without histograms has none.
     result<ufr::latencies> latencies(const char *group = nullptr) const noexcept {
@@ -119,7 +123,13 @@ class observer {
         ufr_observer_settings(get(), &with);
         return with;
     }
-    std::vector<group_info> groups() const { return detail::groups(get(), ufr_observer_groups); }
+    std::vector<group_info> groups() const {
+        return detail::listed<group_info>(get(), ufr_observer_groups);
+    }
+    // The lanes of the ring, its queues: one of a plain ring.
+    std::vector<lane_info> lanes() const {
+        return detail::listed<lane_info>(get(), ufr_observer_lanes);
+    }
     // Whether the ring's file was truncated or wiped out.
     bool is_damaged() const noexcept { return ufr_observer_is_damaged(get()) == 1; }
 

@@ -197,9 +197,9 @@ inline std::size_t number(std::ptrdiff_t count) noexcept {
     return count < 0 ? 0 : static_cast<std::size_t>(count);
 }
 
-// All groups that `list` tells of a ring.
-template <class T, class F> std::vector<group_info> groups(const T *of, F list) {
-    std::vector<group_info> all;
+// All groups, or lanes, that `list` tells of a ring.
+template <class I, class T, class F> std::vector<I> listed(const T *of, F list) {
+    std::vector<I> all;
     for (std::size_t there = number(list(of, nullptr, 0)); there > all.size();) {
         all.resize(there);
         there = number(list(of, all.data(), all.size()));

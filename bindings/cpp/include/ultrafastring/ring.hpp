@@ -84,7 +84,13 @@ class ring {
                               : result<ufr::consumer>(failure(code));
     }
     // The groups of the ring, whether producers wait for them, and how far behind they are.
-    std::vector<group_info> groups() const { return detail::groups(get(), ufr_ring_groups); }
+    std::vector<group_info> groups() const {
+        return detail::listed<group_info>(get(), ufr_ring_groups);
+    }
+    // The lanes of the ring, its queues: one of a plain ring.
+    std::vector<lane_info> lanes() const {
+        return detail::listed<lane_info>(get(), ufr_ring_lanes);
+    }
     result<void> remove_group(const std::string &group) const noexcept {
         return detail::done(ufr_ring_remove_group(get(), group.c_str()));
     }
@@ -103,6 +109,8 @@ class ring {
         ufr_ring_stats(get(), &counted);
         return counted;
     }
+    // How many messages came after a younger one: see consumer::in_time_order.
+    std::size_t late() const noexcept { return detail::number(ufr_ring_late(get())); }
     // How long messages took, by class and all together: of a group, or of all. A ring that was made
     // without histograms has none.
     result<ufr::latencies> latencies(const char *group = nullptr) const noexcept {

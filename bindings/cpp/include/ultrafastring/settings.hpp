@@ -6,8 +6,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "words.hpp"
 
@@ -55,6 +57,25 @@ class settings {
         return raw_.timestamps = all ? UFR_TIMESTAMPS_EVERY : UFR_TIMESTAMPS_OFF, *this;
     }
     settings &timestamps_one_in(std::int32_t messages) { return raw_.timestamps = messages, *this; }
+    settings &one_lane() { return raw_.lanes = UFR_LANES_ONE, *this; }
+    // A lane for each class: urgent messages overtake others.
+    settings &lanes_by_class() { return raw_.lanes = UFR_LANES_BY_CLASS, *this; }
+    // A lane for each of so many producers, 1 to 256: none holds up another.
+    settings &lanes_by_producer(std::uint16_t producers) {
+        return raw_.lanes = producers, *this;
+    }
+    // Of the lane of one class, with lanes by class.
+    settings &capacity_of(priority of, std::size_t slots) {
+        return raw_.capacity_of[static_cast<std::size_t>(of)] = slots, *this;
+    }
+    settings &credit_limit_of(priority of, std::uint64_t messages) {
+        return raw_.credit_limit_of[static_cast<std::size_t>(of)] = messages, *this;
+    }
+    settings &max_message_of(priority of, std::size_t size) {
+        return raw_.max_message_of[static_cast<std::size_t>(of)] = size, *this;
+    }
+    // Consumers count how long messages take: see ring::latencies.
+    settings &latency_histograms(bool yes = true) { return raw_.latency_histograms = yes, *this; }
     settings &on_death(redelivery what) {
         return raw_.redelivery = static_cast<std::int32_t>(what), *this;
     }
@@ -66,6 +87,10 @@ class settings {
     settings &huge_pages(bool yes = true) { return raw_.huge_pages = yes, *this; }
     // Each message goes to one member of every group: see ring::join.
     settings &joinable(bool yes = true) { return raw_.joinable = yes, *this; }
+    // Groups that a new ring has, durable and open from the start.
+    settings &groups(std::vector<std::string> names) {
+        return groups_ = std::make_shared<const names_for_c>(std::move(names)), *this;
+    }
     settings &fences(bool yes = true) { return raw_.fences = yes, *this; }
     settings &directory(std::string path) { return directory_ = std::move(path), *this; }
     settings &participant_name(std::string name) { return name_ = std::move(name), *this; }
@@ -75,13 +100,29 @@ class settings {
         ufr_settings raw = raw_;
         raw.directory = directory_.empty() ? nullptr : directory_.c_str();
         raw.participant_name = name_.empty() ? nullptr : name_.c_str();
+        if (groups_ != nullptr) {
+            raw.groups = groups_->each.data();
+            raw.group_count = groups_->each.size();
+        }
         return raw;
     }
 
   private:
+    // Names, and where each is: they stay there when the settings are copied or moved.
+    struct names_for_c {
+        explicit names_for_c(std::vector<std::string> names) : all(std::move(names)) {
+            each.reserve(all.size());
+            for (const std::string &name : all) {
+                each.push_back(name.c_str());
+            }
+        }
+        const std::vector<std::string> all;
+        std::vector<const char *> each;
+    };
     ufr_settings raw_;
     std::string directory_;
     std::string name_;
+    std::shared_ptr<const names_for_c> groups_;
 };
 
 } // namespace ufr

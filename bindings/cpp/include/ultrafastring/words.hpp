@@ -10,7 +10,8 @@
 
 namespace ufr {
 
-// How urgent a message is: a label, a reserve of credit and a row in the statistics.
+// How urgent a message is: a label, a reserve of credit and a row in the statistics. It overtakes others
+// in a ring with lanes by class.
 enum class priority : std::int32_t {
     real_time = UFR_CLASS_REAL_TIME,
     high = UFR_CLASS_HIGH,
@@ -57,6 +58,7 @@ using received = ufr_received;
 using stats = ufr_stats;
 using latencies = ufr_latencies;
 using group_info = ufr_group_info;
+using lane_info = ufr_lane_info;
 
 // Besides the codes of C: a message had another size than the value that was asked for.
 inline constexpr int wrong_size = -1000;

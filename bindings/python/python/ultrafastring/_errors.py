@@ -44,6 +44,18 @@ class TableFull(RingError):
     """All entries of the participant table are taken."""
 
 
+class NoFreeLane(RingError):
+    """Each lane of a ring with lanes by producer has its owner; wait until one leaves."""
+
+
+class NoTimeOrder(RingError, ValueError):
+    """Time order needs ``lanes="by-producer:N"``, and a timestamp in each message."""
+
+
+class NoClassLanes(RingError, ValueError):
+    """Ageing needs ``lanes="by-class"``."""
+
+
 class NotMadeForGroups(RingError):
     """The ring has no groups; make it with ``joinable=True`` or ``groups=``."""
 

@@ -1,15 +1,15 @@
 """Plain values: priority classes, settings, statistics."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class PriorityClass(enum.IntEnum):
     """How urgent a message is.
 
-    In a ring a class is a label, a reserve of credit and a line in the statistics. It does not
-    overtake. Where a class is asked for, its word is enough: ``"real-time"``, ``"high"``,
-    ``"normal"``, ``"low"`` or ``"bulk"``.
+    In a ring a class is a label, a reserve of credit and a line in the statistics. It overtakes
+    only in a ring with ``lanes="by-class"``. Where a class is asked for, its word is enough:
+    ``"real-time"``, ``"high"``, ``"normal"``, ``"low"`` or ``"bulk"``.
     """
 
     REAL_TIME = 0
@@ -49,6 +49,8 @@ class Stats:
     """Messages that were delivered again, since a consumer died that had them."""
     discarded: int
     """Messages that were dropped for the same reason."""
+    late: int
+    """Messages that consumers received late, in time order: see ``Consumer.in_time_order``."""
     credits_spent: int
     credit_limit: int
     under_pressure: bool
@@ -73,6 +75,7 @@ class Participant:
     abandoned: int
     redelivered: int
     discarded: int
+    late: int
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,12 @@ class Settings:
     """``"one"``, ``"by-class"``, or ``"by-producer:N"``."""
     latency_histograms: bool = False
     """Whether it counts how long messages take: see ``Ring.latencies``."""
+    capacity_of: dict[PriorityClass, int] = field(default_factory=dict[PriorityClass, int])
+    """Slots of the lane of each class; of a ring with lanes by class, as the next two."""
+    credit_limit_of: dict[PriorityClass, int] = field(default_factory=dict[PriorityClass, int])
+    """Messages of each class that may be in flight."""
+    max_message_of: dict[PriorityClass, int] = field(default_factory=dict[PriorityClass, int])
+    """Bytes of the largest message of each class."""
 
 
 @dataclass(frozen=True)

@@ -165,25 +165,20 @@ macro_rules! in_any_lane {
                 }
                 $crate::own::Own::Member | $crate::own::Own::Lanes => $crate::mode::apart(|| {
                     #[cfg(feature = "alloc")]
-                    if own == $crate::own::Own::Lanes {
-                        let several = lane.in_mode::<$crate::mode::AnyMode>();
-                        return several.search(|lane, own| {
+                    if $handle.has_lanes() {
+                        let several = $handle.in_mode::<$crate::mode::AnyMode>();
+                        return several.receive_from_any(|lane, own| {
                             $crate::mode::in_lane_mode!(lane, own, $it => $work)
                         });
                     }
-                    let $it = lane.in_mode::<$crate::mode::Member>();
+                    let $it = $handle.in_mode::<$crate::mode::Member>();
                     $work
                 }),
             };
-            match done {
-                Ok(done) => break Ok(done),
-                Err(error) => {
-                    if own == $crate::own::Own::Lanes || !$handle.searches_after(error) {
-                        break Err(error);
-                    }
-                    tried = true;
-                }
+            if !matches!(done, Err(error) if $handle.searches_after(error)) {
+                break done;
             }
+            tried = true;
         }
     }};
 }

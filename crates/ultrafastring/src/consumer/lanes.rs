@@ -182,30 +182,40 @@ impl Consumer {
         done
     }
 
-    /// Receives by `work` several messages from one lane, which takes what is there and does not
-    /// wait.
+    /// Receives by `work` from the lane that it visits, or else from any. A lane takes what is
+    /// there and does not wait.
     #[inline]
-    pub(super) fn receive_several<T: Taken>(
+    pub(super) fn receive_from_any<T: Taken>(
         &mut self,
         mut work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {
-        let (lane, own) = self.lane_to_take_from(false);
-        if own != Own::Lanes {
-            let received = lane.tally.received();
-            match work(lane, own) {
+        if self.is_visiting() {
+            let (at, own) = (self.all().at, self.all().own);
+            match work(self.lane(at), own) {
                 Err(error) if self.searches_after(error) => {}
-                done => {
-                    self.count_as_one(received);
-                    return done;
-                }
+                done => return done,
             }
         }
         self.search(work)
     }
 
+    /// As [`receive_from_any`](Self::receive_from_any), several messages, which count as one.
+    pub(super) fn receive_several<T: Taken>(
+        &mut self,
+        work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
+    ) -> Result<T, RecvError> {
+        let (lane, _) = self.lane_to_take_from(false);
+        let received = lane.tally.received();
+        let done = self.receive_from_any(work);
+        if self.is_visiting() {
+            self.count_as_one(received);
+        }
+        done
+    }
+
     /// Receives by `work` from any lane, if the handle is at none that gives something.
     #[inline]
-    pub(super) fn search<T: Taken>(
+    fn search<T: Taken>(
         &mut self,
         mut work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {

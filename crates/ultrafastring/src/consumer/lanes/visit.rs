@@ -172,10 +172,16 @@ impl Consumer {
         self.lane(at).waiting.limit = limit;
     }
 
+    /// Whether it visits a lane. If not, a call searches.
+    #[inline]
+    pub(super) fn is_visiting(&mut self) -> bool {
+        self.all().visit.ends != 0
+    }
+
     /// Brings up to date what is kept of the calls that have stayed in the lane.
     #[inline]
     pub(in super::super) fn end_visit(&mut self) {
-        if self.all().visit.ends == 0 {
+        if !self.is_visiting() {
             return;
         }
         let at = self.all().at;
@@ -217,11 +223,12 @@ impl<S: Mode> Consumer<S> {
     /// was at has ended with this error. That visit has ended, too.
     #[inline(always)]
     pub(in super::super) fn searches_after(&mut self, error: RecvError) -> bool {
-        self.has_lanes()
-            && apart(|| {
-                self.in_mode::<AnyMode>().end_visit();
-                // Others have taken what was there, or it was no message.
-                matches!(error, RecvError::Empty | RecvError::Closed)
-            })
+        if !self.has_lanes() || !self.in_mode::<AnyMode>().is_visiting() {
+            return false;
+        }
+        apart(|| self.in_mode::<AnyMode>().end_visit());
+        // Others have taken what was there, or it was no message. Asked here: the error is passed
+        // through no memory.
+        matches!(error, RecvError::Empty | RecvError::Closed)
     }
 }

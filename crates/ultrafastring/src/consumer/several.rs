@@ -17,15 +17,15 @@ pub(super) struct Ageing {
     pub(super) turn: usize,
 }
 
-/// How long a consumer stays in the lane that it is at. Its calls go straight to that lane's handle,
-/// and are counted when the visit ends, by what that handle has received.
+/// How long a consumer stays in the lane that it is at. Its calls go straight to that lane's
+/// handle, and are counted when the visit ends, by what that handle has received.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Visit {
     /// How many messages the lane's handle had received when the visit began.
     pub(super) began: u64,
     /// How many it will have received when the visit ends; 0 if there is none.
     pub(super) ends: u64,
-    /// So many lanes, the first ones, are looked at before each message, since they are more urgent.
+    /// So many lanes, the first ones, are looked at before each message: they are more urgent.
     pub(super) urgent: usize,
 }
 

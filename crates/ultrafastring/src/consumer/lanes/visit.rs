@@ -151,8 +151,8 @@ impl Consumer {
         }
     }
 
-    /// Begins a visit of the next lane that has something; `false` if there is none, or if it has to
-    /// be searched for.
+    /// Begins a visit of the next lane that has something; `false` if there is none, or if it has
+    /// to be searched for.
     fn goes_to_a_lane(&mut self) -> bool {
         self.begin_call();
         let Some(lane) = self.all().next_lane() else { return false };

@@ -147,16 +147,40 @@ macro_rules! in_readers_mode {
 pub(crate) use in_readers_mode;
 
 /// Does `$work` as [`in_mode_or_lanes`], of several lanes in one that has something, perhaps in
-/// several until one gives something.
+/// several until one gives something. In most calls that is the first one, whose handle works in
+/// the same instructions as that of a ring of one lane.
 macro_rules! in_any_lane {
-    ($handle:expr, $it:ident => $work:expr) => {
-        $crate::mode::in_mode_or_lanes!($handle, $it => $work, {
-            let several = $handle.in_mode::<$crate::mode::AnyMode>();
-            several.receive_from_any(|lane, own| {
-                $crate::mode::in_lane_mode!(lane, own, $it => $work)
-            })
-        })
-    };
+    ($handle:expr, $it:ident => $work:expr) => {{
+        let mut tried = false;
+        loop {
+            let (lane, own) = $handle.lane_to_take_from(tried);
+            let done = match own {
+                $crate::own::Own::Exclusive => {
+                    let $it = lane.in_mode::<$crate::mode::Exclusive>();
+                    $work
+                }
+                $crate::own::Own::Shared => {
+                    let $it = lane.in_mode::<$crate::mode::Shared>();
+                    $work
+                }
+                $crate::own::Own::Member | $crate::own::Own::Lanes => $crate::mode::apart(|| {
+                    #[cfg(feature = "alloc")]
+                    if $handle.has_lanes() {
+                        let several = $handle.in_mode::<$crate::mode::AnyMode>();
+                        return several.receive_from_any(|lane, own| {
+                            $crate::mode::in_lane_mode!(lane, own, $it => $work)
+                        });
+                    }
+                    let $it = $handle.in_mode::<$crate::mode::Member>();
+                    $work
+                }),
+            };
+            if !matches!(done, Err(error) if $handle.searches_after(error)) {
+                break done;
+            }
+            tried = true;
+        }
+    }};
 }
 pub(crate) use in_any_lane;
 

@@ -109,6 +109,26 @@ fn an_urgent_message_overtakes_all_that_wait() {
 }
 
 #[test]
+fn an_urgent_message_is_next_however_long_a_handle_has_stayed_in_another_lane() {
+    for (way, receive) in ways() {
+        let ring = by_class(128);
+        let (mut consumer, mut producer) = (ring.consumer().unwrap(), ring.producer().unwrap());
+        for stay in 0..80 {
+            for number in 0..=stay {
+                send(&mut producer, number, PriorityClass::Normal);
+            }
+            for expected in 0..stay {
+                assert_eq!(number(&receive(&mut consumer).unwrap()), expected, "{way}");
+            }
+            let urgent = CLASSES[stay as usize % 2];
+            send(&mut producer, 1000, urgent);
+            assert_eq!(number(&receive(&mut consumer).unwrap()), 1000, "{way}, {stay}");
+            assert_eq!(number(&receive(&mut consumer).unwrap()), stay, "{way}");
+        }
+    }
+}
+
+#[test]
 fn shared_consumers_whose_place_in_a_lane_is_old_return_the_urgent_message() {
     let ring = UltraFastRing::builder().lanes(Lanes::ByClass).capacity(4).heap().unwrap();
     let mut producer = ring.producer().unwrap();
@@ -450,6 +470,29 @@ fn ageing_passes_over_classes_that_have_nothing_and_counts_what_is_received() {
     }
     let received: Vec<_> = consumer.try_iter().map(|message| number(&message)).collect();
     assert_eq!(received, [0, 1, 100, 2, 3, 4, 5, 6, 101, 7]);
+}
+
+#[test]
+fn a_call_that_receives_several_messages_ages_lanes_as_one_that_receives_one() {
+    let ring = by_class(256);
+    let (mut consumer, mut producer) = (ring.consumer().unwrap(), ring.producer().unwrap());
+    consumer.ageing(4).unwrap();
+    for number in 0..200 {
+        send(&mut producer, number, PriorityClass::High);
+        send(&mut producer, number, PriorityClass::Bulk);
+    }
+    let bulk: Vec<u32> = (1..=40)
+        .filter(|call| {
+            let class = if call % 3 == 0 {
+                consumer.try_borrow_many(3).unwrap().get(0).unwrap().class()
+            } else {
+                consumer.try_recv().unwrap().class()
+            };
+            class == PriorityClass::Bulk
+        })
+        .collect();
+    // One call in four takes from the lanes in turn, of which two have something.
+    assert_eq!(bulk, [4, 12, 20, 28, 36]);
 }
 
 #[test]

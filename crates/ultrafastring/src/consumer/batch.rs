@@ -93,7 +93,7 @@ impl<S: Mode> Consumer<S> {
             if several.is_in_time_order() {
                 return several.receive_each_in_time(buffers, room);
             }
-            return several.receive_many_from_any(
+            return several.receive_batch_from_any(
                 |lane, own| in_lane_mode!(lane, own, it => it.receive_batch(buffers, room)),
             );
         }

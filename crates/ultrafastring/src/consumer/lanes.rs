@@ -20,7 +20,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Consumer;
-use super::several::{AllLanes, Order};
+use super::several::{AllLanes, Order, Visit};
 use super::taken::Taken;
 use crate::closing;
 use crate::error::{RecvError, RingError};
@@ -39,10 +39,6 @@ use crate::sync::Ordering;
 
 /// By producer: after so many messages of a lane a consumer looks at others.
 const MOST_IN_A_ROW: u32 = 16;
-
-/// By producer: at so many others, if none of them has something. So each idle lane is looked at
-/// once in [`MOST_LANES`](crate::limits::MAX_LANES) / 8 visits, and many idle lanes cost little.
-const OTHERS_LOOKED_AT: usize = 8;
 
 /// One lane is looked after once in so many calls that receive, a power of two.
 const CALLS_PER_ROUND: u32 = 64;
@@ -69,6 +65,7 @@ macro_rules! in_lane {
 
 mod ageing;
 mod in_time;
+mod visit;
 
 impl Consumer {
     /// The consumer of a ring with lanes.
@@ -95,6 +92,7 @@ impl Consumer {
         let all = AllLanes {
             own,
             order,
+            visit: Visit::default(),
             others,
             watches,
             at: 0,
@@ -102,6 +100,7 @@ impl Consumer {
             beyond: 1,
             calls: 0,
             looked_after: 0,
+            seen_idle: false,
             lent: false,
         };
         first.entry.work_on_all_lanes();
@@ -176,49 +175,55 @@ impl Consumer {
         self.note_position(lane);
         if done.is_ok() {
             let all = self.all();
-            (all.in_a_row, all.at) = (if all.at == lane { all.in_a_row + 1 } else { 1 }, lane);
+            (all.in_a_row, all.at) =
+                (if all.at == lane { all.in_a_row.saturating_add(1) } else { 1 }, lane);
         }
         done
     }
 
-    /// Receives by `work` from one lane, which takes what is there and does not wait.
+    /// Receives by `work` from the lane that it visits, or else from any. A lane takes what is
+    /// there and does not wait.
     #[inline]
     pub(super) fn receive_from_any<T: Taken>(
         &mut self,
         mut work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {
-        self.begin_call();
-        // What most calls do, in few instructions.
-        if let Some(lane) = self.at_once()
-            && let Some(done) = self.done_with(lane, &mut work)
-        {
-            return done;
+        if self.is_visiting() {
+            let (at, own) = (self.all().at, self.all().own);
+            match work(self.lane(at), own) {
+                Err(error) if self.searches_after(error) => {}
+                done => return done,
+            }
         }
         self.search(work)
     }
 
-    /// The lane from which a call takes that need not look further, if it has something.
-    #[inline(always)]
-    fn at_once(&mut self) -> Option<usize> {
-        let all = self.all();
-        // SAFETY: the handles of the lanes keep the segment.
-        let sees = |it: &Watch| unsafe { it.sees_something() };
-        match all.order {
-            Order::Urgency => all.watches.iter().position(sees),
-            Order::Turns if all.in_a_row < MOST_IN_A_ROW => {
-                all.watches.get(all.at).filter(|it| sees(it)).map(|_| all.at)
-            }
-            _ => None,
+    /// As [`receive_from_any`](Self::receive_from_any), several messages, which count as one.
+    pub(super) fn receive_several<T: Taken>(
+        &mut self,
+        work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
+    ) -> Result<T, RecvError> {
+        let (lane, _) = self.lane_to_take_from(false);
+        let received = lane.tally.received();
+        let done = self.receive_from_any(work);
+        if self.is_visiting() {
+            self.count_as_one(received);
         }
+        done
     }
 
-    /// The rest of `receive_from_any`.
-    #[inline(never)]
+    /// Receives by `work` from any lane, if the handle is at none that gives something.
+    #[inline]
     fn search<T: Taken>(
         &mut self,
         mut work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {
-        let found = match self.all().order {
+        let all = self.all();
+        all.calls = all.calls.wrapping_add(1);
+        if core::mem::take(&mut all.seen_idle) {
+            return self.nothing_in_any(work);
+        }
+        let found = match all.order {
             Order::Urgency => self.most_urgent(&mut work),
             Order::UrgencyAndAge(_) => self.most_urgent_or_aged(&mut work),
             Order::Turns => self.in_turn(&mut work),
@@ -230,23 +235,13 @@ impl Consumer {
         }
     }
 
-    /// What each call does first that receives from one lane.
-    #[inline(always)]
-    fn begin_call(&mut self) {
-        self.release_forgotten();
-        let all = self.all();
-        all.calls = all.calls.wrapping_add(1);
-        if all.calls.is_multiple_of(CALLS_PER_ROUND) {
-            self.look_after_one();
-        }
-    }
-
-    /// As [`receive_from_any`](Self::receive_from_any), several messages: another lane is next.
-    pub(super) fn receive_many_from_any<T: Taken>(
+    /// As [`receive_several`](Self::receive_several), a batch: another lane is next.
+    pub(super) fn receive_batch_from_any<T: Taken>(
         &mut self,
         work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {
-        let done = self.receive_from_any(work);
+        let done = self.receive_several(work);
+        self.end_visit();
         self.all().in_a_row = MOST_IN_A_ROW;
         done
     }
@@ -266,39 +261,8 @@ impl Consumer {
         &mut self,
         work: &mut impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Option<Result<T, RecvError>> {
-        if self.all().in_a_row >= MOST_IN_A_ROW
-            && let Some(done) = self.take_from_others(OTHERS_LOOKED_AT, work)
-        {
-            return Some(done);
-        }
-        let at = self.all().at;
-        if let Some(done) = self.take_from(at, work) {
-            return Some(done);
-        }
-        self.all().beyond = at + 1;
-        self.take_from_others(usize::MAX, work)
-    }
-
-    /// From the next of the other lanes that has something, of which it looks at `most` at most.
-    #[inline]
-    fn take_from_others<T>(
-        &mut self,
-        most: usize,
-        work: &mut impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
-    ) -> Option<Result<T, RecvError>> {
         let (at, count) = (self.all().at, self.all().watches.len());
-        self.all().in_a_row = 0;
-        for _ in 0..most.min(count) {
-            let all = self.all();
-            let lane = if all.beyond < count { all.beyond } else { 0 };
-            all.beyond = lane + 1;
-            if lane != at
-                && let Some(done) = self.take_from(lane, work)
-            {
-                return Some(done);
-            }
-        }
-        None
+        (at..count).chain(0..at).find_map(|lane| self.take_from(lane, work))
     }
 
     /// From a lane, if it has something: `None` if not, also if others were faster.
@@ -523,6 +487,7 @@ impl<S: OwnReader> Consumer<S> {
 impl Consumer {
     /// As `glance_own`, at all lanes.
     pub(super) fn glance_at_all(&mut self) -> Result<bool, RecvError> {
+        self.end_visit();
         if self.is_in_time_order() {
             return self.has_next_in_time();
         }
@@ -544,6 +509,7 @@ impl Consumer {
 
     /// As `look_own`, at all lanes.
     pub(super) fn look_at_all(&mut self) -> Result<bool, RecvError> {
+        self.end_visit();
         self.all().lent = false;
         // Of all producers, and not of one lane's.
         let ends_deserted = core::mem::take(&mut self.waiting.peers.ends_deserted);

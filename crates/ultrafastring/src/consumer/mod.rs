@@ -380,6 +380,20 @@ impl<S: Mode> Consumer<S> {
         self.own() == Own::Lanes
     }
 
+    /// There is one lane.
+    #[cfg(not(feature = "alloc"))]
+    #[inline(always)]
+    fn lane_to_take_from(&mut self, _: bool) -> (&mut Self, crate::own::Own) {
+        let own = self.own();
+        (self, own)
+    }
+
+    #[cfg(not(feature = "alloc"))]
+    #[inline(always)]
+    fn searches_after(&mut self, _: crate::error::RecvError) -> bool {
+        false
+    }
+
     /// A handle of one lane, with the locks of a handle that works on several.
     pub(crate) fn attach_to_lane(
         lane: &Segment,

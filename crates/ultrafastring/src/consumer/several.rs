@@ -17,6 +17,18 @@ pub(super) struct Ageing {
     pub(super) turn: usize,
 }
 
+/// How long a consumer stays in the lane that it is at. Its calls go straight to that lane's
+/// handle, and are counted when the visit ends, by what that handle has received.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Visit {
+    /// How many messages the lane's handle had received when the visit began.
+    pub(super) began: u64,
+    /// How many it will have received when the visit ends; 0 if there is none.
+    pub(super) ends: u64,
+    /// So many lanes, the first ones, are looked at before each message: they are more urgent.
+    pub(super) urgent: usize,
+}
+
 /// The order in which a consumer visits its lanes.
 #[derive(Debug)]
 pub(super) enum Order {
@@ -36,9 +48,10 @@ pub(super) struct AllLanes<C> {
     /// How the handle of each lane works.
     pub(super) own: Own,
     pub(super) order: Order,
+    pub(super) visit: Visit,
     /// The handles of all lanes but the first.
     pub(super) others: Box<[C]>,
-    /// The next slot of each lane.
+    /// The next slot of each lane; of the one that it visits, where the visit began.
     pub(super) watches: Box<[Watch]>,
     /// The lane from which it has last received.
     pub(super) at: usize,
@@ -46,10 +59,12 @@ pub(super) struct AllLanes<C> {
     pub(super) in_a_row: u32,
     /// The lane to look at next after that.
     pub(super) beyond: usize,
-    /// Calls that receive.
+    /// Calls that receive, but for those of the visit.
     pub(super) calls: u32,
     /// The lane that is looked after next.
     pub(super) looked_after: usize,
+    /// Whether a call has just seen that no lane has anything.
+    pub(super) seen_idle: bool,
     /// Whether a guard was given out for what it has last received.
     pub(super) lent: bool,
 }

@@ -197,7 +197,7 @@ struct Limited<'a, S: Mode> {
 impl<S: Mode> Drop for Limited<'_, S> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.consumer.waiting.limit = self.before;
+        self.consumer.set_limit(self.before);
     }
 }
 
@@ -206,9 +206,20 @@ impl<S: Mode> Consumer<S> {
     /// Does `work`. Its calls end by `limit`, however often they are led to another position.
     #[inline(always)]
     pub(crate) fn limited<T>(&mut self, limit: Limit, work: impl FnOnce(&mut Self) -> T) -> T {
-        let before = core::mem::replace(&mut self.waiting.limit, limit);
+        let before = self.waiting.limit;
+        self.set_limit(limit);
         let limited = Limited { consumer: self, before };
         work(&mut *limited.consumer)
+    }
+
+    /// Has the calls that follow end by `limit`.
+    #[inline(always)]
+    pub(crate) fn set_limit(&mut self, limit: Limit) {
+        self.waiting.limit = limit;
+        #[cfg(feature = "alloc")]
+        if self.has_lanes() {
+            self.in_mode::<AnyMode>().limit_visited();
+        }
     }
 
     /// Does `attempt`, a call that does not wait. While that finds nothing, waits and tries again.
@@ -396,6 +407,19 @@ mod tests {
         let call = || consumer.limited(Limit::AtOnce, |_| panic!("on purpose"));
         assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
         assert!(matches!(consumer.waiting.limit, Limit::None));
+    }
+
+    #[test]
+    fn a_limit_is_one_of_the_lane_in_which_a_handle_stays() {
+        use crate::settings::Lanes;
+
+        let ring = UltraFastRing::builder().lanes(Lanes::ByClass).heap().unwrap();
+        let (mut consumer, mut producer) = (ring.consumer().unwrap(), ring.producer().unwrap());
+        producer.send_fast(b"one", PriorityClass::Low).unwrap();
+        consumer.try_recv().unwrap();
+        let limit = |it: &Consumer| it.last_lane().unwrap().waiting.limit;
+        consumer.limited(Limit::AtOnce, |it| assert!(matches!(limit(it), Limit::AtOnce)));
+        assert!(matches!(limit(&consumer), Limit::None));
     }
 
     #[test]

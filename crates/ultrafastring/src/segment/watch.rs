@@ -52,6 +52,20 @@ impl Watch {
         self.pending || unsafe { self.slot.as_ref() }.sequence() > self.position
     }
 
+    /// As [`sees_something`](Self::sees_something), where nothing is pending.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline(always)]
+    pub(crate) unsafe fn is_passed(&self) -> bool {
+        debug_assert!(!self.pending);
+        #[cfg(fuzzing)]
+        crate::looks::count();
+        // SAFETY: as in `sees_something`.
+        unsafe { self.slot.as_ref() }.sequence() > self.position
+    }
+
     /// What there is at the position.
     ///
     /// # Safety

@@ -107,7 +107,10 @@ const OPERATIONS: &[(&str, Run)] = &[
     ("lanes by class send_fast", || sends(any(alone().lanes(Lanes::ByClass))?)),
     ("lanes by class recv_fast", || receives(any(alone().lanes(Lanes::ByClass))?)),
     ("lanes by producer recv_fast", || receives(any(alone().lanes(Lanes::ByProducer(4)))?)),
-    ("exclusive recv_fast of an empty ring", empty),
+    ("one busy lane of 64 recv_fast", || receives(any(alone().lanes(Lanes::ByProducer(64)))?)),
+    ("exclusive recv_fast of an empty ring", || finds_nothing(exclusive()?)),
+    ("any-mode recv_fast of an empty ring", || finds_nothing(any(alone())?)),
+    ("recv_fast of empty lanes", || finds_nothing(any(alone().lanes(Lanes::ByClass))?)),
     ("exclusive send_fast to a full ring", full),
 ];
 
@@ -234,8 +237,8 @@ fn receives_by_reference() -> anyhow::Result<()> {
     })
 }
 
-fn empty() -> anyhow::Result<()> {
-    let (_producer, mut consumer) = exclusive()?;
+fn finds_nothing<S: Mode>(ends: (Producer<S>, Consumer<S>)) -> anyhow::Result<()> {
+    let (_producer, mut consumer) = ends;
     let mut buffer = [0; 40];
     often(|| {
         ensure!(black_box(consumer.recv_fast(black_box(&mut buffer))).is_err(), "not empty");

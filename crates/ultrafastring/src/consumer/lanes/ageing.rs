@@ -13,6 +13,7 @@ use crate::own::Own;
 impl Consumer {
     /// One receive in `one_in` takes from the lanes in turn from now on; none if it is 0.
     pub(in super::super) fn begin_ageing(&mut self, one_in: u32) {
+        self.end_visit();
         let all = self.all();
         // The least urgent lane is the first to have its turn.
         let turn = all.watches.len() - 1;

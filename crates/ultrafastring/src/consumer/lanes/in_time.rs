@@ -58,6 +58,7 @@ impl Consumer {
     /// Receives in time order from now on, and waits so long for lanes that have nothing. The clock
     /// has so many ticks in a second.
     pub(in super::super) fn begin_time_order(&mut self, wait: Duration, rate: u64) {
+        self.end_visit();
         let all = self.all();
         if all.time().is_none() {
             all.order = Order::Time(TimeOrder::new(all.watches.len(), rate));
@@ -251,11 +252,13 @@ impl Consumer {
         most: u64,
     ) -> Result<Several, RecvError> {
         if !self.is_in_time_order() {
-            return self.receive_from_any(
+            return self.receive_several(
                 |lane, own| in_lane_mode!(lane, own, it => it.take_several_own(most)),
             );
         }
         self.begin_call();
+        let all = self.all();
+        all.calls = all.calls.wrapping_add(1);
         self.receive_in_time(|lane, own, next| {
             in_lane_mode!(lane, own, it => {
                 let most = it.count_sent_within(next.with, most);

@@ -291,7 +291,8 @@ pub(crate) fn of_ring(settings: &Settings) -> ufr_settings {
             Redelivery::Redeliver => code::UFR_REDELIVERY_REDELIVER,
             Redelivery::Discard => code::UFR_REDELIVERY_DISCARD,
         },
-        joinable: i32::from(settings.groups != 0),
+        // Of a ring that was made with named groups it is not known, and so not chosen.
+        joinable: i32::from(settings.groups == ultrafastring::layout::ROOM_FOR_GROUPS),
         lanes: match settings.lanes {
             Lanes::One => code::UFR_LANES_ONE,
             Lanes::ByClass => code::UFR_LANES_BY_CLASS,

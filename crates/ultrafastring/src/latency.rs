@@ -45,11 +45,11 @@ const fn least_of(bucket: usize) -> u64 {
 /// these, for a ring that was made with [`Builder::latency_histograms`]. Each message that carries
 /// a timestamp is counted, also one that is received again.
 ///
-/// A consumer counts at most once in 200 ns, since otherwise counting would slow a stream down by a
-/// quarter. Messages of one class that it receives within that time are counted with their mean; so
-/// are those of a batch that follow each other and whose latencies differ by less than a sixteenth.
-/// They are counted at the latest when the consumer gives credit back, which is when other
-/// statistics change too, or by [`Consumer::flush`](crate::Consumer::flush).
+/// Receives that copy count at most once in 200 ns, since otherwise counting would slow a stream
+/// down by a quarter. Messages of one class that come within that time are counted with their mean.
+/// So are those of a batch that follow each other, if their latencies differ by at most a
+/// sixteenth. All are counted at the latest when the consumer gives credit back, which is when
+/// other statistics change too, or by [`Consumer::flush`](crate::Consumer::flush).
 ///
 /// Buckets are logarithmic. [`quantile`](Self::quantile) is the middle of a bucket, at most
 /// [`RELATIVE_ERROR`](Self::RELATIVE_ERROR) away from the latency that was counted. Latencies over

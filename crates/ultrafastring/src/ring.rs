@@ -12,6 +12,7 @@ use crate::error::{RecvError, RingError, SendError};
 use crate::group::info::GroupInfo;
 use crate::group::rows;
 use crate::join::Join;
+use crate::latency::LatencyHistogram;
 use crate::layout::participant::Identity;
 use crate::message::Batch;
 use crate::mode::{Exclusive, Shared};
@@ -247,6 +248,13 @@ impl UltraFastRing {
         self.producers.for_each_idle(Producer::flush);
         self.consumers.for_each_idle(Consumer::flush);
         self.view.stats()
+    }
+
+    /// The latencies of all messages that were received, as [`RingView::latencies`], with those
+    /// that calls on `&UltraFastRing` have not counted yet.
+    pub fn latencies(&self) -> Option<[LatencyHistogram; PriorityClass::COUNT]> {
+        self.consumers.for_each_idle(Consumer::flush);
+        self.view.latencies()
     }
 
     /// A producer of this ring, whether its side is shared or exclusive. If the ring is closed,

@@ -207,6 +207,39 @@ fn a_file_says_what_was_counted_after_everybody_has_gone() {
 }
 
 /// Words that this process and its children share.
+/// A message that comes long after others is not counted with them.
+#[test]
+fn one_that_comes_late_is_counted_by_itself() {
+    let ring = builder().exclusive_producer().exclusive_consumer().heap().unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    for _ in 0..50 {
+        for _ in 0..32 {
+            producer.try_send(b"soon", PriorityClass::Normal).unwrap();
+        }
+        while consumer.try_recv().is_ok() {}
+        producer.try_send(b"late", PriorityClass::Normal).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        consumer.try_recv().unwrap();
+    }
+    consumer.flush();
+    let normal = &ring.latencies().unwrap()[PriorityClass::Normal.index()];
+    assert_eq!(normal.count(), 50 * 33);
+    // More than the late ones, where the system has stopped this thread.
+    let late = normal.count() - normal.count_up_to(1.8e6);
+    assert!((50..100).contains(&late), "{late} of 50");
+}
+
+/// Calls on the ring count in handles of its own.
+#[test]
+fn what_calls_on_the_ring_have_received_is_counted() {
+    let ring = builder().heap().unwrap();
+    for _ in 0..20 {
+        ring.send_fast(b"x", PriorityClass::High).unwrap();
+    }
+    while ring.try_recv().is_ok() {}
+    assert_eq!(total(&ring.latencies().unwrap()), 20);
+}
+
 fn shared_words() -> &'static [AtomicU64; 8] {
     // SAFETY: a fresh mapping of zeros, which stays.
     unsafe {

@@ -13,7 +13,9 @@ use crate::more::observers::{self, ufr_observer};
 use crate::settings::text;
 
 /// How long messages took from send to receive: those that carried a timestamp. Times are in
-/// nanoseconds, at most a sixteenth off, and 0 if no message is counted.
+/// nanoseconds, at most a sixteenth off, and 0 if no message is counted. Messages that a consumer
+/// received within 200 ns are counted with their mean, when it gives credit back at the latest, or
+/// by `ufr_consumer_flush`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct ufr_latency {
@@ -29,7 +31,7 @@ pub struct ufr_latency {
     pub p99_ns: f64,
     /// What 99.9 % of them did not exceed.
     pub p999_ns: f64,
-    /// What none of them exceeded.
+    /// The longest that was counted. `ufr_class_stats` has the longest of single messages.
     pub max_ns: f64,
 }
 
@@ -66,9 +68,9 @@ pub unsafe extern "C" fn ufr_latencies_init(latencies: *mut ufr_latencies) -> i3
 /// Fills `*latencies` with those of the group called `group`, or of all groups if it is NULL, as in
 /// a ring without groups.
 ///
-/// Returns `UFR_OK`; `UFR_ERR_INVALID_ARGUMENT` if the ring was made without `latency_histograms`, or
-/// the structure was not prepared; `UFR_ERR_NO_SUCH_GROUP`, or `UFR_ERR_NULL`. Thread-safe. Does not
-/// wait.
+/// Returns `UFR_OK`; `UFR_ERR_INVALID_ARGUMENT` if the ring was made without `latency_histograms`,
+/// or the structure was not prepared; `UFR_ERR_NO_SUCH_GROUP`, or `UFR_ERR_NULL`. Thread-safe. Does
+/// not wait.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ufr_ring_latencies(
     ring: *const ufr_ring,

@@ -354,6 +354,7 @@ static void a_ring_with_lanes_counts_latencies(void) {
     for (int at = 0; at < 10; at++) {
         CHECK(next_is(consumer, "report"));
     }
+    CHECK(ufr_consumer_flush(consumer) == UFR_OK);
     CHECK(ufr_latencies_init(&told) == UFR_OK && ufr_ring_latencies(ring, NULL, &told) == UFR_OK);
     CHECK(told.all.count == 11 && told.classes[UFR_CLASS_BULK].count == 10);
     CHECK(told.classes[UFR_CLASS_REAL_TIME].count == 1 && told.all.p50_ns > 0);

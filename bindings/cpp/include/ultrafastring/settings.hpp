@@ -61,8 +61,9 @@ class settings {
     // A lane for each class: urgent messages overtake others.
     settings &lanes_by_class() { return raw_.lanes = UFR_LANES_BY_CLASS, *this; }
     // A lane for each of so many producers, 1 to 256: none holds up another.
-    settings &lanes_by_producer(std::uint16_t producers) {
-        return raw_.lanes = producers, *this;
+    settings &lanes_by_producer(std::int32_t producers) {
+        // Another number than these is refused when the ring is made, and 0 would be no choice.
+        return raw_.lanes = producers > 0 ? producers : INT32_MAX, *this;
     }
     // Of the lane of one class, with lanes by class.
     settings &capacity_of(priority of, std::size_t slots) {

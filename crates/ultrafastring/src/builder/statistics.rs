@@ -9,7 +9,7 @@ impl Builder {
     /// then 13 kB larger for each entry of the participant table, of which an entry takes memory
     /// when a consumer first holds it.
     ///
-    /// Counting costs 1 to 2 ticks for a message that carries a timestamp; see
+    /// Counting costs up to 4 ticks for a message that carries a timestamp; see
     /// [`LatencyHistogram`](crate::LatencyHistogram) for how. Without
     /// timestamps there is nothing to count, and making the ring fails with
     /// [`Invalid::NoLatencies`](crate::Invalid::NoLatencies).

@@ -191,7 +191,7 @@ impl<S: OwnReader> Consumer<S> {
             // are released.
             let (released, now) = (self.tally.received() - rest.count, rdtsc());
             if self.tally.has_histogram() {
-                self.count_last_and_grant(released, now);
+                self.count_rest_and_grant(released, now);
             } else if self.pace.is_due(released, now) {
                 self.grant(released, now);
             }

@@ -159,7 +159,7 @@ impl<S: OwnReader> Consumer<S> {
             return self.go_on_at(head);
         }
         self.pace.add_uncounted();
-        self.grant_if_due(0);
+        self.count_and_grant_if_due(0, 0);
         self.detour()
     }
 

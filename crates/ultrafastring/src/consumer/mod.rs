@@ -218,29 +218,39 @@ impl<S: OwnReader> Consumer<S> {
         }
     }
 
-    /// As [`grant_if_due`](Self::grant_if_due), after messages that the histogram does not count
-    /// yet. With histograms a message is due more often, so that this costs other rings nothing.
+    /// As [`grant_if_due`](Self::grant_if_due), after a message with this latency, and others that
+    /// the histogram does not count yet. With histograms a message is due more often, so that this
+    /// costs other rings nothing.
     #[inline(always)]
-    fn count_and_grant_if_due(&mut self, now: u64) {
-        let released = self.tally.received();
-        if self.pace.is_due(released, now) {
-            self.count_and_grant(released, now);
+    fn count_and_grant_if_due(&mut self, now: u64, latency: u64) {
+        if self.pace.is_due(self.tally.received(), now) {
+            self.count_and_grant(now, latency);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn count_and_grant(&mut self, released: u64, now: u64) {
+    fn count_and_grant(&mut self, now: u64, latency: u64) {
         if self.tally.has_histogram() {
-            self.count_last_and_grant(released, now);
+            self.count_last_and_grant(now, latency);
         } else {
-            self.grant(released, now);
+            self.grant(self.tally.received(), now);
         }
     }
 
-    /// By itself, so that without histograms no register is saved for it.
+    /// By itself, so that without histograms no register is saved for it. The last message has come
+    /// later than those before it, perhaps much later, so it is not counted with them.
     #[inline(never)]
-    fn count_last_and_grant(&mut self, released: u64, now: u64) {
+    fn count_last_and_grant(&mut self, now: u64, latency: u64) {
+        // The time was read if it carries a timestamp.
+        if now != 0 {
+            self.tally.count_last(latency);
+        }
+        self.count_rest_and_grant(self.tally.received(), now);
+    }
+
+    /// Counts what is not counted yet, and grants if it is due.
+    fn count_rest_and_grant(&mut self, released: u64, now: u64) {
         self.tally.count_latencies();
         self.pace.counted(now);
         if self.pace.is_due_now(released, now) {
@@ -259,12 +269,11 @@ impl<S: OwnReader> Consumer<S> {
         }
     }
 
-    /// By itself, as [`count_last_and_grant`](Self::count_last_and_grant), which counts what was
-    /// received before.
+    /// By itself, as [`count_last_and_grant`](Self::count_last_and_grant).
     #[inline(never)]
     fn count_each_and_grant(&mut self, batch: &Batch, released: u64, now: u64) {
         self.tally.count_each(batch.iter());
-        self.count_last_and_grant(released, now);
+        self.count_rest_and_grant(released, now);
     }
 
     /// Counts latencies for the group that the handle is a member of now.
@@ -272,6 +281,9 @@ impl<S: OwnReader> Consumer<S> {
         // What is left is for the group before.
         self.tally.count_latencies();
         self.tally.count_in(counting::begin(&self.entry));
+        if self.tally.has_histogram() {
+            self.pace.count_often();
+        }
     }
 
     /// The time that a later [`grant_if_due`](Self::grant_if_due) is to be given, in a ring with

@@ -282,7 +282,7 @@ impl<S: OwnReader> Consumer<S> {
     #[inline(always)]
     pub(super) fn record(&mut self, delivery: &Delivery) -> Received {
         let (about, now) = self.tally.record(delivery);
-        self.count_and_grant_if_due(now);
+        self.count_and_grant_if_due(now, about.latency);
         about
     }
 

@@ -99,7 +99,7 @@ impl Consumer {
 
 impl Consumer<Exclusive> {
     fn lend_own(&self) -> RecvStretch {
-        // Each message is looked at where latencies are counted, or something is to be marked.
+        // A call counts latencies, and marks what is to be marked.
         if self.reader.is_special() || self.tally.has_histogram() {
             return RecvStretch::NOTHING;
         }

@@ -36,8 +36,10 @@ impl Tally {
         Self { received: 0, run, lanes, histogram, counted }
     }
 
-    /// Counts latencies in another histogram from now on.
+    /// Counts latencies in another histogram from now on: those of messages that come from now on.
     pub(crate) fn count_in(&mut self, histogram: Option<OwnHistogram>) {
+        self.run.end(self.received, &mut self.lanes);
+        self.counted = self.lanes.map(|lane| (lane.latency_sum, lane.latency_count));
         self.histogram = histogram;
     }
 
@@ -66,8 +68,20 @@ impl Tally {
         }
     }
 
-    /// The same of these messages alone, which were recorded and not counted: those that follow
-    /// each other with latencies that differ little, as their mean.
+    /// Counts the latency of the message that was recorded last.
+    #[inline]
+    pub(crate) fn count_last(&mut self, latency: u64) {
+        let Some(histogram) = &self.histogram else { return };
+        let class = self.run.class();
+        histogram.count(class, latency, 1);
+        let (sum, count) = &mut self.counted[class.index()];
+        // Wrapping: a hostile timestamp may make a latency of any size.
+        (*sum, *count) = (sum.wrapping_add(latency), count.wrapping_add(1));
+    }
+
+    /// As [`count_latencies`](Self::count_latencies), of these messages alone, which were recorded
+    /// and not counted: those that follow each other with latencies that differ little, as their
+    /// mean.
     pub(crate) fn count_each<'a>(&mut self, messages: impl Iterator<Item = &'a Received>) {
         let Some(histogram) = &self.histogram else { return };
         let mut messages = messages.filter(|about| about.timestamp != 0).peekable();

@@ -359,6 +359,44 @@ fn a_wait_ends_when_all_producers_have_left_whatever_their_lanes() {
     }
 }
 
+/// What is left of a cancelled message one lap ago is nothing that was sent.
+#[test]
+fn a_wait_ends_when_all_have_left_though_a_slot_was_abandoned_a_lap_ago() {
+    let ring = by_class(8);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    for class in CLASSES {
+        drop(producer.try_reserve(8, class).unwrap());
+        assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
+        for number in 0..7 {
+            send(&mut producer, number, class);
+            consumer.try_recv().unwrap();
+        }
+    }
+    consumer.end_when_deserted(true);
+    drop(producer);
+    let end = consumer.recv_timeout(Duration::from_secs(20)).unwrap_err();
+    assert_eq!(end, RecvError::Deserted);
+}
+
+/// A look is what `wait_any`, an event loop and a task do first.
+#[test]
+fn a_forgotten_guard_is_released_by_a_look_that_finds_an_urgent_message() {
+    let ring = by_class(2);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    for number in 0..2 {
+        send(&mut producer, number, PriorityClass::Low);
+    }
+    std::mem::forget(consumer.try_borrow_many(2).unwrap());
+    assert!(producer.try_send(b"more", PriorityClass::Low).is_err());
+    send(&mut producer, 3, PriorityClass::RealTime);
+    assert_eq!(wait_any(&mut [&mut consumer], None), Some(0));
+    for _ in 0..1_000 {
+        consumer.try_recv().unwrap();
+        send(&mut producer, 3, PriorityClass::RealTime);
+    }
+    producer.try_send(b"more", PriorityClass::Low).unwrap();
+}
+
 #[test]
 fn wait_any_and_readiness_see_messages_of_all_lanes() {
     let (classes, producers) = (by_class(8), by_producer(3, 8));

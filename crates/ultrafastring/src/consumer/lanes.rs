@@ -297,7 +297,13 @@ impl Consumer {
         let count = self.all().watches.len();
         let lane = self.all().looked_after % count;
         self.all().looked_after = lane + 1;
-        let _ = self.look_after(lane);
+        if let Err(RecvError::Evicted { missed }) = self.look_after(lane) {
+            // What it says, a later call says.
+            let first = self.in_mode::<Member>();
+            first.entry.note_missed(missed);
+            first.reader.call_special();
+            self.note_position(0);
+        }
     }
 
     /// Does for a lane what is done now and then.
@@ -510,7 +516,12 @@ impl Consumer {
     /// As `look_own`, at all lanes.
     pub(super) fn look_at_all(&mut self) -> Result<bool, RecvError> {
         self.end_visit();
-        self.all().lent = false;
+        if core::mem::take(&mut self.all().lent) {
+            // The looks below end at the first lane that has something.
+            let at = self.all().at;
+            in_lane!(self, at, it => it.reader.settle(OwnLane::of(&it.entry)));
+            self.note_position(at);
+        }
         // Of all producers, and not of one lane's.
         let ends_deserted = core::mem::take(&mut self.waiting.peers.ends_deserted);
         let seen = self.look_at_each();

@@ -223,30 +223,31 @@ impl<S: OwnReader> Consumer<S> {
     /// costs other rings nothing.
     #[inline(always)]
     fn count_and_grant_if_due(&mut self, now: u64, latency: u64) {
-        if self.pace.is_due(self.tally.received(), now) {
-            self.count_and_grant(now, latency);
+        let released = self.tally.received();
+        if self.pace.is_due(released, now) {
+            self.count_and_grant(released, now, latency);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn count_and_grant(&mut self, now: u64, latency: u64) {
+    fn count_and_grant(&mut self, released: u64, now: u64, latency: u64) {
         if self.tally.has_histogram() {
-            self.count_last_and_grant(now, latency);
+            self.count_last_and_grant(released, now, latency);
         } else {
-            self.grant(self.tally.received(), now);
+            self.grant(released, now);
         }
     }
 
     /// By itself, so that without histograms no register is saved for it. The last message has come
     /// later than those before it, perhaps much later, so it is not counted with them.
     #[inline(never)]
-    fn count_last_and_grant(&mut self, now: u64, latency: u64) {
+    fn count_last_and_grant(&mut self, released: u64, now: u64, latency: u64) {
         // The time was read if it carries a timestamp.
         if now != 0 {
             self.tally.count_last(latency);
         }
-        self.count_rest_and_grant(self.tally.received(), now);
+        self.count_rest_and_grant(released, now);
     }
 
     /// Counts what is not counted yet, and grants if it is due.

@@ -18,7 +18,7 @@ use crate::error::RecvError;
 use crate::lane::view::OwnLane;
 use crate::mode::{AnyMode, Mode, apart};
 use crate::own::Own;
-use crate::segment::watch::Watch;
+use crate::segment::watch::{Watch, is_beyond};
 
 /// By producer: at so many others, if none of them has something. So each idle lane is looked at
 /// once in [`MOST_LANES`](crate::limits::MAX_LANES) / 8 visits, and many idle lanes cost little.
@@ -125,7 +125,7 @@ impl Consumer {
         let lane = if at == 0 { self } else { &mut all.others[at - 1] };
         let position = lane.reader.position();
         let stays = lane.tally.received() < ends
-            && OwnLane::of(&lane.entry).slot(position).sequence() > position;
+            && is_beyond(OwnLane::of(&lane.entry).slot(position).sequence(), position);
         stays.then(|| (NonNull::from(lane), own))
     }
 
@@ -190,6 +190,16 @@ impl Consumer {
         self.note_position(at);
     }
 
+    /// Ends the visit after a call that received nothing. A call that `searches` is counted by that.
+    fn end_visit_in_vain(&mut self, searches: bool) {
+        self.end_visit();
+        if !searches {
+            // Such a call is below the end of the visit, so this passes over no round.
+            let all = self.all();
+            all.calls = all.calls.wrapping_add(1);
+        }
+    }
+
     /// Counts a call that has received several messages as one of the visit. Before it, the handle
     /// of the lane had `received` so many.
     pub(super) fn count_as_one(&mut self, received: u64) {
@@ -226,9 +236,10 @@ impl<S: Mode> Consumer<S> {
         if !self.has_lanes() || !self.in_mode::<AnyMode>().is_visiting() {
             return false;
         }
-        apart(|| self.in_mode::<AnyMode>().end_visit());
         // Others have taken what was there, or it was no message. Asked here: the error is passed
         // through no memory.
-        matches!(error, RecvError::Empty | RecvError::Closed)
+        let searches = matches!(error, RecvError::Empty | RecvError::Closed);
+        apart(|| self.in_mode::<AnyMode>().end_visit_in_vain(searches));
+        searches
     }
 }

@@ -359,25 +359,6 @@ fn a_wait_ends_when_all_producers_have_left_whatever_their_lanes() {
     }
 }
 
-/// What is left of a cancelled message one lap ago is nothing that was sent.
-#[test]
-fn a_wait_ends_when_all_have_left_though_a_slot_was_abandoned_a_lap_ago() {
-    let ring = by_class(8);
-    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
-    for class in CLASSES {
-        drop(producer.try_reserve(8, class).unwrap());
-        assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty);
-        for number in 0..7 {
-            send(&mut producer, number, class);
-            consumer.try_recv().unwrap();
-        }
-    }
-    consumer.end_when_deserted(true);
-    drop(producer);
-    let end = consumer.recv_timeout(Duration::from_secs(20)).unwrap_err();
-    assert_eq!(end, RecvError::Deserted);
-}
-
 /// A look is what `wait_any`, an event loop and a task do first.
 #[test]
 fn a_forgotten_guard_is_released_by_a_look_that_finds_an_urgent_message() {

@@ -31,7 +31,7 @@ pub(crate) fn peers() -> Vec<Peer> {
             .round_trip()
             .paced()
             .idle(),
-        Peer::processes::<Counted, Counted>("exclusive, histograms", 400_000).stream(&CAPACITIES),
+        Peer::processes::<Counted, Counted>("exclusive, histograms", 400_000).stream(&[256]),
         Peer::processes::<Alone<8>, Alone<8>>("exclusive, 1 in 8 stamped", 400_000).stream(&[256]),
         Peer::processes::<Alone<OFF>, Alone<OFF>>("exclusive, no timestamps", 400_000)
             .stream(&CAPACITIES)

@@ -172,14 +172,47 @@ def test_numpy_shows_a_message_without_a_copy(trusting: Ring) -> None:
         array = numpy.frombuffer(view, dtype=numpy.float64)
         assert array.sum() == 49_995_000 and not array.flags.owndata
         address = array.__array_interface__["data"][0]
-        again = numpy.from_dlpack(numpy.asarray(memoryview(bytearray(8))))
-        assert again.shape == (8,)
         del array
     with producer.reserve(80_000) as view:
         assert numpy.frombuffer(view, dtype=numpy.uint8).__array_interface__["data"][0] != address
     with pytest.raises(BufferError), consumer.borrow() as view:
         array = numpy.frombuffer(view, dtype=numpy.float64)
     del array
+
+
+def test_dlpack_shows_a_message_without_a_copy(trusting: Ring) -> None:
+    numpy = pytest.importorskip("numpy")
+    producer, consumer = trusting.producer(), trusting.consumer()
+    with producer.reserve(80_000) as view:
+        array = numpy.from_dlpack(numpy.frombuffer(view, dtype=numpy.float64), copy=False)
+        assert array.flags.writeable and not array.flags.owndata
+        array[:] = numpy.arange(10_000)
+        del array
+    with consumer.borrow() as view:
+        seen = numpy.frombuffer(view, dtype=numpy.float64)
+        array = numpy.from_dlpack(seen, copy=False)
+        assert array.sum() == 49_995_000 and not array.flags.writeable
+        assert array.__array_interface__["data"][0] == seen.__array_interface__["data"][0]
+        del seen, array
+
+
+def test_a_capsule_of_dlpack_keeps_a_message_held_and_a_place_unsent(trusting: Ring) -> None:
+    numpy = pytest.importorskip("numpy")
+    producer, consumer = trusting.producer(), trusting.consumer()
+    place = producer.reserve(5000)
+    with pytest.raises(ultrafastring.ViewsExported), place as view:
+        capsule = numpy.frombuffer(view, dtype=numpy.uint8).__dlpack__(max_version=(1, 0))
+    assert consumer.try_recv() is None
+    del capsule
+    place.commit()
+    borrowed = consumer.borrow()
+    with pytest.raises(ultrafastring.ViewsExported), borrowed as view:
+        capsule = numpy.frombuffer(view, dtype=numpy.uint8).__dlpack__(max_version=(1, 0))
+    with pytest.raises(ultrafastring.MessageHeld):
+        consumer.try_recv()
+    del capsule
+    borrowed.release()
+    assert consumer.try_recv() is None
 
 
 KEEPS_AN_ADDRESS = """

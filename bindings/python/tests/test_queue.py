@@ -114,18 +114,102 @@ def test_a_connection_and_a_socket_are_passed_as_multiprocessing_does(plain: "Qu
     assert here.recv() == "through a connection that was passed"
 
 
-def test_an_item_that_is_larger_than_a_message_goes_into_a_file() -> None:
-    def files() -> list[str]:
-        return [name for name in os.listdir("/dev/shm") if name.startswith("ultrafastring-item-")]
+LARGE = random.randbytes(100_000)
+"""More than the messages of the queues that are made for it."""
 
-    before = files()
+
+def files_of(items: "Queue[Any]") -> set[str]:
+    start = f"ultrafastring-item-{items._identity}"
+    return {name for name in os.listdir("/dev/shm") if name.startswith(start)}
+
+
+def test_an_item_that_is_larger_than_a_message_goes_into_a_file() -> None:
     items: Queue[bytes] = Queue(4, max_message=4096)
-    large = random.randbytes(1_000_000)
-    items.put(large)
+    items.put(LARGE)
     items.put(b"small")
-    assert len(files()) == len(before) + 1
-    assert items.get() == large and items.get() == b"small"
-    assert files() == before
+    assert len(files_of(items)) == 1
+    assert items.get() == LARGE and items.get() == b"small"
+    assert not files_of(items)
+
+
+def test_a_file_that_has_the_name_already_stays_and_the_item_takes_another() -> None:
+    items: Queue[bytes] = Queue(4, max_message=4096)
+    items.put(LARGE)
+    (first,) = files_of(items)
+    assert items.get() == LARGE
+    # As left by a process with the same number: ultrafastring-item-QUEUE-PID-NUMBER...
+    words = first.split("-")
+    others = []
+    for _ in range(3):
+        words[4] = str(int(words[4]) + 1)
+        others.append(Path("/dev/shm") / "-".join(words))
+        others[-1].write_bytes(b"an item of another")
+    try:
+        items.put(LARGE)
+        items.put(LARGE)
+        assert len(files_of(items)) == 5
+        assert [items.get(timeout=5) for _ in range(2)] == [LARGE] * 2
+        assert files_of(items) == {other.name for other in others}
+        assert all(other.read_bytes() == b"an item of another" for other in others)
+    finally:
+        for other in others:
+            other.unlink(missing_ok=True)
+
+
+async def aput_in_vain(items: "Queue[bytes]") -> None:
+    """Each time that it is woken, the room is taken already."""
+    putting = asyncio.create_task(items.aput(LARGE))
+    for _ in range(3):
+        await asyncio.sleep(0.02)
+        assert items.get() == b"small"
+        items.put_nowait(b"small")
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+
+
+PUTS: dict[str, Callable[["Queue[bytes]"], object]] = {
+    "nowait": lambda items: items.put_nowait(LARGE),
+    "timeout": lambda items: items.put(LARGE, timeout=0.01),
+    "many": lambda items: items.put_many([LARGE, LARGE], timeout=0.01),
+    "ctrl-c": lambda items: items.put(LARGE),
+    "closed": lambda items: items.put(LARGE),
+    "asyncio": lambda items: asyncio.run(aput_in_vain(items)),
+}
+
+
+@pytest.mark.parametrize("way", PUTS)
+def test_no_file_stays_of_an_item_that_was_not_put(way: str) -> None:
+    items: Queue[bytes] = Queue(1, max_message=4096)
+    items.put(b"small")
+    later = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
+    if way == "ctrl-c":
+        later.start()
+    if way == "closed":
+        items._rings[0].close()
+    try:
+        PUTS[way](items)
+        assert way == "asyncio"
+    except (queue.Full, KeyboardInterrupt, ultrafastring.Closed) as error:
+        raised = {"ctrl-c": KeyboardInterrupt, "closed": ultrafastring.Closed}
+        assert isinstance(error, raised.get(way, queue.Full))
+    if way == "ctrl-c":
+        later.join()
+    assert not files_of(items)
+    assert items.get() == b"small"
+
+
+def test_no_file_stays_of_an_item_that_was_listed_and_could_not_be_sent() -> None:
+    items: Queue[bytes] = Queue(capacity=2, max_message=4096)
+    items.put_many([LARGE] * 5)
+    assert len(files_of(items)) == 5
+    items._rings[0].close()
+    items.close()
+    items.join_thread()
+    # Those of the two in the ring.
+    assert len(files_of(items)) == 2
+    for name in files_of(items):
+        Path("/dev/shm", name).unlink()
 
 
 LEAVES_A_FILE = """
@@ -737,10 +821,14 @@ def hold(items: "Queue[Any]", taken: "Queue[Any]") -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("size", [1, 100, 5000])
-def test_an_item_in_the_hand_of_a_killed_worker_goes_to_another_marked(size: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "max_message"), [(1, None), (100, None), (5000, None), (5000, 4096)]
+)
+def test_an_item_in_the_hand_of_a_killed_worker_goes_to_another_marked(
+    size: int, max_message: int | None
+) -> None:
     context = multiprocessing.get_context("fork")
-    items: Queue[Any] = Queue(64, redeliver=True)
+    items: Queue[Any] = Queue(64, redeliver=True, max_message=max_message)
     # With a size: what a killed worker had listed would be lost.
     taken: Queue[Any] = Queue(1000)
     count = 400
@@ -796,6 +884,68 @@ def test_an_item_is_let_go_by_done_by_the_next_get_and_by_the_end_of_the_process
     child.join(30)
     with pytest.raises(queue.Empty):
         items.get(timeout=0.3)
+
+
+def die_with_a_large_one(items: "Queue[bytes]") -> None:
+    if items.get(timeout=30) == LARGE:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+LETS_GO: dict[str, Callable[["JoinableQueue[bytes]"], object]] = {
+    "get": lambda items: items.get(timeout=5),
+    "done": lambda items: items.done(),
+    "task_done": lambda items: items.task_done(),
+    "close": lambda items: items.close(),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [
+        *((Queue, way) for way in ("get", "done", "close")),
+        *((JoinableQueue, way) for way in ("task_done", "close")),
+    ],
+)
+def test_a_large_item_stays_in_its_file_until_it_is_let_go(
+    kind: "type[Queue[Any]]", way: str
+) -> None:
+    context = multiprocessing.get_context("fork")
+    items: Any = kind(4, redeliver=True, max_message=4096)
+    items.put(LARGE)
+    items.put(b"small")
+    files = files_of(items)
+    assert len(files) == 1
+    for _ in range(2):
+        worker = context.Process(target=die_with_a_large_one, args=(items,))
+        worker.start()
+        worker.join(30)
+        assert worker.exitcode == -signal.SIGKILL
+        assert files_of(items) == files
+    assert items.get(timeout=5) == LARGE and items.redelivered
+    assert files_of(items) == files
+    LETS_GO[way](items)
+    assert not files_of(items)
+
+
+def test_a_large_item_goes_with_the_worker_that_ends_by_itself() -> None:
+    items: Queue[bytes] = Queue(4, redeliver=True, max_message=4096)
+    items.put(LARGE)
+    worker = multiprocessing.get_context("fork").Process(target=items.get)
+    worker.start()
+    worker.join(30)
+    assert worker.exitcode == 0 and not files_of(items)
+    with pytest.raises(queue.Empty):
+        items.get(timeout=0.3)
+
+
+def test_each_large_task_in_hand_has_its_own_file() -> None:
+    tasks: JoinableQueue[bytes] = JoinableQueue(8, redeliver=True, max_message=4096)
+    tasks.put_many([LARGE, b"small", LARGE[::-1]])
+    assert [tasks.get(timeout=5) for _ in range(3)] == [LARGE, b"small", LARGE[::-1]]
+    for left in (1, 1, 0):
+        tasks.task_done()
+        assert len(files_of(tasks)) == left
+    tasks.join(timeout=5)
 
 
 def put_numbers(items: "Queue[Any]", noted: Any, number: int) -> None:

@@ -34,7 +34,6 @@ class BroadcastHandle:
 
     name: str
     ranks: tuple[int, ...]
-    directory: str | None = None
 
 
 def _group(rank: int) -> str:

@@ -16,6 +16,7 @@ use std::time::Instant;
 use pyo3::prelude::*;
 use ultrafastring::{PriorityClass, SendError};
 
+use super::codec::Listed;
 use super::tasks::Tasks;
 use crate::{fork, wait};
 
@@ -33,7 +34,7 @@ pub(super) struct Backlog {
 
 #[derive(Default)]
 struct State {
-    list: VecDeque<Vec<u8>>,
+    list: VecDeque<Listed>,
     /// Nothing more is put.
     closed: bool,
     started: bool,
@@ -70,7 +71,7 @@ impl Backlog {
     }
 
     /// Lists an item. The thread was started.
-    pub(super) fn push(&self, item: Vec<u8>) {
+    pub(super) fn push(&self, item: Listed) {
         if let Some((tasks, index)) = self.tasks.get() {
             tasks.have(*index);
         }
@@ -112,8 +113,11 @@ impl Backlog {
         while let Some(items) = self.next(sender) {
             for item in items {
                 // It ends if the ring was closed or damaged: then nobody takes the rest either.
-                let sent = sender.send(&item, PriorityClass::Normal);
+                let sent = sender.send(&item.bytes, PriorityClass::Normal);
                 debug_assert!(!matches!(sent, Err(SendError::TooLarge { .. })));
+                if sent.is_ok() {
+                    item.sent();
+                }
                 self.count.fetch_sub(1, Ordering::Relaxed);
                 if let Some((tasks, index)) = self.tasks.get() {
                     tasks.done(*index);
@@ -125,7 +129,7 @@ impl Backlog {
     }
 
     /// The items that are listed; waits for some. `None` if nothing more comes.
-    fn next(&self, sender: &mut ultrafastring::Producer) -> Option<VecDeque<Vec<u8>>> {
+    fn next(&self, sender: &mut ultrafastring::Producer) -> Option<VecDeque<Listed>> {
         let mut state = self.state();
         loop {
             if !state.list.is_empty() {

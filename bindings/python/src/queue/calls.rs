@@ -10,6 +10,7 @@ use super::backlog::Feeder;
 use super::codec::{self, Outgoing, PLAIN, Taken};
 use super::local::{Hand, Local, Receiving};
 use super::plain::{self, Short};
+use super::spill::{Named, Spill};
 use super::{ObjectRing, error};
 use crate::errors;
 use crate::turn::Turn;
@@ -195,7 +196,7 @@ impl ObjectRing {
         Self::place(slf, local, message, patience)
     }
 
-    /// Sends a message, lists it, or waits for room.
+    /// Sends a message, lists it, or waits for room. After an error nobody has it, nor its file.
     fn place(
         slf: &Bound<'_, Self>,
         local: &Local,
@@ -209,24 +210,27 @@ impl ObjectRing {
             if !local.backlog.is_active()
                 && turn.enter(py, Limit::None)?.value()?.send(&message)?.is_some()
             {
+                message.sent();
                 return Ok(());
             }
             return Self::list(slf, local, message);
         }
         match patience {
             Patience::None => match turn.try_enter()? {
-                Some(mut entered) => entered.value()?.send(&message)?.ok_or_else(error::full),
+                Some(mut entered) => entered.value()?.send(&message)?.ok_or_else(error::full)?,
                 // Another thread waits for room, so there is none.
-                None => Err(error::full()),
+                None => return Err(error::full()),
             },
             Patience::Some(limit) => {
                 let wait = || {
                     let mut entered = turn.enter(py, limit)?;
                     wait::for_it(py, entered.value()?, limit, |it| it.send(&message))
                 };
-                wait().map_err(|error| error::instead_of_late(py, error, error::full))
+                wait().map_err(|error| error::instead_of_late(py, error, error::full))?;
             }
         }
+        message.sent();
+        Ok(())
     }
 
     #[cold]
@@ -237,7 +241,7 @@ impl ObjectRing {
             let feeder = Feeder { backlog, generation: local.generation };
             slf.call_method1("_started", (feeder,))?;
         }
-        local.backlog.push(message.into_vec());
+        local.backlog.push(message.listed());
         Ok(())
     }
 }
@@ -340,16 +344,22 @@ impl ObjectRing {
         }
     }
 
-    /// The object of what was taken.
+    /// The object of what was taken, and is gone from the ring.
     fn object<'py>(&self, py: Python<'py>, taken: Taken<'py>) -> PyResult<Bound<'py, PyAny>> {
         let taken = match taken {
-            Taken::Spilled(name) => match &self.spill {
-                Some(spill) => codec::take(py, &spill.open(&name)?)?,
-                None => return Err(error::malformed()),
-            },
+            // Nobody else has the item: its file goes with `file`, also if it cannot be read.
+            Taken::Spilled(name) => {
+                let file = self.file_of(&name)?;
+                codec::take(py, &file.open()?)?
+            }
             taken => taken,
         };
         self.serializer.read(py, taken)
+    }
+
+    fn file_of(&self, name: &str) -> PyResult<Named> {
+        let named = |spill: &Spill| spill.named(name);
+        self.spill.as_ref().map_or_else(|| Err(error::malformed()), named)
     }
 
     /// What was not there at once.
@@ -427,6 +437,16 @@ impl ObjectRing {
             Patience::None => hand.take(py).and_then(|it| it.ok_or_else(error::empty)),
             Patience::Some(limit) => wait::for_it(py, &mut hand, limit, |it| it.take(py)),
         };
+        let taken = taken.and_then(|taken| match taken {
+            // Before other threads find the hand: one of them may let go of the item.
+            Taken::Spilled(name) => {
+                let file = slf.get().file_of(&name)?;
+                let opened = file.open();
+                hand.receiving.keep_file(file);
+                codec::take(py, &opened?)
+            }
+            taken => Ok(taken),
+        });
         local.put_hand(hand);
         taken
     }

@@ -21,7 +21,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyString};
 use super::error;
 use super::pickle;
 use super::plain::{self, Short, Unwritten};
-use super::spill::{self, Spill};
+use super::spill::{self, Named, Spill};
 use crate::input::Buffer;
 
 pub(super) const PLAIN: u8 = 1;
@@ -52,17 +52,34 @@ pub(super) struct Outgoing {
     head: Vec<u8>,
     rest: Vec<(usize, Buffer)>,
     size: usize,
+    /// The file that it names, which is removed with this unless it was sent.
+    file: Option<Named>,
+}
+
+/// A message in one piece, which needs no interpreter.
+pub(super) struct Listed {
+    pub(super) bytes: Vec<u8>,
+    file: Option<Named>,
+}
+
+impl Listed {
+    /// It was sent: whoever gets it has its file.
+    pub(super) fn sent(self) {
+        if let Some(file) = self.file {
+            file.leave();
+        }
+    }
 }
 
 impl Outgoing {
     pub(super) fn whole(head: Vec<u8>) -> Self {
         let size = head.len();
-        Self { head, rest: Vec::new(), size }
+        Self { head, rest: Vec::new(), size, file: None }
     }
 
     fn with(head: Vec<u8>, buffer: Buffer) -> Self {
         let (at, size) = (head.len(), head.len() + buffer.as_slice().len());
-        Self { head, rest: vec![(at, buffer)], size }
+        Self { head, rest: vec![(at, buffer)], size, file: None }
     }
 
     pub(super) fn size(&self) -> usize {
@@ -80,25 +97,33 @@ impl Outgoing {
         std::iter::once((0, &*self.head)).chain(rest)
     }
 
-    /// A copy of all of it, in one piece.
-    pub(super) fn into_vec(self) -> Vec<u8> {
+    /// All of it in one piece, for the list.
+    pub(super) fn listed(self) -> Listed {
         if self.rest.is_empty() {
-            return self.head;
+            return Listed { bytes: self.head, file: self.file };
         }
-        let mut all = Vec::with_capacity(self.size);
+        let mut bytes = Vec::with_capacity(self.size);
         for (at, piece) in self.pieces() {
-            all.resize(at, 0);
-            all.extend_from_slice(piece);
+            bytes.resize(at, 0);
+            bytes.extend_from_slice(piece);
         }
-        all
+        Listed { bytes, file: self.file }
+    }
+
+    /// It was sent: whoever gets it has its file.
+    pub(super) fn sent(self) {
+        if let Some(file) = self.file {
+            file.leave();
+        }
     }
 
     /// Puts it into a file, and sends the name of that instead.
     pub(super) fn spill(self, spill: &Spill) -> PyResult<Self> {
-        let name = spill.write(self.size, self.pieces())?;
+        let (name, file) = spill.write(self.size, self.pieces())?;
         let mut head = vec![SPILLED];
         head.extend_from_slice(name.as_bytes());
-        Ok(Self::whole(head))
+        let size = head.len();
+        Ok(Self { head, rest: Vec::new(), size, file: Some(file) })
     }
 }
 
@@ -343,5 +368,5 @@ fn write_any(object: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
         size = at + buffer.as_slice().len();
         rest.push((at, buffer));
     }
-    Ok(Outgoing { head, rest, size })
+    Ok(Outgoing { head, rest, size, file: None })
 }

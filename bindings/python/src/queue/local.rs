@@ -11,6 +11,7 @@ use ultrafastring::{PriorityClass, Readiness, RecvError, SendError, UltraFastRin
 
 use super::backlog::Backlog;
 use super::codec::{self, Outgoing, Source, Taken};
+use super::spill::Named;
 use super::tasks::Tasks;
 use crate::errors;
 use crate::fork;
@@ -20,6 +21,13 @@ use crate::wait::Wait;
 
 /// A message that is held, of the library.
 type Held = ultrafastring::Borrowed<'static>;
+
+/// What is in hand.
+struct Lent {
+    /// Dropped first, in the order of fields: whoever is handed the message needs its file.
+    _message: Held,
+    file: Option<Named>,
+}
 
 pub(super) struct Local {
     /// Of the process that made it.
@@ -44,7 +52,7 @@ pub(super) struct Sending {
 
 pub(super) struct Receiving {
     /// What is in hand; it borrows the handle.
-    lent: Option<Held>,
+    lent: Option<Lent>,
     handle: NonNull<Core>,
     pub(super) readiness: Option<Readiness>,
     pub(super) index: usize,
@@ -73,9 +81,17 @@ impl Receiving {
     /// The handle. What is in hand is let go.
     #[inline(always)]
     pub(super) fn handle(&mut self) -> &mut Core {
-        self.lent = None;
+        if self.lent.is_some() {
+            self.release();
+        }
         // SAFETY: from a box that is dropped with this, and nothing borrows it.
         unsafe { self.handle.as_mut() }
+    }
+
+    /// Apart from `handle`: it may remove a file.
+    #[inline(never)]
+    fn release(&mut self) {
+        self.lent = None;
     }
 
     /// Lets go of the item in hand, and says so to producers.
@@ -123,8 +139,15 @@ impl Receiving {
         let held = unsafe { std::mem::transmute::<ultrafastring::Borrowed<'_>, Held>(message) };
         let taken = codec::take(py, &held)?;
         let again = held.is_redelivered();
-        self.lent = Some(held);
+        self.lent = Some(Lent { _message: held, file: None });
         Ok(Some((taken, again)))
+    }
+
+    /// Has the file of the item in hand removed when that is let go.
+    pub(super) fn keep_file(&mut self, file: Named) {
+        if let Some(lent) = &mut self.lent {
+            lent.file = Some(file);
+        }
     }
 }
 

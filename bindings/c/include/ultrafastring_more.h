@@ -219,7 +219,9 @@ typedef struct ufr_stats {
 } ufr_stats;
 
 // How long messages took from send to receive: those that carried a timestamp. Times are in
-// nanoseconds, at most a sixteenth off, and 0 if no message is counted.
+// nanoseconds, at most a sixteenth off, and 0 if no message is counted. Messages that a consumer
+// received within 200 ns are counted with their mean, when it gives credit back at the latest, or
+// by `ufr_consumer_flush`.
 typedef struct ufr_latency {
     // How many messages are counted; one that was received again counts again.
     uint64_t count;
@@ -233,7 +235,7 @@ typedef struct ufr_latency {
     double p99_ns;
     // What 99.9 % of them did not exceed.
     double p999_ns;
-    // What none of them exceeded.
+    // The longest that was counted. `ufr_class_stats` has the longest of single messages.
     double max_ns;
 } ufr_latency;
 
@@ -633,9 +635,9 @@ int32_t ufr_latencies_init(struct ufr_latencies *latencies);
 // Fills `*latencies` with those of the group called `group`, or of all groups if it is NULL, as in
 // a ring without groups.
 //
-// Returns `UFR_OK`; `UFR_ERR_INVALID_ARGUMENT` if the ring was made without `latency_histograms`, or
-// the structure was not prepared; `UFR_ERR_NO_SUCH_GROUP`, or `UFR_ERR_NULL`. Thread-safe. Does not
-// wait.
+// Returns `UFR_OK`; `UFR_ERR_INVALID_ARGUMENT` if the ring was made without `latency_histograms`,
+// or the structure was not prepared; `UFR_ERR_NO_SUCH_GROUP`, or `UFR_ERR_NULL`. Thread-safe. Does
+// not wait.
 int32_t ufr_ring_latencies(const ufr_ring *ring,
                            const char *group,
                            struct ufr_latencies *latencies);

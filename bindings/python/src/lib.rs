@@ -56,7 +56,7 @@ mod extension {
     #[pymodule_export]
     use super::producer::Producer;
     #[pymodule_export]
-    use super::queue::{_Feeder, _bytes_for_tasks, _remove_stale, ObjectRing};
+    use super::queue::{_Feeder, _Kept, _bytes_for_tasks, _remove_stale, ObjectRing};
     #[pymodule_export]
     use super::ring::Ring;
     #[pymodule_export]

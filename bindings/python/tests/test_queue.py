@@ -164,8 +164,41 @@ async def aput_in_vain(items: "Queue[bytes]") -> None:
         assert items.get() == b"small"
         items.put_nowait(b"small")
     putting.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(asyncio.CancelledError) as caught:
         await putting
+    # Although what was caught still has the call's variables.
+    assert not files_of(items) and caught.tb
+
+
+class Counted:
+    """A large item that counts how often it is pickled."""
+
+    def __init__(self) -> None:
+        self.pickled = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.pickled += 1
+        return bytes, (LARGE,)
+
+
+def test_an_item_that_awaits_room_is_pickled_once_and_has_one_file() -> None:
+    async def main() -> None:
+        items: Queue[Any] = Queue(1, max_message=4096)
+        items.put(b"small")
+        item, files = Counted(), set()
+        putting = asyncio.create_task(items.aput(item))
+        for _ in range(3):
+            await asyncio.sleep(0.02)
+            files |= files_of(items)
+            assert items.get() == b"small"
+            items.put_nowait(b"small")
+        assert len(files) == 1 and not putting.done()
+        assert items.get() == b"small"
+        await putting
+        assert files_of(items) == files and item.pickled == 1
+        assert items.get() == LARGE and not files_of(items)
+
+    asyncio.run(main())
 
 
 PUTS: dict[str, Callable[["Queue[bytes]"], object]] = {
@@ -197,6 +230,22 @@ def test_no_file_stays_of_an_item_that_was_not_put(way: str) -> None:
         later.join()
     assert not files_of(items)
     assert items.get() == b"small"
+
+
+def test_a_forked_child_leaves_the_file_of_what_its_parent_is_putting() -> None:
+    items: Queue[bytes] = Queue(1, max_message=4096)
+    items.put(b"small")
+    kept = items._put_or_keep(LARGE)
+    assert kept is not None
+
+    def child() -> None:
+        kept.drop()
+        assert len(files_of(items)) == 1
+
+    in_a_fork(child)
+    assert not items._put_kept(kept)
+    kept.drop()
+    assert not files_of(items)
 
 
 def test_no_file_stays_of_an_item_that_was_listed_and_could_not_be_sent() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from ._aio import until
 from ._errors import TimedOut
-from ._ultrafastring import ObjectRing, Ring, _bytes_for_tasks, _Feeder
+from ._ultrafastring import ObjectRing, Ring, _bytes_for_tasks, _Feeder, _Kept
 
 if TYPE_CHECKING:
     from ._ultrafastring import _Path, _Trust
@@ -323,19 +323,22 @@ class Queue(_Passed[_T]):
 
     async def aput(self, obj: _T) -> None:
         """Puts ``obj`` into the queue; awaits room for it."""
-        from queue import Full
-
         if self._putting is None:
             self._putting = _Side(self, False)
+        kept: _Kept | None = None
 
         def attempt() -> bool | None:
-            try:
-                self.put_nowait(obj)
-            except Full:
-                return None
-            return True
+            nonlocal kept
+            if kept is not None:
+                return self._put_kept(kept) or None
+            kept = self._put_or_keep(obj)
+            return True if kept is None else None
 
-        await until(self._putting, attempt, self._putting._arm)
+        try:
+            await until(self._putting, attempt, self._putting._arm)
+        finally:
+            if kept is not None:
+                kept.drop()
 
     async def aget(self) -> _T:
         """The next item; awaits it."""

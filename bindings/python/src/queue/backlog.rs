@@ -115,12 +115,12 @@ impl Backlog {
                 // It ends if the ring was closed or damaged: then nobody takes the rest either.
                 let sent = sender.send(&item.bytes, PriorityClass::Normal);
                 debug_assert!(!matches!(sent, Err(SendError::TooLarge { .. })));
-                if sent.is_ok() {
-                    item.sent();
-                }
                 self.count.fetch_sub(1, Ordering::Relaxed);
                 if let Some((tasks, index)) = self.tasks.get() {
                     tasks.done(*index);
+                }
+                if sent.is_ok() {
+                    item.sent();
                 }
             }
         }

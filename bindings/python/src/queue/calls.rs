@@ -1,14 +1,15 @@
 //! `put` and `get`.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use ultrafastring::{MAX_BATCH, PriorityClass, RecvError, SendError};
 
 use super::backlog::Feeder;
-use super::codec::{self, Outgoing, PLAIN, Taken};
-use super::local::{Hand, Local, Receiving};
+use super::codec::{self, Listed, Outgoing, PLAIN, Taken};
+use super::local::{Hand, Local, Receiving, Sending};
 use super::plain::{self, Short};
 use super::spill::{Named, Spill};
 use super::{ObjectRing, error};
@@ -106,6 +107,56 @@ impl ObjectRing {
     }
 }
 
+/// A message for which there was no room. It is no view of what it was made of.
+#[pyclass(frozen, name = "_Kept", module = "ultrafastring._ultrafastring")]
+pub(crate) struct Kept(Mutex<Option<Listed>>);
+
+impl Kept {
+    fn message(&self) -> MutexGuard<'_, Option<Listed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Kept {
+    /// Nobody puts it any more. Python may keep the object much longer, as in a traceback.
+    fn drop(&self) {
+        *self.message() = None;
+    }
+}
+
+/// Putting, for asyncio: the message is made once, and perhaps its file.
+#[pymethods]
+impl ObjectRing {
+    /// Puts `obj`, or gives the message for which there is no room yet.
+    fn _put_or_keep(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<Option<Kept>> {
+        let local = Self::open(slf)?;
+        let Some(message) = Self::message_of(slf, local, obj)? else { return Ok(None) };
+        if slf.get().maxsize == 0 {
+            return Self::place(slf, local, message, Patience::None).map(|()| None);
+        }
+        if Self::try_to_send(local, |it| it.send(&message))?.is_none() {
+            return Ok(Some(Kept(Mutex::new(Some(message.listed())))));
+        }
+        message.sent();
+        Ok(None)
+    }
+
+    /// Puts what was kept. `False` if there is no room yet.
+    fn _put_kept(slf: &Bound<'_, Self>, kept: &Bound<'_, Kept>) -> PyResult<bool> {
+        let local = Self::open(slf)?;
+        let mut place = kept.get().message();
+        let Some(message) = place.as_ref() else { return Ok(true) };
+        if Self::try_to_send(local, |it| it.send_whole(&message.bytes))?.is_none() {
+            return Ok(false);
+        }
+        if let Some(message) = place.take() {
+            message.sent();
+        }
+        Ok(true)
+    }
+}
+
 /// Short messages that are sent together.
 #[derive(Default)]
 struct Batch {
@@ -183,17 +234,28 @@ impl ObjectRing {
         object: &Bound<'_, PyAny>,
         patience: Patience,
     ) -> PyResult<()> {
+        match Self::message_of(slf, local, object)? {
+            Some(message) => Self::place(slf, local, message, patience),
+            None => Ok(()),
+        }
+    }
+
+    /// The message of any object; `None` if a subclass was told that it was not pickled.
+    fn message_of(
+        slf: &Bound<'_, Self>,
+        local: &Local,
+        object: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Outgoing>> {
         let this = slf.get();
         let message = match this.serializer.write(object) {
             Ok(message) => message,
             // A subclass may be told instead, as one of `multiprocessing.Queue` is.
-            Err(error) => return more_than_raise(slf, object, error),
+            Err(error) => return more_than_raise(slf, object, error).map(|()| None),
         };
-        let message = match &this.spill {
+        Ok(Some(match &this.spill {
             Some(spill) if message.size() > local.ring.max_message() => message.spill(spill)?,
             _ => message,
-        };
-        Self::place(slf, local, message, patience)
+        }))
     }
 
     /// Sends a message, lists it, or waits for room. After an error nobody has it, nor its file.
@@ -216,11 +278,9 @@ impl ObjectRing {
             return Self::list(slf, local, message);
         }
         match patience {
-            Patience::None => match turn.try_enter()? {
-                Some(mut entered) => entered.value()?.send(&message)?.ok_or_else(error::full)?,
-                // Another thread waits for room, so there is none.
-                None => return Err(error::full()),
-            },
+            Patience::None => {
+                Self::try_to_send(local, |it| it.send(&message))?.ok_or_else(error::full)?;
+            }
             Patience::Some(limit) => {
                 let wait = || {
                     let mut entered = turn.enter(py, limit)?;
@@ -231,6 +291,18 @@ impl ObjectRing {
         }
         message.sent();
         Ok(())
+    }
+
+    /// Sends, if there is room at once.
+    fn try_to_send(
+        local: &Local,
+        send: impl FnOnce(&mut Sending) -> PyResult<Option<()>>,
+    ) -> PyResult<Option<()>> {
+        match local.sending()?.try_enter()? {
+            Some(mut entered) => send(entered.value()?),
+            // Another thread waits for room, so there is none.
+            None => Ok(None),
+        }
     }
 
     #[cold]

@@ -56,7 +56,7 @@ pub(super) struct Outgoing {
     file: Option<Named>,
 }
 
-/// A message in one piece, which needs no interpreter.
+/// A message in one piece that waits for room, and needs no interpreter.
 pub(super) struct Listed {
     pub(super) bytes: Vec<u8>,
     file: Option<Named>,

@@ -223,15 +223,24 @@ impl Wait for Sending {
 impl Sending {
     /// Sends the message, at once. `None` if there is no room.
     pub(super) fn send(&mut self, message: &Outgoing) -> PyResult<Option<()>> {
-        let sent = match message.as_whole() {
-            Some(bytes) => self.handle.send_fast(bytes, PriorityClass::Normal),
-            None => {
-                self.handle.try_reserve(message.size(), PriorityClass::Normal).map(|mut place| {
-                    message.pieces().for_each(|(at, piece)| place.write_at(at, piece));
-                    place.commit();
-                })
-            }
-        };
+        if let Some(bytes) = message.as_whole() {
+            return self.send_whole(bytes);
+        }
+        let place = self.handle.try_reserve(message.size(), PriorityClass::Normal);
+        let sent = place.map(|mut place| {
+            message.pieces().for_each(|(at, piece)| place.write_at(at, piece));
+            place.commit();
+        });
+        self.sent_or_full(sent)
+    }
+
+    /// As `send`, of a message in one piece.
+    pub(super) fn send_whole(&mut self, bytes: &[u8]) -> PyResult<Option<()>> {
+        let sent = self.handle.send_fast(bytes, PriorityClass::Normal);
+        self.sent_or_full(sent)
+    }
+
+    fn sent_or_full(&mut self, sent: Result<(), SendError>) -> PyResult<Option<()>> {
         match sent {
             Ok(()) => Ok(Some(())),
             Err(error) if self.handle.may_wait(error) => Ok(None),

@@ -31,6 +31,7 @@ use pyo3::prelude::*;
 use ultrafastring::UltraFastRing;
 
 pub(crate) use self::backlog::Feeder as _Feeder;
+pub(crate) use self::calls::Kept as _Kept;
 use self::codec::Serializer;
 use self::local::{Local, Receiving};
 use self::spill::Spill;

@@ -63,6 +63,9 @@ fn notice(live: &Live) -> Line<'_> {
     if let Some(notice) = &live.notice {
         return Line::from(&**notice).style(Style::new().fg(Color::Yellow));
     }
+    if let Some(name) = &live.gone {
+        return Line::from(format!("{name} is gone")).style(Style::new().fg(Color::Yellow));
+    }
     let chosen = live.chosen.as_ref().filter(|_| live.view == View::All);
     match chosen.and_then(|name| Some((name, live.history.rings.get(name)?))) {
         Some((name, ring)) => {

@@ -35,8 +35,10 @@ pub(super) struct Live {
     pub(super) paused: bool,
     /// By how many lines the one ring is scrolled. Only who draws it knows how many there are.
     pub(super) scroll: Cell<u16>,
-    /// What went wrong, or what has happened.
+    /// What went wrong.
     pub(super) notice: Option<String>,
+    /// The ring that was shown alone and is gone, until a key is pressed or it is there again.
+    pub(super) gone: Option<String>,
     pub(super) interval: Duration,
     pub(super) directory: String,
     /// Whether the terminal shows letters beyond ASCII.
@@ -77,6 +79,7 @@ impl Live {
             paused: false,
             scroll: Cell::new(0),
             notice: None,
+            gone: None,
             interval,
             directory,
             unicode: is_unicode(|name| std::env::var(name).ok()),
@@ -145,8 +148,11 @@ impl Live {
         if let View::One(name) = &self.view
             && !self.history.rings.contains_key(name)
         {
-            self.notice = Some(format!("{name} is gone"));
+            self.gone = Some(name.clone());
             self.view = View::All;
+        }
+        if self.gone.as_ref().is_some_and(|name| self.history.rings.contains_key(name)) {
+            self.gone = None;
         }
         let names = table::chosen(&self.history, &self.choice);
         let is_there = |it: &String| names.iter().any(|(name, _)| name == it);
@@ -156,6 +162,7 @@ impl Live {
     }
 
     fn key(&mut self, key: KeyEvent) -> Outcome {
+        self.gone = None;
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return match key.code {
                 KeyCode::Char('c') => Outcome::Ends(ExitCode::from(INTERRUPTED)),

@@ -190,7 +190,7 @@ impl Consumer {
         self.note_position(at);
     }
 
-    /// Ends the visit after a call that received nothing. A call that `searches` is counted by that.
+    /// Ends the visit after a call that received nothing, which counts if it does not search.
     fn end_visit_in_vain(&mut self, searches: bool) {
         self.end_visit();
         if !searches {

@@ -160,9 +160,7 @@ impl<S: OwnReader> Consumer<S> {
     #[inline(always)]
     pub(super) fn show(&mut self, delivery: &Delivery, place: Bytes) {
         let (about, taken_at) = self.tally.record(delivery);
-        if self.tally.has_histogram() {
-            self.tally.count_each(core::iter::once(&about));
-        }
+        self.tally.count_latency(&about);
         let message = Message::new(delivery.payload, about);
         self.shown = Shown { message, place, taken_at };
     }

@@ -183,9 +183,7 @@ impl<S: OwnReader> Consumer<S> {
             }
             delivery.seen = Some(now);
             let (about, _) = self.tally.record(&delivery);
-            if self.tally.has_histogram() {
-                self.tally.count_each(core::iter::once(&about));
-            }
+            self.tally.count_latency(&about);
         }
         self.shown.set_taken_at(now);
         Ok(Several { held, kind: Kind::Ordinary })

@@ -54,36 +54,49 @@ impl Tally {
     /// together, which have come within [`COUNT`](crate::threshold::COUNT).
     #[inline]
     pub(crate) fn count_latencies(&mut self) {
-        let Some(histogram) = &self.histogram else { return };
+        if !self.has_histogram() {
+            return;
+        }
         self.run.end(self.received, &mut self.lanes);
         for class in PriorityClass::ALL {
             let lane = &self.lanes[class.index()];
             let (sum, count) = self.counted[class.index()];
-            let more = lane.latency_count.wrapping_sub(count);
-            // Wrapping: a hostile timestamp may make a latency of any size.
-            if let Some(mean) = lane.latency_sum.wrapping_sub(sum).checked_div(more) {
-                histogram.count(class, mean, more);
-                self.counted[class.index()] = (lane.latency_sum, lane.latency_count);
-            }
+            let more = (lane.latency_sum.wrapping_sub(sum), lane.latency_count.wrapping_sub(count));
+            self.count(class, more);
         }
     }
 
-    /// Counts the latency of the message that was recorded last.
+    /// Counts in the histogram, if there is one, latencies with this sum and number as their mean.
+    #[inline]
+    fn count(&mut self, class: PriorityClass, (sum, count): (u64, u64)) {
+        if let Some(histogram) = &self.histogram
+            && let Some(mean) = sum.checked_div(count)
+        {
+            histogram.count(class, mean, count);
+            let counted = &mut self.counted[class.index()];
+            // Wrapping: a hostile timestamp may make a latency of any size.
+            *counted = (counted.0.wrapping_add(sum), counted.1.wrapping_add(count));
+        }
+    }
+
+    /// Counts the latency of the message that was recorded last, which carries a timestamp.
     #[inline]
     pub(crate) fn count_last(&mut self, latency: u64) {
-        let Some(histogram) = &self.histogram else { return };
-        let class = self.run.class();
-        histogram.count(class, latency, 1);
-        let (sum, count) = &mut self.counted[class.index()];
-        // Wrapping: a hostile timestamp may make a latency of any size.
-        (*sum, *count) = (sum.wrapping_add(latency), count.wrapping_add(1));
+        self.count(self.run.class(), (latency, 1));
+    }
+
+    /// The same, unless the ring has no histograms, or the message carries no timestamp.
+    #[inline]
+    pub(crate) fn count_latency(&mut self, about: &Received) {
+        if self.has_histogram() && about.timestamp != 0 {
+            self.count_last(about.latency);
+        }
     }
 
     /// As [`count_latencies`](Self::count_latencies), of these messages alone, which were recorded
     /// and not counted: those that follow each other with latencies that differ little, as their
     /// mean.
     pub(crate) fn count_each<'a>(&mut self, messages: impl Iterator<Item = &'a Received>) {
-        let Some(histogram) = &self.histogram else { return };
         let mut messages = messages.filter(|about| about.timestamp != 0).peekable();
         while let Some(first) = messages.next() {
             let (mut sum, mut count) = (first.latency, 1);
@@ -96,10 +109,7 @@ impl Tally {
                 sum = sum.wrapping_add(next.latency);
                 count += 1;
             }
-            histogram.count(first.class, sum / count, count);
-            let (counted_sum, counted) = &mut self.counted[first.class.index()];
-            *counted_sum = counted_sum.wrapping_add(sum);
-            *counted = counted.wrapping_add(count);
+            self.count(first.class, (sum, count));
         }
     }
 

@@ -219,7 +219,7 @@ impl Consumer {
         mut work: impl FnMut(&mut Self, Own) -> Result<T, RecvError>,
     ) -> Result<T, RecvError> {
         let all = self.all();
-        all.calls = all.calls.wrapping_add(1);
+        all.count_call();
         if core::mem::take(&mut all.seen_idle) {
             return self.nothing_in_any(work);
         }

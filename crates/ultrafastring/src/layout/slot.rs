@@ -338,11 +338,18 @@ impl TimestampedSlot {
             SlotState::Committed
         } else if sequence == ABANDONED | (position + 1) {
             SlotState::Abandoned
-        } else if sequence & !ABANDONED <= position {
-            SlotState::NotYet
-        } else {
+        } else if Self::is_beyond(sequence, position) {
             SlotState::Later
+        } else {
+            SlotState::NotYet
         }
+    }
+
+    /// Whether a `sequence` read before says that there is something at `position`, or a later lap.
+    /// An abandoned slot counts by its position, like any other.
+    #[inline(always)]
+    pub(crate) const fn is_beyond(sequence: u64, position: u64) -> bool {
+        sequence & !ABANDONED > position
     }
 
     /// Writes the message of `position` and makes it visible: payload, timestamp and meta first,

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 
 use super::lane::Lane;
-use crate::layout::slot::{ABANDONED, TimestampedSlot};
+use crate::layout::slot::TimestampedSlot;
 
 /// The next slot of a lane: all that a look at an idle lane needs. Those of many lanes lie side by
 /// side, so such a look is a load and a comparison.
@@ -31,13 +31,6 @@ unsafe impl Send for Watch {}
 // SAFETY: as above.
 unsafe impl Sync for Watch {}
 
-/// Whether a slot with this sequence has something at the position, or belongs to a later lap. An
-/// abandoned slot counts by its position, like any other.
-#[inline(always)]
-pub(crate) fn is_beyond(sequence: u64, position: u64) -> bool {
-    sequence & !ABANDONED > position
-}
-
 impl Watch {
     /// That of a reader at `position`.
     #[inline(always)]
@@ -56,7 +49,8 @@ impl Watch {
         #[cfg(fuzzing)]
         crate::looks::count();
         // SAFETY: within the segment, which exists as the caller promises; all words are atomics.
-        self.pending || is_beyond(unsafe { self.slot.as_ref() }.sequence(), self.position)
+        let sequence = || unsafe { self.slot.as_ref() }.sequence();
+        self.pending || TimestampedSlot::is_beyond(sequence(), self.position)
     }
 
     /// As [`sees_something`](Self::sees_something), where nothing is pending.
@@ -70,7 +64,8 @@ impl Watch {
         #[cfg(fuzzing)]
         crate::looks::count();
         // SAFETY: as in `sees_something`.
-        is_beyond(unsafe { self.slot.as_ref() }.sequence(), self.position)
+        let sequence = unsafe { self.slot.as_ref() }.sequence();
+        TimestampedSlot::is_beyond(sequence, self.position)
     }
 
     /// What there is at the position.

@@ -257,8 +257,7 @@ impl Consumer {
             );
         }
         self.begin_call();
-        let all = self.all();
-        all.calls = all.calls.wrapping_add(1);
+        self.all().count_call();
         self.receive_in_time(|lane, own, next| {
             in_lane_mode!(lane, own, it => {
                 let most = it.count_sent_within(next.with, most);

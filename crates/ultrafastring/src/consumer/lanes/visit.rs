@@ -16,9 +16,10 @@ use super::super::several::{AllLanes, Order, Visit};
 use super::{CALLS_PER_ROUND, MOST_IN_A_ROW};
 use crate::error::RecvError;
 use crate::lane::view::OwnLane;
+use crate::layout::slot::TimestampedSlot;
 use crate::mode::{AnyMode, Mode, apart};
 use crate::own::Own;
-use crate::segment::watch::{Watch, is_beyond};
+use crate::segment::watch::Watch;
 
 /// By producer: at so many others, if none of them has something. So each idle lane is looked at
 /// once in [`MOST_LANES`](crate::limits::MAX_LANES) / 8 visits, and many idle lanes cost little.
@@ -86,6 +87,11 @@ impl AllLanes<Consumer> {
         None
     }
 
+    /// Counts a call that is not one of a visit.
+    pub(super) fn count_call(&mut self) {
+        self.calls = self.calls.wrapping_add(1);
+    }
+
     /// Begins a visit of `lane`, whose handle has `received` so many messages.
     fn begin_visit(&mut self, lane: usize, received: u64) {
         if lane != self.at {
@@ -124,8 +130,9 @@ impl Consumer {
         let (at, own, ends) = (all.at, all.own, all.visit.ends);
         let lane = if at == 0 { self } else { &mut all.others[at - 1] };
         let position = lane.reader.position();
-        let stays = lane.tally.received() < ends
-            && is_beyond(OwnLane::of(&lane.entry).slot(position).sequence(), position);
+        let sequence = || OwnLane::of(&lane.entry).slot(position).sequence();
+        let stays =
+            lane.tally.received() < ends && TimestampedSlot::is_beyond(sequence(), position);
         stays.then(|| (NonNull::from(lane), own))
     }
 
@@ -195,8 +202,7 @@ impl Consumer {
         self.end_visit();
         if !searches {
             // Such a call is below the end of the visit, so this passes over no round.
-            let all = self.all();
-            all.calls = all.calls.wrapping_add(1);
+            self.all().count_call();
         }
     }
 

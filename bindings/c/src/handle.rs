@@ -1,7 +1,7 @@
 //! What is behind the pointers of C, and how a call gets in and out: arguments are checked on the
 //! way in, and a panic stays inside.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 use std::time::Duration;
@@ -382,6 +382,15 @@ pub(crate) unsafe fn not_received(error: RecvError, about: *mut ufr_received) ->
         unsafe { about.write(known) };
     }
     code
+}
+
+/// A name, and a zero after it; what has no room is cut off.
+pub(crate) fn name_in_c<const N: usize>(name: &str) -> [c_char; N] {
+    let mut text = [0; N];
+    for (to, from) in text[..N - 1].iter_mut().zip(name.bytes()) {
+        *to = from as c_char;
+    }
+    text
 }
 
 /// What there is to know about a message, for C.

@@ -202,13 +202,8 @@ pub struct ufr_group_info {
 }
 
 fn told(group: &GroupInfo) -> ufr_group_info {
-    let mut name = [0; 40];
-    // One less: a zero stays.
-    for (to, from) in name[..39].iter_mut().zip(group.name.as_str().bytes()) {
-        *to = from as c_char;
-    }
     ufr_group_info {
-        name,
+        name: handle::name_in_c(group.name.as_str()),
         consumer_head: group.consumer_head,
         consumer_tail: group.consumer_tail,
         lag: group.lag,

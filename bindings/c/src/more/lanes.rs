@@ -123,14 +123,9 @@ pub struct ufr_lane_info {
 }
 
 fn told(lane: &LaneInfo) -> ufr_lane_info {
-    let mut owner_name = [0; 72];
     let name = lane.owner.as_ref().map_or("", |owner| owner.name.as_str());
-    // One less: a zero stays.
-    for (to, from) in owner_name[..71].iter_mut().zip(name.bytes()) {
-        *to = from as c_char;
-    }
     ufr_lane_info {
-        owner_name,
+        owner_name: handle::name_in_c(name),
         sent: lane.stats.sent,
         received: lane.stats.received,
         len: lane.len as u64,

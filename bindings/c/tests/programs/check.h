@@ -1,10 +1,11 @@
-// How the test programs check: a wrong one says where, and ends.
+// How the test programs check: a wrong one says where, and ends. Included after the library's headers.
 
 #ifndef CHECK_H
 #define CHECK_H
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define CHECK(what)                                                                                \
     do {                                                                                           \
@@ -14,5 +15,15 @@
             exit(1);                                                                               \
         }                                                                                          \
     } while (0)
+
+// Settings in which nothing is chosen.
+static inline ufr_settings chosen(void) {
+    ufr_settings settings;
+    CHECK(ufr_settings_init(&settings) == UFR_OK);
+    return settings;
+}
+
+// Whether the last error's text has this in it.
+static inline int says(const char *text) { return strstr(ufr_last_error(), text) != NULL; }
 
 #endif

@@ -14,14 +14,6 @@
 
 #include "check.h"
 
-static ufr_settings chosen(void) {
-    ufr_settings settings;
-    CHECK(ufr_settings_init(&settings) == UFR_OK);
-    return settings;
-}
-
-static int says(const char *text) { return strstr(ufr_last_error(), text) != NULL; }
-
 // A ring on the heap, and both handles of it.
 struct pair {
     ufr_ring *ring;

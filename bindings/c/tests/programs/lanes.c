@@ -11,14 +11,6 @@
 
 #include "check.h"
 
-static ufr_settings chosen(void) {
-    ufr_settings settings;
-    CHECK(ufr_settings_init(&settings) == UFR_OK);
-    return settings;
-}
-
-static int says(const char *text) { return strstr(ufr_last_error(), text) != NULL; }
-
 static ufr_ring *ring_of(const ufr_settings *settings) {
     ufr_ring *ring;
     CHECK(ufr_ring_heap(settings, &ring) == UFR_OK);
